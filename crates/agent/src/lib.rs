@@ -1,0 +1,1 @@
+//! The agent as an actor: runs, tools and model providers.

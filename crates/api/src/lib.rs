@@ -1,0 +1,1 @@
+//! HTTP wire types shared by server, command line and tests.

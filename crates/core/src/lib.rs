@@ -1,0 +1,1 @@
+//! The vocabulary of Kelpie and its pure state machines.

@@ -1,0 +1,1 @@
+//! The seam between Kelpie and the world: clock, randomness, tasks, disk, network.

@@ -1,0 +1,1 @@
+//! The kelpie binary and the facade for Rust users.

@@ -1,0 +1,1 @@
+//! The memory tiers of an agent.

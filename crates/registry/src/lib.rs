@@ -1,0 +1,1 @@
+//! Sessions and ownership: store transactions around pure decisions.

@@ -1,0 +1,1 @@
+//! Activations, turns, recorded steps, outbox and wake-ups.

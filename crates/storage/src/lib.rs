@@ -1,0 +1,1 @@
+//! The transactional store contract and its backends.

@@ -1,0 +1,3 @@
+//! Repository checks: layers, specs, tests in one command.
+
+fn main() {}
