@@ -1,1 +1,10 @@
 //! The vocabulary of Kelpie and its pure state machines.
+//!
+//! Ids, counters, limits and error classes that all crates share, and every decision that
+//! can be made without doing anything: inputs and time go in, effects come out.
+//!
+//! Invariant: nothing here does IO, is `async`, reads a clock, draws a random number or
+//! iterates in random order. Time is a `Duration` or a number of milliseconds that the
+//! caller hands in.
+
+pub mod mutant;

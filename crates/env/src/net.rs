@@ -1,0 +1,30 @@
+//! Byte streams between nodes.
+
+use std::io;
+use std::net::SocketAddr;
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// One connection, both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Accepts connections.
+pub trait Listener: Send + Sync {
+    /// The address it listens at.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The next connection and where it comes from.
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>>;
+}
+
+/// A node's network.
+pub trait Net: Send + Sync {
+    /// Listens at `addr` (port 0: any free one).
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>>;
+
+    /// Connects to `addr`.
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+}

@@ -1,0 +1,1 @@
+//! The simulated world: one seeded thread, virtual time, clocks and disks per node.
