@@ -7,4 +7,13 @@
 //! iterates in random order. Time is a `Duration` or a number of milliseconds that the
 //! caller hands in.
 
+pub mod advice;
+pub mod call;
+pub mod gate;
+pub mod id;
+pub mod limits;
 pub mod mutant;
+pub mod ownership;
+pub mod row;
+pub mod session;
+pub mod turn;

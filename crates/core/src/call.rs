@@ -1,0 +1,164 @@
+//! What names a call: its caller, its key, and the fingerprint of what it asks.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ActorId, Epoch, NameError, Seq};
+use crate::limits;
+
+/// Who calls: the scope in which an idempotency key is unique.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Caller {
+    /// A person or program outside, known by tenant and principal.
+    Principal {
+        /// Whose call.
+        tenant: String,
+        /// The authenticated name; `anonymous` while nobody has to log in.
+        principal: String,
+    },
+    /// Another actor, by its outbox or from within a turn.
+    Actor(ActorId),
+    /// Kelpie itself: wake-ups and results of effects.
+    Runtime,
+}
+
+/// The caller's name for one intent: same key, same effect, once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Checks and wraps a key.
+    pub fn new(key: &str) -> Result<Self, NameError> {
+        let problem = if key.is_empty() {
+            "must not be empty".to_owned()
+        } else if key.len() > limits::IDEMPOTENCY_KEY_BYTES_MAX {
+            format!("has {} bytes, at most {} are allowed", key.len(), limits::IDEMPOTENCY_KEY_BYTES_MAX)
+        } else {
+            return Ok(Self(key.to_owned()));
+        };
+        Err(NameError { what: "idempotency key", problem })
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
+    }
+}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = NameError;
+
+    fn try_from(key: String) -> Result<Self, NameError> {
+        Self::new(&key)
+    }
+}
+
+/// Hashes parts with their lengths, so that no two lists of parts give the same input.
+fn hash(context: &'static str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn half(hash: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
+
+/// (caller, key) in 16 bytes: where a call's record stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallKey(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl CallKey {
+    /// The key of one intent of one caller.
+    pub fn new(caller: &Caller, key: &IdempotencyKey) -> Self {
+        let scope: [&[u8]; 3] = match caller {
+            Caller::Principal { tenant, principal } => {
+                [b"principal", tenant.as_bytes(), principal.as_bytes()]
+            }
+            Caller::Actor(id) => [b"actor", id.encoded(), b""],
+            Caller::Runtime => [b"runtime", b"", b""],
+        };
+        Self(half(hash("kelpie call key", &[scope[0], scope[1], scope[2], key.as_str().as_bytes()])))
+    }
+
+    /// The turn that this call runs as: the same on every node and after every crash.
+    pub fn turn(self, actor: &ActorId) -> TurnId {
+        TurnId(half(hash("kelpie turn id", &[actor.encoded(), &self.0])))
+    }
+}
+
+impl fmt::Debug for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallKey({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// What a call asks, in 32 bytes: actor, operation and payload as they came in. Deadline,
+/// trace and credentials are not part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(#[serde(with = "serde_bytes")] pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a request.
+    pub fn new(actor: &ActorId, operation: &str, payload: &[u8]) -> Self {
+        Self(hash("kelpie fingerprint", &[actor.encoded(), operation.as_bytes(), payload]))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({})", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+/// One turn of one actor, through all its attempts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TurnId(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl TurnId {
+    /// The key of a message that this turn sends: by its place in the outbox.
+    pub fn message_key(self, index: u32) -> IdempotencyKey {
+        IdempotencyKey(format!("{self}.{index}"))
+    }
+
+    /// The key that outside work of a step carries.
+    pub fn step_key(self, step: &str) -> String {
+        format!("{self}.{step}")
+    }
+}
+
+impl fmt::Display for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TurnId({self})")
+    }
+}
+
+/// Where a message stands in its sender's outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OutboxPosition {
+    /// The sender's epoch at the commit.
+    pub epoch: Epoch,
+    /// The commit that sent it.
+    pub seq: Seq,
+    /// Its place in that commit.
+    pub index: u32,
+}

@@ -1,0 +1,43 @@
+//! Limits that cross crates. Every queue, size and count has one.
+
+use std::time::Duration;
+
+/// Bytes of a tenant's name.
+pub const TENANT_BYTES_MAX: usize = 64;
+/// Bytes of an actor type's name.
+pub const ACTOR_TYPE_BYTES_MAX: usize = 64;
+/// Bytes of an actor's key. With tenant and type it stays far below the store's 10,000.
+pub const ACTOR_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a node's name.
+pub const NODE_ID_BYTES_MAX: usize = 64;
+/// Bytes of a record's key inside its actor.
+pub const RECORD_KEY_BYTES_MAX: usize = 1_024;
+/// Bytes of an idempotency key: room for a URL-shaped one.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Bytes of an operation's name.
+pub const OPERATION_BYTES_MAX: usize = 64;
+/// Bytes of a call's payload. Kept in the running record, so far below one transaction.
+pub const PAYLOAD_BYTES_MAX: usize = 2 << 20;
+/// Calls that wait for one actor; a further one is refused, so that memory is bounded and
+/// the caller learns of the overload at once.
+pub const MAILBOX_CALLS_MAX: usize = 1_024;
+/// How many actors may call each other in one chain.
+pub const CALL_DEPTH_MAX: usize = 16;
+/// How long a call may take when its caller does not say.
+pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
+/// How long a user's idempotency key is remembered.
+pub const KEY_RETENTION: Duration = Duration::from_hours(24);
+/// How long a key that Kelpie made outlives its call's deadline: covers every re-route.
+pub const KEY_MARGIN: Duration = Duration::from_secs(60);
+/// Buckets of the wake index: lets many nodes share the scanning.
+pub const WAKE_BUCKETS: u16 = 256;
+/// Redirects a call follows before it is refused.
+pub const REDIRECTS_MAX: usize = 8;
+
+/// The lease T: how long a node may be silent before others may take its place.
+pub const LEASE_TERM: Duration = Duration::from_secs(3);
+/// Three beats a term, so that one lost renewal is harmless.
+pub const LEASE_BEATS_PER_TERM: u32 = 3;
+
+const _: () =
+    assert!(RECORD_KEY_BYTES_MAX + TENANT_BYTES_MAX + ACTOR_TYPE_BYTES_MAX + ACTOR_KEY_BYTES_MAX < 9_000);

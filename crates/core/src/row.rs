@@ -1,0 +1,177 @@
+//! Where each row stands in the store.
+//!
+//! ```text
+//!   own/     <actor>                         who may commit
+//!   head/    <actor>                         how many commits, and what is owed
+//!   state/   <actor> <record>                the actor's records
+//!   dedup/   <actor> <call key>              the reply to each call
+//!   running/ <actor>                         the turn that has recorded a step
+//!   step/    <actor> <turn> <step>           what the step returned
+//!   outbox/  <actor> <epoch> <seq> <index>   messages on their way
+//!   wake/    <bucket> <due> <actor>          who must be called when
+//!   index/   <tenant> <type> <index> <entry> what lists and searches
+//!   node/    <node> session | lease          who is in the cluster
+//!   by-node/ <node> <incarnation> <actor>    for drain and inspection
+//! ```
+//!
+//! Every row of an actor starts with its tenant, type and key, so that no search can see
+//! another's data. Numbers are big-endian: byte order is their order. `own` and `head` are
+//! compared by every commit and live apart from what gets inserts.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::call::{CallKey, OutboxPosition, TurnId};
+use crate::id::{ActorId, Incarnation, NodeId};
+use crate::limits::WAKE_BUCKETS;
+
+fn join(kind: &str, parts: &[&[u8]]) -> Bytes {
+    let mut key = BytesMut::with_capacity(kind.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.put_slice(kind.as_bytes());
+    for part in parts {
+        key.put_slice(part);
+    }
+    key.freeze()
+}
+
+/// The first key after all that start with `prefix`.
+pub fn after(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while end.pop_if(|last| *last == 0xFF).is_some() {}
+    let last = end.last_mut().expect("a row's prefix starts with its kind, which is not 0xFF");
+    *last += 1;
+    end.into()
+}
+
+/// Who may commit.
+pub fn own(actor: &ActorId) -> Bytes {
+    join("own/", &[actor.encoded()])
+}
+
+/// How many commits, and what is owed.
+pub fn head(actor: &ActorId) -> Bytes {
+    join("head/", &[actor.encoded()])
+}
+
+/// One of the actor's records; with an empty `record`, what all of them start with.
+pub fn state(actor: &ActorId, record: &[u8]) -> Bytes {
+    join("state/", &[actor.encoded(), record])
+}
+
+/// What every dedup row of an actor starts with.
+pub fn dedups(actor: &ActorId) -> Bytes {
+    join("dedup/", &[actor.encoded()])
+}
+
+/// The reply to one call.
+pub fn dedup(actor: &ActorId, key: CallKey) -> Bytes {
+    join("dedup/", &[actor.encoded(), &key.0])
+}
+
+/// The turn that has recorded a step.
+pub fn running(actor: &ActorId) -> Bytes {
+    join("running/", &[actor.encoded()])
+}
+
+/// What every step of a turn starts with.
+pub fn steps(actor: &ActorId, turn: TurnId) -> Bytes {
+    join("step/", &[actor.encoded(), &turn.0])
+}
+
+/// What one step returned.
+pub fn step(actor: &ActorId, turn: TurnId, step: &str) -> Bytes {
+    join("step/", &[actor.encoded(), &turn.0, step.as_bytes()])
+}
+
+/// What every message of an actor starts with.
+pub fn outboxes(actor: &ActorId) -> Bytes {
+    join("outbox/", &[actor.encoded()])
+}
+
+/// One message on its way.
+pub fn outbox(actor: &ActorId, position: OutboxPosition) -> Bytes {
+    let OutboxPosition { epoch, seq, index } = position;
+    join("outbox/", &[actor.encoded(), &epoch.0.to_be_bytes(), &seq.0.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// The bucket of the wake index that an actor is in.
+pub fn wake_bucket(actor: &ActorId) -> u16 {
+    let hash = blake3::hash(actor.encoded());
+    u16::from_be_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]) % WAKE_BUCKETS
+}
+
+/// What every entry of a wake bucket starts with.
+pub fn wakes(bucket: u16) -> Bytes {
+    join("wake/", &[&bucket.to_be_bytes()])
+}
+
+/// The first key of a bucket that is due after `due_ms`.
+pub fn wakes_after(bucket: u16, due_ms: u64) -> Bytes {
+    join("wake/", &[&bucket.to_be_bytes(), &due_ms.saturating_add(1).to_be_bytes()])
+}
+
+/// The wake entry of an actor. At most one stands for each.
+pub fn wake(actor: &ActorId, due_ms: u64) -> Bytes {
+    join("wake/", &[&wake_bucket(actor).to_be_bytes(), &due_ms.to_be_bytes(), actor.encoded()])
+}
+
+/// Reads a wake entry's due time and actor back from its key.
+pub fn parse_wake(key: &[u8]) -> Option<(u64, ActorId)> {
+    let rest = key.strip_prefix(b"wake/")?;
+    let (due, actor) = rest.get(2..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*due), ActorId::decode(actor)?))
+}
+
+/// One entry of an index; with an empty `entry`, what all of them start with.
+pub fn index(tenant: &str, actor_type: &str, name: &str, entry: &[u8]) -> Bytes {
+    join("index/", &[tenant.as_bytes(), b"\0", actor_type.as_bytes(), b"\0", name.as_bytes(), b"\0", entry])
+}
+
+/// A node's session.
+pub fn session(node: &NodeId) -> Bytes {
+    join("node/", &[node.as_str().as_bytes(), b"\0session"])
+}
+
+/// A node's lease, apart from its session so that renewals conflict with nothing.
+pub fn lease(node: &NodeId) -> Bytes {
+    join("node/", &[node.as_str().as_bytes(), b"\0lease"])
+}
+
+/// An actor in its owner's list.
+pub fn by_node(node: &NodeId, incarnation: Incarnation, actor: &ActorId) -> Bytes {
+    join("by-node/", &[node.as_str().as_bytes(), b"\0", &incarnation.0.to_be_bytes(), actor.encoded()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_actors_rows_start_with_anothers() {
+        let a = ActorId::new("t", "agent", "a").unwrap();
+        let longer = ActorId::new("t", "agent", "ab").unwrap();
+        let other_type = ActorId::new("t", "agents", "a").unwrap();
+        for other in [&longer, &other_type] {
+            assert!(!state(other, b"x").starts_with(&state(&a, b"")));
+            assert!(!state(&a, b"x").starts_with(&state(other, b"")));
+        }
+    }
+
+    #[test]
+    fn a_wake_key_orders_by_due_and_reads_back() {
+        let a = ActorId::new("default", "agent", "a").unwrap();
+        let (early, late) = (wake(&a, 255), wake(&a, 256));
+        assert!(
+            early < late
+                && early < wakes_after(wake_bucket(&a), 255)
+                && late >= wakes_after(wake_bucket(&a), 255)
+        );
+        assert_eq!(parse_wake(&late), Some((256, a)));
+        assert_eq!(parse_wake(b"wake/x"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_after_all_its_keys() {
+        assert_eq!(after(b"a\xFF\xFF"), Bytes::from_static(b"b"));
+        assert!(after(b"own/x") > Bytes::from_static(b"own/x\xFF\xFF"));
+    }
+}

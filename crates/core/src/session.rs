@@ -1,0 +1,191 @@
+//! A node's session: its record in the store, and who may replace it.
+//!
+//! ```text
+//!   (none) ──join──▶ active ──drain──▶ draining ──leave──▶ left ──join──▶ active, incarnation + 1
+//!                      └──────── declared dead ─────────▶ dead ──join──▶ active, incarnation + 1
+//! ```
+//!
+//! Invariant: an incarnation that is dead or left is never active again, and two processes
+//! never hold the same (incarnation, boot). A session is never deleted.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Boot, Incarnation, NodeId};
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionState {
+    /// It claims actors and serves calls.
+    Active,
+    /// It serves what it owns and claims nothing.
+    Draining,
+    /// It went by itself; nothing of it is in flight.
+    Left,
+    /// It was declared dead.
+    Dead,
+}
+
+/// The record `node/<node>/session`, written on state changes only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Which life of the node.
+    pub incarnation: Incarnation,
+    /// Which process.
+    pub boot: Boot,
+    /// Where it stands.
+    pub state: SessionState,
+    /// Where other nodes reach it; empty while it serves alone.
+    pub address: String,
+    /// The version of Kelpie that it runs.
+    pub version: String,
+}
+
+impl Session {
+    /// Whether the session may own actors.
+    pub fn is_live(&self) -> bool {
+        match self.state {
+            SessionState::Active | SessionState::Draining => true,
+            SessionState::Left | SessionState::Dead => false,
+        }
+    }
+}
+
+/// The record `node/<node>/lease`, renewed by its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Whose beat.
+    pub incarnation: Incarnation,
+    /// Grows with each renewal; others watch it stand still.
+    pub beat: u64,
+    /// Activations in memory, advisory.
+    pub load: u64,
+}
+
+/// A process that wants to become a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joiner {
+    /// The name it wants.
+    pub node: NodeId,
+    /// Its own boot.
+    pub boot: Boot,
+    /// Where other nodes reach it.
+    pub address: String,
+    /// The version it runs.
+    pub version: String,
+    /// It holds the lock of the directory in which this session is kept, so the process
+    /// that wrote it is gone.
+    pub holds_directory: bool,
+}
+
+/// What a joiner has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Join {
+    /// Write this session.
+    Write(Session),
+    /// It has been written already, by this very process (an unknown outcome, settled).
+    Joined(Session),
+    /// Somebody else lives under that name.
+    Refused(JoinRefused),
+}
+
+/// Why a process may not join under a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("node `{node}` is {state:?} already, as incarnation {} of another process; choose another --node, or wait until it has left", incarnation.0)]
+pub struct JoinRefused {
+    /// The wanted name.
+    pub node: NodeId,
+    /// What the other process is.
+    pub state: SessionState,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+}
+
+/// Decides a join, given the session that stands under the wanted name.
+pub fn join(standing: Option<&Session>, joiner: &Joiner) -> Join {
+    let next = |incarnation| {
+        Join::Write(Session {
+            incarnation,
+            boot: joiner.boot,
+            state: SessionState::Active,
+            address: joiner.address.clone(),
+            version: joiner.version.clone(),
+        })
+    };
+    match standing {
+        None => next(Incarnation(1)),
+        Some(session) if session.boot == joiner.boot && session.is_live() => Join::Joined(session.clone()),
+        Some(session) if !session.is_live() || joiner.holds_directory => next(session.incarnation.next()),
+        Some(session) => Join::Refused(JoinRefused {
+            node: joiner.node.clone(),
+            state: session.state,
+            incarnation: session.incarnation,
+        }),
+    }
+}
+
+/// What a renewal finds out about its own session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Write the lease.
+    Renew,
+    /// The session was declared dead or left: join anew.
+    Rejoin,
+    /// Another process has the name: stop, and never come back (else two duel for ever).
+    Superseded,
+}
+
+/// Decides a renewal by the process (`incarnation`, `boot`).
+pub fn renew(standing: Option<&Session>, incarnation: Incarnation, boot: Boot) -> Renewal {
+    match standing {
+        Some(session) if session.boot != boot => Renewal::Superseded,
+        Some(session) if session.incarnation == incarnation && session.is_live() => Renewal::Renew,
+        Some(_) => Renewal::Rejoin,
+        None => Renewal::Superseded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joiner(boot: u128) -> Joiner {
+        Joiner {
+            node: NodeId::new("n1").unwrap(),
+            boot: Boot(boot),
+            address: String::new(),
+            version: "0".into(),
+            holds_directory: false,
+        }
+    }
+
+    fn written(join: Join) -> Session {
+        match join {
+            Join::Write(session) => session,
+            Join::Joined(_) | Join::Refused(_) => panic!("not written: {join:?}"),
+        }
+    }
+
+    #[test]
+    fn a_live_session_is_replaced_only_by_who_holds_its_directory() {
+        let first = written(join(None, &joiner(1)));
+        assert!(matches!(join(Some(&first), &joiner(2)), Join::Refused(_)));
+        let second = written(join(Some(&first), &Joiner { holds_directory: true, ..joiner(2) }));
+        assert_eq!(second.incarnation, Incarnation(2));
+    }
+
+    #[test]
+    fn a_join_of_unknown_outcome_is_recognised_by_its_boot() {
+        let session = written(join(None, &joiner(1)));
+        assert_eq!(join(Some(&session), &joiner(1)), Join::Joined(session));
+    }
+
+    #[test]
+    fn the_dead_stay_dead() {
+        let mut session = written(join(None, &joiner(1)));
+        session.state = SessionState::Dead;
+        assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Rejoin);
+        assert_eq!(written(join(Some(&session), &joiner(1))).incarnation, Incarnation(2));
+        session.boot = Boot(9);
+        assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Superseded);
+    }
+}

@@ -1,0 +1,324 @@
+//! One activation: its mailbox, its turn, and the commit of that turn.
+//!
+//! ```text
+//!            Loaded            (call)            HandlerFinished
+//!  Loading ─────────▶ Idle ───────────▶ Running ────────────────▶ Committing ── CommitUnknown ─▶ Settling
+//!     │                ▲ │                │                          │ CommitSucceeded              │
+//!     │                │ └── Evicted      │ Panicked                 │ CommitRefused                │ Settled
+//!     ▼ LoadFailed     │        │         ▼                          ▼                              │
+//!    Gone ◀────────────┼────────┴──────  Gone  ◀── CommitConflicted ─┤                              │
+//!                      └─────────────────────────────────────────────┴──────────────────────────────┘
+//! ```
+//!
+//! Invariants: one turn at a time; a call is answered once; an answer that rests on a commit
+//! is given only after that commit is known to have landed; while an outcome is unknown
+//! nothing else runs. What is Gone answers nobody any more: its calls go to the next
+//! activation with the same keys.
+//!
+//! The specification is `specs/KelpieActorState.tla`; its actions have the names of the
+//! inputs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::call::{CallKey, Fingerprint};
+
+#[cfg(test)]
+mod tests;
+
+/// A call, by its number on this activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallNo(pub u64);
+
+/// What the shell observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Somebody calls.
+    Called {
+        /// The call's number; never used twice.
+        call: CallNo,
+        /// What the caller names its intent by.
+        key: CallKey,
+        /// What it asks.
+        fingerprint: Fingerprint,
+        /// When it is too late to begin.
+        deadline: Duration,
+    },
+    /// The actor is owned and its head has been read.
+    Loaded,
+    /// It could not be loaded: not owned here, or the store did not answer.
+    LoadFailed,
+    /// The running handler is done. `commits` says whether something has to become durable.
+    HandlerFinished {
+        /// Whether there is something to commit.
+        commits: bool,
+    },
+    /// The running handler panicked.
+    Panicked,
+    /// Owner or sequence moved while a handler ran (seen by a lazy load or a step).
+    Moved,
+    /// The commit landed.
+    CommitSucceeded,
+    /// The commit found another owner or another sequence: it can never land.
+    CommitConflicted,
+    /// The store refused the commit; nothing happened.
+    CommitRefused,
+    /// The commit may have landed or may still land.
+    CommitUnknown,
+    /// A later write has made the outcome final.
+    Settled {
+        /// Whether the commit had landed.
+        landed: bool,
+    },
+    /// Nobody called for long, or memory is short.
+    Evicted,
+}
+
+/// What the shell has to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Run the handler of this call on a copy of the state.
+    Run(CallNo),
+    /// Commit what the handler left, conditional on owner and sequence.
+    Commit,
+    /// Write the owner record anew and see whether the commit had landed.
+    Settle,
+    /// The copy is now the state.
+    Publish,
+    /// The copy is worth nothing.
+    Discard,
+    /// Give the turn's result to this call.
+    Answer(CallNo),
+    /// Tell this call why it has no result.
+    Refuse(CallNo, Refusal),
+    /// Forget the activation; ownership stays.
+    Drop,
+}
+
+/// Why a call gets no result from this activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The activation is gone: ask the next one, with the same key.
+    Gone,
+    /// Too many calls wait.
+    MailboxFull,
+    /// Its deadline passed before it began.
+    TooLate,
+    /// The key is in use for another request.
+    KeyReused,
+    /// The handler panicked; its state was thrown away.
+    Panicked,
+    /// The store refused the commit, or a lost one was settled as never landed.
+    NotCommitted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Loading,
+    Idle,
+    Running(CallKey),
+    Committing(CallKey),
+    Settling(CallKey),
+    Gone,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: CallKey,
+    deadline: Duration,
+}
+
+/// Calls with one key: the first runs, the others wait for its result.
+#[derive(Debug)]
+struct Joined {
+    fingerprint: Fingerprint,
+    calls: Vec<CallNo>,
+}
+
+/// The machine. The shell holds requests, state and replies; it holds who is next.
+#[derive(Debug)]
+pub struct Activation {
+    phase: Phase,
+    mailbox: VecDeque<Waiting>,
+    calls: BTreeMap<CallKey, Joined>,
+    mailbox_calls_max: usize,
+}
+
+impl Activation {
+    /// A new activation, being loaded.
+    pub fn new(mailbox_calls_max: usize) -> Self {
+        Self { phase: Phase::Loading, mailbox: VecDeque::new(), calls: BTreeMap::new(), mailbox_calls_max }
+    }
+
+    /// Whether it has been dropped.
+    pub fn is_gone(&self) -> bool {
+        self.phase == Phase::Gone
+    }
+
+    /// Whether the last published state is certainly the last committed one: no commit of
+    /// this activation is in flight.
+    pub fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::Loading | Phase::Idle | Phase::Running(_) => true,
+            Phase::Committing(_) | Phase::Settling(_) | Phase::Gone => false,
+        }
+    }
+
+    /// Whether it waits for calls.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Calls that have not been answered.
+    pub fn calls_waiting(&self) -> usize {
+        self.calls.values().map(|joined| joined.calls.len()).sum()
+    }
+
+    /// Advances the activation by one input.
+    pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Called { call, key, fingerprint, deadline } => {
+                self.called(now, call, key, fingerprint, deadline)
+            }
+            Input::Loaded => {
+                assert_eq!(self.phase, Phase::Loading, "an activation is loaded once");
+                self.next(now, vec![])
+            }
+            Input::LoadFailed => self.gone(vec![]),
+            Input::HandlerFinished { commits } => self.handler_finished(now, commits),
+            Input::Panicked => self.panicked(),
+            Input::Moved => self.gone(vec![Effect::Discard]),
+            Input::CommitSucceeded => self.commit_succeeded(now),
+            Input::CommitConflicted => self.gone(vec![Effect::Discard]),
+            Input::CommitRefused => {
+                let key = self.committing();
+                self.not_committed(now, key)
+            }
+            Input::CommitUnknown => {
+                self.phase = Phase::Settling(self.committing());
+                vec![Effect::Settle]
+            }
+            Input::Settled { landed } => self.settled(now, landed),
+            Input::Evicted => self.evicted(),
+        }
+    }
+
+    fn called(
+        &mut self,
+        now: Duration,
+        call: CallNo,
+        key: CallKey,
+        fingerprint: Fingerprint,
+        deadline: Duration,
+    ) -> Vec<Effect> {
+        if self.phase == Phase::Gone {
+            return vec![Effect::Refuse(call, Refusal::Gone)];
+        }
+        if let Some(joined) = self.calls.get_mut(&key) {
+            if joined.fingerprint != fingerprint {
+                return vec![Effect::Refuse(call, Refusal::KeyReused)];
+            }
+            joined.calls.push(call);
+            return vec![];
+        }
+        if self.mailbox.len() >= self.mailbox_calls_max {
+            return vec![Effect::Refuse(call, Refusal::MailboxFull)];
+        }
+        self.calls.insert(key, Joined { fingerprint, calls: vec![call] });
+        self.mailbox.push_back(Waiting { key, deadline });
+        if self.phase == Phase::Idle { self.next(now, vec![]) } else { vec![] }
+    }
+
+    fn handler_finished(&mut self, now: Duration, commits: bool) -> Vec<Effect> {
+        let key = self.running();
+        if commits {
+            self.phase = Phase::Committing(key);
+            return vec![Effect::Commit];
+        }
+        let effects = self.answer(key, vec![]);
+        self.next(now, effects)
+    }
+
+    fn commit_succeeded(&mut self, now: Duration) -> Vec<Effect> {
+        let key = self.committing();
+        let effects = self.answer(key, vec![Effect::Publish]);
+        self.next(now, effects)
+    }
+
+    fn settled(&mut self, now: Duration, landed: bool) -> Vec<Effect> {
+        let Phase::Settling(key) = self.phase else { panic!("settled while {:?}", self.phase) };
+        if landed {
+            let effects = self.answer(key, vec![Effect::Publish]);
+            self.next(now, effects)
+        } else {
+            self.not_committed(now, key)
+        }
+    }
+
+    fn not_committed(&mut self, now: Duration, key: CallKey) -> Vec<Effect> {
+        let effects = self.refuse(key, Refusal::NotCommitted, vec![Effect::Discard]);
+        self.next(now, effects)
+    }
+
+    fn panicked(&mut self) -> Vec<Effect> {
+        let key = self.running();
+        let effects = self.refuse(key, Refusal::Panicked, vec![Effect::Discard]);
+        self.gone(effects)
+    }
+
+    fn evicted(&mut self) -> Vec<Effect> {
+        if self.phase == Phase::Idle { self.gone(vec![]) } else { vec![] }
+    }
+
+    /// Begins the next call that is not too late.
+    fn next(&mut self, now: Duration, mut effects: Vec<Effect>) -> Vec<Effect> {
+        while let Some(Waiting { key, deadline }) = self.mailbox.pop_front() {
+            if deadline < now {
+                effects = self.refuse(key, Refusal::TooLate, effects);
+                continue;
+            }
+            let first = self.calls.get(&key).and_then(|joined| joined.calls.first());
+            let call = *first.expect("a key in the mailbox has its calls");
+            self.phase = Phase::Running(key);
+            effects.push(Effect::Run(call));
+            return effects;
+        }
+        self.phase = Phase::Idle;
+        effects
+    }
+
+    /// Ends the activation: whoever waits asks the next one.
+    fn gone(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        self.phase = Phase::Gone;
+        self.mailbox.clear();
+        for joined in std::mem::take(&mut self.calls).into_values() {
+            effects.extend(joined.calls.into_iter().map(|call| Effect::Refuse(call, Refusal::Gone)));
+        }
+        effects.push(Effect::Drop);
+        effects
+    }
+
+    fn answer(&mut self, key: CallKey, mut effects: Vec<Effect>) -> Vec<Effect> {
+        let joined = self.calls.remove(&key).expect("a turn has its calls");
+        effects.extend(joined.calls.into_iter().map(Effect::Answer));
+        effects
+    }
+
+    fn refuse(&mut self, key: CallKey, refusal: Refusal, mut effects: Vec<Effect>) -> Vec<Effect> {
+        let joined = self.calls.remove(&key).expect("a turn has its calls");
+        effects.extend(joined.calls.into_iter().map(|call| Effect::Refuse(call, refusal)));
+        effects
+    }
+
+    fn running(&self) -> CallKey {
+        let Phase::Running(key) = self.phase else { panic!("no handler runs while {:?}", self.phase) };
+        key
+    }
+
+    fn committing(&self) -> CallKey {
+        let Phase::Committing(key) = self.phase else {
+            panic!("no commit is in flight while {:?}", self.phase)
+        };
+        key
+    }
+}

@@ -1,0 +1,151 @@
+use super::*;
+
+fn call(no: u64, key: u8, asks: u8) -> Input {
+    Input::Called {
+        call: CallNo(no),
+        key: CallKey([key; 16]),
+        fingerprint: Fingerprint([asks; 32]),
+        deadline: Duration::from_secs(10),
+    }
+}
+
+/// Feeds inputs at their seconds and renders what came out of each.
+fn trace(mailbox_calls_max: usize, script: Vec<(u64, Input)>) -> String {
+    let mut activation = Activation::new(mailbox_calls_max);
+    let mut lines = String::new();
+    for (second, input) in script {
+        let effects = activation.step(Duration::from_secs(second), input);
+        lines.push_str(&format!("{second}s {effects:?}\n"));
+    }
+    lines
+}
+
+#[test]
+fn turns_run_one_after_the_other_and_answer_after_their_commit() {
+    let got = trace(
+        8,
+        vec![
+            (0, call(1, 1, 1)),
+            (0, Input::Loaded),
+            (1, call(2, 2, 2)),
+            (1, Input::HandlerFinished { commits: true }),
+            (2, Input::CommitSucceeded),
+            (2, Input::HandlerFinished { commits: false }),
+            (3, Input::Evicted),
+            (3, call(3, 3, 3)),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s [Run(CallNo(1))]\n\
+         1s []\n\
+         1s [Commit]\n\
+         2s [Publish, Answer(CallNo(1)), Run(CallNo(2))]\n\
+         2s [Answer(CallNo(2))]\n\
+         3s [Drop]\n\
+         3s [Refuse(CallNo(3), Gone)]\n"
+    );
+}
+
+#[test]
+fn a_second_call_with_a_running_key_waits_for_its_result_and_another_request_is_refused() {
+    let got = trace(
+        8,
+        vec![
+            (0, Input::Loaded),
+            (0, call(1, 1, 1)),
+            (0, call(2, 1, 1)),
+            (0, call(3, 1, 9)),
+            (0, Input::HandlerFinished { commits: true }),
+            (1, Input::CommitSucceeded),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s [Run(CallNo(1))]\n\
+         0s []\n\
+         0s [Refuse(CallNo(3), KeyReused)]\n\
+         0s [Commit]\n\
+         1s [Publish, Answer(CallNo(1)), Answer(CallNo(2))]\n"
+    );
+}
+
+#[test]
+fn nothing_runs_while_an_outcome_is_unknown() {
+    for (landed, want) in [
+        (true, "[Publish, Answer(CallNo(1)), Run(CallNo(2))]"),
+        (false, "[Discard, Refuse(CallNo(1), NotCommitted), Run(CallNo(2))]"),
+    ] {
+        let got = trace(
+            8,
+            vec![
+                (0, Input::Loaded),
+                (0, call(1, 1, 1)),
+                (0, Input::HandlerFinished { commits: true }),
+                (0, Input::CommitUnknown),
+                (1, call(2, 2, 2)),
+                (1, Input::Evicted),
+                (2, Input::Settled { landed }),
+            ],
+        );
+        assert_eq!(
+            got,
+            format!("0s []\n0s [Run(CallNo(1))]\n0s [Commit]\n0s [Settle]\n1s []\n1s []\n2s {want}\n")
+        );
+    }
+}
+
+#[test]
+fn a_conflict_sends_everyone_to_the_next_activation() {
+    let got = trace(
+        8,
+        vec![
+            (0, Input::Loaded),
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (0, Input::HandlerFinished { commits: true }),
+            (0, Input::CommitConflicted),
+        ],
+    );
+    assert!(got.ends_with("0s [Discard, Refuse(CallNo(1), Gone), Refuse(CallNo(2), Gone), Drop]\n"), "{got}");
+}
+
+#[test]
+fn a_panic_is_one_callers_error() {
+    let got =
+        trace(8, vec![(0, Input::Loaded), (0, call(1, 1, 1)), (0, call(2, 2, 2)), (0, Input::Panicked)]);
+    assert!(
+        got.ends_with("0s [Discard, Refuse(CallNo(1), Panicked), Refuse(CallNo(2), Gone), Drop]\n"),
+        "{got}"
+    );
+}
+
+#[test]
+fn a_full_mailbox_and_a_late_call_are_refused() {
+    let got = trace(
+        1,
+        vec![
+            (0, Input::Loaded),
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (0, call(3, 3, 3)),
+            (11, Input::HandlerFinished { commits: false }),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s [Run(CallNo(1))]\n\
+         0s []\n\
+         0s [Refuse(CallNo(3), MailboxFull)]\n\
+         11s [Answer(CallNo(1)), Refuse(CallNo(2), TooLate)]\n"
+    );
+}
+
+#[test]
+fn an_activation_that_cannot_load_refuses_who_waited() {
+    let got = trace(8, vec![(0, call(1, 1, 1)), (0, Input::LoadFailed)]);
+    assert!(got.ends_with("0s [Refuse(CallNo(1), Gone), Drop]\n"), "{got}");
+}
