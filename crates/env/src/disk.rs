@@ -9,6 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The file in a locked directory that carries the lock. No other file has that name.
+pub(crate) const LOCK_FILE: &str = "LOCK";
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
@@ -51,10 +54,12 @@ pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
 
-    /// Creates a directory and its parents; fine if it exists.
+    /// Creates a directory and its parents; fine if it exists. What it creates is durable
+    /// when it returns.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// The files of a directory (names joined to `path`), sorted.
+    /// The files of a directory (names joined to `path`), sorted; without its directories
+    /// and without the file that carries its lock.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// Renames a file over another. Durable only after [`Disk::sync_dir`].
@@ -69,6 +74,7 @@ pub trait Disk: Send + Sync {
     /// Whether something has that name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Locks a directory against other processes; `WouldBlock` when another holds it.
+    /// Locks a directory against other processes and other holders in this one;
+    /// `WouldBlock` when one holds it, with words that say who.
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirectoryLock>>;
 }

@@ -1,0 +1,76 @@
+//! Tasks on tokio, threads of the operating system.
+//!
+//! A panic ends its task alone: it is logged with the task's name and counted, so that a
+//! supervisor and `/metrics` see it.
+#![expect(clippy::disallowed_methods, reason = "this is where Env starts tasks and threads")]
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::runtime::Handle;
+
+use crate::{Tasks, Work};
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// How many tasks of this process have ended in a panic.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+pub(super) struct RealTasks {
+    runtime: Handle,
+}
+
+impl RealTasks {
+    pub(super) fn new(runtime: Handle) -> Self {
+        Self { runtime }
+    }
+}
+
+impl Tasks for RealTasks {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.runtime.spawn(supervised(name, task));
+    }
+
+    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let runtime = self.runtime.clone();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _entered = runtime.enter();
+                futures::executor::block_on(supervised(name, task));
+            })
+            .expect("a machine that starts no thread cannot run a node");
+    }
+
+    fn blocking(&self, work: Work) {
+        // When the runtime is ending the work is dropped unrun; `Env::blocking` knows.
+        drop(self.runtime.spawn_blocking(work));
+    }
+
+    fn before_inline(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+async fn supervised(name: &'static str, task: BoxFuture<'static, ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(task = name, reason = reason(panic.as_ref()), "task panicked");
+    }
+}
+
+/// What a panic says, when it says it in words.
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "not text"
+    }
+}
