@@ -1,3 +1,75 @@
-//! Repository checks: layers, specs, tests in one command.
+//! Repository checks and the one command that runs every test.
+//!
+//! ```text
+//! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
+//! cargo xtask specs          every TLA+ config: good ones hold, bad ones fail as they say
+//! cargo xtask tools          provision what tests need, print it as `export` lines
+//! cargo xtask test [--full]  everything, cheapest first; what continuous integration runs
+//! ```
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the checks run beside the product, on the real disk and clock, never in the simulator"
+)]
+#![expect(clippy::print_stdout, reason = "a command-line tool talks through stdout")]
 
-fn main() {}
+mod process;
+mod repo;
+mod specs;
+mod suite;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask tidy | specs [NAME…] | tools | test [--full]";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what the arguments name; `false` says that it ran and found something.
+fn run() -> Result<bool> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = repo::root();
+    match args.as_slice() {
+        ["tidy"] => {
+            let outcome = tidy::run(&root)?;
+            for skipped in &outcome.skipped {
+                println!("NOT RUN: {skipped}");
+            }
+            println!("{} passed, {} failed", outcome.passed, outcome.failed);
+            Ok(outcome.failed == 0)
+        }
+        ["specs", only @ ..] => {
+            let outcome = specs::run(&root, only)?;
+            if let Some(missing) = &outcome.not_run {
+                println!("NOT RUN: {missing}");
+            }
+            println!("{} passed, {} failed", outcome.passed, outcome.failed);
+            Ok(outcome.failed == 0 && outcome.not_run.is_none())
+        }
+        ["tools"] => {
+            let tools = tools::provision(&root)?;
+            for (name, value) in tools.exports() {
+                println!("export {name}='{value}'");
+            }
+            for missing in &tools.missing {
+                println!("# NOT RUN: {missing}");
+            }
+            Ok(tools.missing.is_empty())
+        }
+        ["test"] => suite::run(&root, suite::Length::Short),
+        ["test", "--full"] => suite::run(&root, suite::Length::Full),
+        _ => bail!(USAGE),
+    }
+}

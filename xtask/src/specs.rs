@@ -1,0 +1,133 @@
+//! Every specification holds, and every seeded bug breaks exactly what it says.
+//!
+//! `specs/X.cfg` is the good config of module `X`: TLC must find no error, and the number of
+//! distinct states must be the one that its header records (`\* states: N`), so that a change
+//! of the model that makes it explore less does not pass unseen.
+//! `specs/X_Bug.cfg` seeds one bug and names in its header the invariant or property that must
+//! catch it (`\* violates: Name`). Every invariant of a good config must be killed by one.
+//!
+//! Other header lines: `\* deadlock: ignore` for models that may end.
+
+mod config;
+mod tlc;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::repo::Tree;
+use crate::tools;
+use config::{Config, Expected};
+
+/// A config that takes longer is too big for a check that runs on every change.
+const TIME_MAX: Duration = Duration::from_secs(900);
+
+/// How the specifications ended.
+pub(crate) struct Outcome {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    /// What is missing here, if nothing could run.
+    pub(crate) not_run: Option<String>,
+}
+
+/// Checks the configs whose name starts with one of `only`; all of them if it is empty.
+pub(crate) fn run(root: &Path, only: &[&str]) -> Result<Outcome> {
+    let mut outcome = Outcome { passed: 0, failed: 0, not_run: None };
+    let configs = config::all(&Tree::load(root)?);
+    let mistakes = config::mistakes(&configs);
+    for mistake in &mistakes {
+        println!("specs: {mistake}");
+    }
+    outcome.failed += mistakes.len();
+    let chosen: Vec<&Config> = configs
+        .iter()
+        .filter(|config| only.is_empty() || only.iter().any(|name| config.name.starts_with(name)))
+        .collect();
+    if chosen.is_empty() && !only.is_empty() {
+        bail!("no config in specs/ starts with {}", only.join(" or "));
+    }
+    let java = match tools::java() {
+        Ok(java) => java,
+        Err(missing) => {
+            outcome.not_run = Some(format!("specs: {missing}"));
+            return Ok(outcome);
+        }
+    };
+    let jar = tools::tlc_jar(root)?;
+    println!("{:<48} {:<44} {:>9} {:>6} {:>8}", "config", "result", "states", "depth", "seconds");
+    for config in chosen {
+        let start = Instant::now();
+        let report = tlc::run(root, java, &jar, config, TIME_MAX)?;
+        let verdict = judge(config, &report);
+        let result = verdict.as_ref().unwrap_or_else(|problem| problem);
+        println!(
+            "{:<48} {:<44} {:>9} {:>6} {:>8.1}",
+            config.name,
+            result,
+            report.states,
+            report.depth,
+            start.elapsed().as_secs_f64()
+        );
+        if verdict.is_ok() {
+            outcome.passed += 1;
+        } else {
+            outcome.failed += 1;
+            for line in &report.output {
+                println!("    {line}");
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether TLC said what the config expects; both ways in words.
+fn judge(config: &Config, report: &tlc::Report) -> Result<String, String> {
+    match (&config.expected, &report.verdict) {
+        (Expected::Holds { states }, tlc::Verdict::Holds) if *states == report.states => {
+            Ok("holds".to_owned())
+        }
+        (Expected::Holds { states }, tlc::Verdict::Holds) => {
+            Err(format!("FAILED: holds, but not with {states} states"))
+        }
+        (Expected::Violates { name }, tlc::Verdict::Violated { names })
+            if names.iter().any(|found| found == name) =>
+        {
+            Ok(format!("violates {name}"))
+        }
+        (Expected::Holds { .. }, found) => Err(format!("FAILED: {found}")),
+        (Expected::Violates { name }, found) => Err(format!("FAILED: not {name}, but {found}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tlc::{Report, Verdict};
+
+    fn judged(header: &str, verdict: Verdict, states: u64) -> Result<String, String> {
+        let config = Config::parse("X_Bug", "X", header);
+        judge(&config, &Report { verdict, states, depth: 1, output: vec![] })
+    }
+
+    #[test]
+    fn a_bug_must_be_caught_by_the_invariant_that_it_names() {
+        let violated = |name: &str| Verdict::Violated { names: vec![name.to_owned()] };
+        assert!(judged("\\* violates: A", violated("A"), 5).is_ok());
+        let other = judged("\\* violates: A", violated("B"), 5).expect_err("another invariant");
+        assert_eq!(other, "FAILED: not A, but B is violated");
+        let uncaught = judged("\\* violates: A", Verdict::Holds, 5).expect_err("not caught");
+        assert_eq!(uncaught, "FAILED: not A, but no error");
+        judged("\\* violates: A", Verdict::Broken { why: "parse error".to_owned() }, 0)
+            .expect_err("no answer");
+    }
+
+    #[test]
+    fn a_good_config_must_explore_the_recorded_states() {
+        assert!(judged("\\* states: 5", Verdict::Holds, 5).is_ok());
+        let fewer = judged("\\* states: 5", Verdict::Holds, 4).expect_err("fewer states");
+        assert_eq!(fewer, "FAILED: holds, but not with 5 states");
+        let broken = judged("\\* states: 5", Verdict::Violated { names: vec!["A".to_owned()] }, 5);
+        assert_eq!(broken.expect_err("violated"), "FAILED: A is violated");
+    }
+}

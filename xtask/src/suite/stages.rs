@@ -1,0 +1,227 @@
+//! The stages, in the order of what they cost.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::count::{self, Counts};
+use super::{Context, Ended, Length};
+use crate::process::{cargo, shown, works};
+use crate::{repo, specs, tidy, tools};
+
+/// One stage of the suite.
+pub(super) struct Stage {
+    pub(super) name: &'static str,
+    pub(super) run: fn(&mut Context) -> Result<Ended>,
+}
+
+/// Every stage, cheapest first.
+pub(super) const ALL: &[Stage] = &[
+    Stage { name: "fmt", run: fmt },
+    Stage { name: "lockfile", run: lockfile },
+    Stage { name: "tidy", run: run_tidy },
+    Stage { name: "specs", run: run_specs },
+    Stage { name: "clippy", run: clippy },
+    Stage { name: "tests", run: tests },
+    Stage { name: "simulation", run: simulation },
+    Stage { name: "mutants", run: mutants },
+    Stage { name: "doctests", run: doctests },
+    Stage { name: "doc", run: doc },
+    Stage { name: "tools", run: provision },
+    Stage { name: "aimock", run: aimock },
+    Stage { name: "python", run: python },
+    Stage { name: "typescript", run: typescript },
+    Stage { name: "readme", run: readme },
+];
+
+/// Parts of the paths of tests that have a stage of their own, because they need a tool or time.
+const SIMULATION: &str = "sim_";
+const AIMOCK: &str = "aimock";
+const PYTHON: &str = "python_sdk";
+const TYPESCRIPT: &str = "typescript_sdk";
+const README: &str = "readme";
+const OWN_STAGE: &[&str] = &[SIMULATION, AIMOCK, PYTHON, TYPESCRIPT, README];
+
+fn fmt(_: &mut Context) -> Result<Ended> {
+    if !works(cargo().args(["fmt", "--version"])) {
+        return Ok(Ended::NotRun("rustup component add rustfmt".to_owned()));
+    }
+    check(cargo().args(["fmt", "--all", "--", "--check"]))
+}
+
+fn lockfile(_: &mut Context) -> Result<Ended> {
+    let mut command = cargo();
+    command.args(["metadata", "--locked", "--format-version", "1"]).stdout(std::process::Stdio::null());
+    let status = command.status()?;
+    if !status.success() {
+        println!("Cargo.lock is not up to date: run cargo metadata and commit it");
+    }
+    Ok(Ended::Counted(one(status.success())))
+}
+
+fn run_tidy(context: &mut Context) -> Result<Ended> {
+    let outcome = tidy::run(context.root)?;
+    for skipped in &outcome.skipped {
+        println!("NOT RUN: {skipped}");
+    }
+    Ok(Ended::Counted(Counts { passed: outcome.passed, failed: outcome.failed }))
+}
+
+fn run_specs(context: &mut Context) -> Result<Ended> {
+    let outcome = specs::run(context.root, &[])?;
+    Ok(match outcome.not_run {
+        Some(missing) if outcome.failed == 0 => Ended::NotRun(missing),
+        _ => Ended::Counted(Counts { passed: outcome.passed, failed: outcome.failed }),
+    })
+}
+
+fn clippy(_: &mut Context) -> Result<Ended> {
+    if !works(cargo().args(["clippy", "--version"])) {
+        return Ok(Ended::NotRun("rustup component add clippy".to_owned()));
+    }
+    let scope = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features"];
+    check(cargo().args(scope).args(["--", "-D", "warnings"]))
+}
+
+fn tests(context: &mut Context) -> Result<Ended> {
+    if has_nextest() {
+        let own: Vec<String> = OWN_STAGE.iter().map(|part| format!("test({part})")).collect();
+        let mut command = nextest(context);
+        command.args(["--workspace", "-E", &format!("not ({})", own.join(" + "))]);
+        return counted(&mut command);
+    }
+    let mut command = cargo_test(context);
+    command.args(["--workspace", "--"]);
+    command.args(OWN_STAGE.iter().flat_map(|part| ["--skip", part]));
+    counted(&mut command)
+}
+
+fn simulation(context: &mut Context) -> Result<Ended> {
+    part_of_tests(context, SIMULATION)
+}
+
+/// The crates with seeded bugs, built with them: the tests that only exist there show that
+/// each bug is caught; the others show that the bugs are asleep unless they are chosen.
+fn mutants(context: &mut Context) -> Result<Ended> {
+    let metadata = repo::metadata(context.root)?;
+    let members = metadata.workspace_packages();
+    let crates: Vec<String> = members
+        .iter()
+        .filter(|package| package.features.contains_key("mutants"))
+        .map(|package| package.name.to_string())
+        .collect();
+    if crates.is_empty() {
+        return Ok(Ended::Done);
+    }
+    let mut command = if has_nextest() { nextest(context) } else { cargo_test(context) };
+    for name in crates {
+        command.args(["--package", &name, "--features", &format!("{name}/mutants")]);
+    }
+    counted(&mut command)
+}
+
+fn doctests(_: &mut Context) -> Result<Ended> {
+    counted(cargo().args(["test", "--locked", "--workspace", "--doc"]))
+}
+
+fn doc(_: &mut Context) -> Result<Ended> {
+    check(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--locked", "--workspace", "--no-deps"]))
+}
+
+fn provision(context: &mut Context) -> Result<Ended> {
+    context.tools = tools::provision(context.root)?;
+    for (name, value) in context.tools.exports() {
+        println!("{name}={value}");
+    }
+    Ok(if context.tools.missing.is_empty() {
+        Ended::Done
+    } else {
+        Ended::NotRun(context.tools.missing.join("; "))
+    })
+}
+
+fn aimock(context: &mut Context) -> Result<Ended> {
+    with_node(context, AIMOCK)
+}
+
+fn typescript(context: &mut Context) -> Result<Ended> {
+    with_node(context, TYPESCRIPT)
+}
+
+fn python(context: &mut Context) -> Result<Ended> {
+    if context.tools.python.is_none() {
+        return Ok(Ended::NotRun("needs the Python packages, see `tools`".to_owned()));
+    }
+    part_of_tests(context, PYTHON)
+}
+
+fn readme(context: &mut Context) -> Result<Ended> {
+    if !context.tools.missing.is_empty() {
+        return Ok(Ended::NotRun("needs the Python and npm packages, see `tools`".to_owned()));
+    }
+    part_of_tests(context, README)
+}
+
+fn with_node(context: &mut Context, part: &str) -> Result<Ended> {
+    if context.tools.node_modules.is_none() {
+        return Ok(Ended::NotRun("needs the npm packages, see `tools`".to_owned()));
+    }
+    part_of_tests(context, part)
+}
+
+/// Runs the tests whose path contains `part`.
+fn part_of_tests(context: &Context, part: &str) -> Result<Ended> {
+    if has_nextest() {
+        counted(nextest(context).args(["--workspace", "-E", &format!("test({part})")]))
+    } else {
+        counted(cargo_test(context).args(["--workspace", "--", part]))
+    }
+}
+
+fn has_nextest() -> bool {
+    works(cargo().args(["nextest", "--version"]))
+}
+
+fn nextest(context: &Context) -> Command {
+    let mut command = with_tools(context);
+    command.args(["nextest", "run", "--locked", "--no-fail-fast", "--no-tests", "pass"]);
+    command.args(["--status-level", "fail", "--final-status-level", "slow"]);
+    command
+}
+
+fn cargo_test(context: &Context) -> Command {
+    let mut command = with_tools(context);
+    command.args(["test", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    command
+}
+
+/// A cargo whose tests find the provisioned tools.
+fn with_tools(context: &Context) -> Command {
+    let mut command = cargo();
+    command.envs(context.tools.exports());
+    if context.length == Length::Full {
+        command.env("KELPIE_TEST_FULL", "1");
+    }
+    command
+}
+
+/// A command that passes or fails as a whole.
+fn check(command: &mut Command) -> Result<Ended> {
+    let (status, _) = shown(command)?;
+    Ok(Ended::Counted(one(status.success())))
+}
+
+/// A command that runs tests and says how many.
+fn counted(command: &mut Command) -> Result<Ended> {
+    let (status, lines) = shown(command)?;
+    let mut counts = count::tests(&lines);
+    // A build that fails runs no test, and still is a failure.
+    if !status.success() && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok(Ended::Counted(counts))
+}
+
+fn one(passed: bool) -> Counts {
+    Counts { passed: usize::from(passed), failed: usize::from(!passed) }
+}
