@@ -1,1 +1,38 @@
 //! The transactional store contract and its backends.
+//!
+//! ```text
+//!   Store ──begin──▶ Transaction (buffers writes, notes what it read)
+//!                        │ reads at one version        │ commit
+//!                        ▼                             ▼
+//!                     Backend: committed · conflict · too old · unavailable · unknown
+//! ```
+//!
+//! Strictly serializable transactions over ordered bytes, small enough to be the same on
+//! every backend. A [`Transaction`] is common to all of them: reads see one version of the
+//! store and the transaction's own writes; [`Transaction::commit`] succeeds only if nothing
+//! that was read has been written since.
+//!
+//! Invariant: the outcomes of a commit are distinct. [`CommitError::Unknown`] is the only
+//! one after which it may have happened, and looking does not settle it (see
+//! [`Store::run`]).
+
+pub mod atomic;
+pub mod config;
+pub mod contract;
+pub mod keys;
+pub mod limits;
+mod run;
+mod store;
+mod transaction;
+
+pub use atomic::AtomicOp;
+pub use config::{StoreConfig, StoreUrlError};
+pub use contract::{
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Op, OpenError, Outage, Properties,
+    ReadError, Rows, Scan, Stamped, Stats, Version, Watch,
+};
+pub use keys::KeyRange;
+pub use limits::LimitError;
+pub use run::RunError;
+pub use store::Store;
+pub use transaction::{Page, RangeQuery, Transaction};

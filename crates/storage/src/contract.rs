@@ -1,0 +1,312 @@
+//! What a backend must give, and the outcomes it may have.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::atomic::AtomicOp;
+use crate::keys::KeyRange;
+use crate::limits::LimitError;
+
+/// A point in the order of all commits. Larger is later; numbers may be skipped and are
+/// never used twice.
+pub type Version = u64;
+
+/// A result that is often there at once, so that the common path needs no boxed future.
+pub enum Answer<'a, T> {
+    /// It is here.
+    Now(T),
+    /// It takes a disk or a network.
+    Later(BoxFuture<'a, T>),
+}
+
+impl<T> Answer<'_, T> {
+    /// Waits for the result if one must.
+    pub async fn wait(self) -> T {
+        match self {
+            Self::Now(value) => value,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+/// What callers may rely on beyond the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Properties {
+    /// Short name, for logs and metrics.
+    pub name: &'static str,
+    /// Whether a commit answered `Unknown` may still land while this process lives. Then
+    /// [`crate::Store::run`] carries an idempotency row.
+    pub unknown_possible: bool,
+    /// Whether this process is the only one that can write.
+    pub single_process: bool,
+}
+
+/// A range read at one version.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Which keys.
+    pub range: KeyRange,
+    /// At most so many rows; at least one.
+    pub limit: usize,
+    /// From the end towards the beginning.
+    pub reverse: bool,
+}
+
+/// What a [`Scan`] found, in the order of the scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Keys and values.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// Whether it stopped at a limit, so that keys behind the last row were not looked at.
+    pub more: bool,
+}
+
+/// One write of a transaction to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// The value becomes this.
+    Set(Bytes),
+    /// The key goes.
+    Clear,
+    /// The value changes, in this order.
+    Atomic(Vec<(AtomicOp, Bytes)>),
+}
+
+/// A row whose key receives the commit's versionstamp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamped {
+    /// The key with room for the stamp.
+    pub key: Vec<u8>,
+    /// Where the stamp goes.
+    pub offset: usize,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// All that a transaction asks to happen at once. `clears` come before `writes`; no key is
+/// written twice.
+#[derive(Debug, Clone, Default)]
+pub struct CommitRequest {
+    /// The version that all reads saw. Without reads there is none.
+    pub read_version: Option<Version>,
+    /// Single keys that must be unwritten since.
+    pub reads: Vec<Bytes>,
+    /// Ranges that must be unwritten since.
+    pub read_ranges: Vec<KeyRange>,
+    /// Ranges that become empty.
+    pub clears: Vec<KeyRange>,
+    /// Keys that change, in key order.
+    pub writes: Vec<(Bytes, Op)>,
+    /// Rows under versionstamped keys.
+    pub stamped: Vec<Stamped>,
+    /// Ranges that count as written although nothing changes there.
+    pub write_conflicts: Vec<KeyRange>,
+}
+
+/// The commit happened, durably, and is visible to all later reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Its place in the order of all commits. A transaction without writes commits at the
+    /// version it read.
+    pub version: Version,
+}
+
+/// Why a store cannot serve. A class, so that operators and callers can act on it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Outage {
+    /// No room for more; reads go on, and writes as soon as there is room.
+    #[error("the disk is full: free some space, reads go on meanwhile")]
+    DiskFull,
+    /// What an earlier fsync left on disk is unknown.
+    #[error("an fsync failed, so nothing more is acknowledged: restart, and the log is replayed")]
+    Poisoned,
+    /// [`crate::Store::close`] was called.
+    #[error("the store is closed")]
+    Closed,
+    /// More work than the store takes at once.
+    #[error("the store is overloaded: try again later")]
+    Overloaded,
+    /// The disk refused.
+    #[error("the disk refused")]
+    Disk(#[source] Arc<io::Error>),
+    /// A remote store refused or was not reached.
+    #[error("the store did not serve: {reason}")]
+    Remote {
+        /// What it said.
+        reason: Arc<str>,
+    },
+}
+
+/// A read failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The transaction began longer ago than the store keeps old versions.
+    #[error("the transaction is older than five seconds: begin again")]
+    TooOld,
+    /// The store cannot serve it.
+    #[error("cannot read")]
+    Unavailable(#[source] Outage),
+    /// The key is too long.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+/// A commit did not happen, or may not have happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// Something that was read has been written since. Nothing happened; run it again.
+    #[error("conflict: something read has been written since")]
+    Conflict,
+    /// The transaction began too long ago. Nothing happened; run it again.
+    #[error("the transaction is older than five seconds: begin again")]
+    TooOld,
+    /// Nothing happened.
+    #[error("not committed")]
+    Unavailable(#[source] Outage),
+    /// It may have happened, or may still happen. Settle it by a write.
+    #[error("it is unknown whether the commit happened")]
+    Unknown(#[source] Outage),
+    /// It is larger than the contract allows. Nothing was sent.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+/// A store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the directory.
+    #[error("{} is in use by {holder}: stop it, or choose another directory", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// Who holds it, as far as it can be told.
+        holder: String,
+    },
+    /// The directory was written by another version of Kelpie.
+    #[error(
+        "{} holds store format {found}, this build reads format {known}: use the Kelpie version that wrote \
+         it, or move the directory away to begin anew", dir.display()
+    )]
+    UnknownFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// What its format file says.
+        found: String,
+        /// What this build reads.
+        known: u32,
+    },
+    /// Acknowledged data is damaged or missing: starting would lose it silently.
+    #[error(
+        "{} is damaged at byte {offset}: {what}. Acknowledged commits may be lost; restore the directory \
+         from a backup, or move it away to begin anew", file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What was expected there.
+        what: String,
+    },
+    /// The options make no sense.
+    #[error("store options: {what}")]
+    Options {
+        /// Which, and why.
+        what: String,
+    },
+    /// The disk refused.
+    #[error("cannot open the store at {}", path.display())]
+    Disk {
+        /// What was being opened.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A store could not be closed cleanly. What was acknowledged is in its log all the same.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the last checkpoint failed; the log keeps everything and the next start replays it")]
+pub struct CloseError(#[source] pub Outage);
+
+/// Completes when the value of a key may have changed since the watch was made.
+#[must_use]
+pub struct Watch(BoxFuture<'static, ()>);
+
+impl Watch {
+    /// A watch that completes with `future`.
+    pub fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl Future for Watch {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// What a store holds and has done since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The last visible version.
+    pub version: Version,
+    /// Everything up to here is folded below the log.
+    pub checkpoint: Version,
+    /// Keys held in memory above the checkpoint.
+    pub memtable_keys: u64,
+    /// Bytes held in memory above the checkpoint.
+    pub memtable_bytes: u64,
+    /// Bytes of log above the checkpoint.
+    pub log_bytes: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// Batches made durable.
+    pub batches: u64,
+    /// Commits made durable.
+    pub commits: u64,
+}
+
+/// A transactional store. [`crate::Transaction`] does all that is common; a backend reads at
+/// a version, commits, and wakes watchers.
+pub trait Backend: Send + Sync + 'static {
+    /// What callers may rely on.
+    fn properties(&self) -> Properties;
+
+    /// The newest visible version, kept readable until [`Backend::close_version`] or until
+    /// it is too old. Every commit acknowledged before this call is at or below it.
+    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>>;
+
+    /// Ends one [`Backend::open_version`].
+    fn close_version(&self, version: Version);
+
+    /// The value of `key` at `version`.
+    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>>;
+
+    /// Rows at `version`. May stop before the limit, saying so in [`Rows::more`], but only
+    /// after one row at least.
+    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>>;
+
+    /// Commits if nothing in `reads` and `read_ranges` was written after `read_version`.
+    /// Going away while waiting does not take back what was asked.
+    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>>;
+
+    /// Watches a key: a commit that becomes visible after this call and touches `key`
+    /// completes it.
+    fn watch(&self, key: Bytes) -> Watch;
+
+    /// What it holds and has done.
+    fn stats(&self) -> Stats;
+
+    /// Ends the store: later commits are refused, what it held is released.
+    fn close(&self) -> BoxFuture<'_, Result<(), CloseError>>;
+}

@@ -1,0 +1,241 @@
+//! Running a transaction until it has committed once, with bounded patience.
+//!
+//! ```text
+//!   body ─▶ commit ──committed──▶ done
+//!            │  │
+//!            │  └─conflict, too old, unreachable──▶ backoff ──▶ body again
+//!            └─unknown──▶ settle: write a tombstone into the row that the attempt read
+//!                           ├─ the row says done      ──▶ it had landed: done
+//!                           └─ the tombstone commits  ──▶ it can never land: body again
+//! ```
+//!
+//! Invariant: an attempt whose outcome is unknown is never repeated before a write has
+//! settled it. Looking would not do: a lost commit may land after the look. On backends
+//! where no commit can land late there is no row and nothing is settled.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::contract::{CommitError, Outage, ReadError};
+use crate::limits::LimitError;
+use crate::store::{Shared, Store};
+use crate::transaction::Transaction;
+
+/// Attempts of one run: a transaction that loses so often fights over a key that should be
+/// split.
+const ATTEMPTS_MAX: u32 = 50;
+/// Attempts to settle one unknown outcome: with the backoff about ten seconds, in which a
+/// store that fails over is back.
+const SETTLE_ATTEMPTS_MAX: u32 = 100;
+const BACKOFF_MIN: Duration = Duration::from_micros(500);
+const BACKOFF_MAX: Duration = Duration::from_millis(100);
+/// Rows of settled runs that one run clears on its way. Each run leaves at most two, so the
+/// queue shrinks.
+const ROWS_CLEARED_MAX: usize = 16;
+/// Where idempotency rows live: behind all keys that start with text.
+const ROW_PREFIX: &[u8] = b"\xfe/run/";
+const DONE: &[u8] = b"done";
+const TOMBSTONE: &[u8] = b"never";
+
+/// A run did not commit, or may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E> {
+    /// The body refused; nothing happened.
+    #[error(transparent)]
+    Body(E),
+    /// Others won every time; nothing happened.
+    #[error("lost against others {attempts} times in a row")]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The store cannot serve; nothing happened.
+    #[error("not committed")]
+    Unavailable(#[source] Outage),
+    /// It may have happened, and the store cannot be reached to settle it.
+    #[error("it is unknown whether the commit happened")]
+    Unknown(#[source] Outage),
+    /// The transaction is larger than the contract allows; nothing happened.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+}
+
+/// How one attempt ended.
+enum Attempt<T, E> {
+    Done(T),
+    Again(Option<Outage>),
+    Failed(RunError<E>),
+    /// With the value it has if it turns out to have landed.
+    Unsettled(T, Outage),
+}
+
+impl Store {
+    /// Runs `body` in a transaction and commits it, again after a conflict, until it has
+    /// committed exactly once or the bound is reached. `body` may run several times.
+    pub async fn run<T, E, F>(&self, body: F) -> Result<T, RunError<E>>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut outage = None;
+        for attempt in 0..ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            let row = self.new_row();
+            let mut sweep = Sweep::begin(&self.shared, row.is_some());
+            match self.attempt(&body, row.as_ref(), &sweep).await {
+                Attempt::Done(value) => {
+                    sweep.cleared();
+                    sweep.add(row);
+                    return Ok(value);
+                }
+                Attempt::Again(why) => outage = why,
+                Attempt::Failed(error) => return Err(error),
+                Attempt::Unsettled(value, why) => {
+                    let Some(row) = row else { return Err(RunError::Unknown(why)) };
+                    let landed = self.settle(&row).await.map_err(RunError::Unknown)?;
+                    if landed {
+                        sweep.cleared();
+                    }
+                    sweep.add(Some(row));
+                    if landed {
+                        return Ok(value);
+                    }
+                }
+            }
+        }
+        Err(outage.map_or(RunError::Contended { attempts: ATTEMPTS_MAX }, RunError::Unavailable))
+    }
+
+    async fn attempt<T, E, F>(&self, body: &F, row: Option<&Bytes>, sweep: &Sweep<'_>) -> Attempt<T, E>
+    where
+        F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut tx = self.begin();
+        if let Some(row) = row {
+            if let Err(error) = tx.get(row).await {
+                return not_begun(error);
+            }
+            tx.set(row.clone(), DONE);
+            sweep.rows.iter().for_each(|row| tx.clear(row.clone()));
+        }
+        let value = match body(&mut tx).await {
+            Ok(value) => value,
+            Err(error) => {
+                return match tx.read_failure() {
+                    Some(ReadError::TooOld) => Attempt::Again(None),
+                    Some(ReadError::Unavailable(outage)) if passes(&outage) => Attempt::Again(Some(outage)),
+                    _ => Attempt::Failed(RunError::Body(error)),
+                };
+            }
+        };
+        match tx.commit().await {
+            Ok(_) => Attempt::Done(value),
+            Err(CommitError::Conflict | CommitError::TooOld) => {
+                metrics::counter!("kelpie_storage_retries").increment(1);
+                Attempt::Again(None)
+            }
+            Err(CommitError::Unavailable(outage)) if passes(&outage) => Attempt::Again(Some(outage)),
+            Err(CommitError::Unavailable(outage)) => Attempt::Failed(RunError::Unavailable(outage)),
+            Err(CommitError::Unknown(outage)) => Attempt::Unsettled(value, outage),
+            Err(CommitError::Limit(limit)) => Attempt::Failed(limit.into()),
+        }
+    }
+
+    /// Makes the outcome of the attempt that read `row` final, and says whether it landed.
+    async fn settle(&self, row: &Bytes) -> Result<bool, Outage> {
+        metrics::counter!("kelpie_storage_unknown_settled").increment(1);
+        let mut last = Outage::Overloaded;
+        for attempt in 0..SETTLE_ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            let mut tx = self.begin();
+            match tx.get(row).await {
+                Ok(Some(found)) => return Ok(found == DONE),
+                Ok(None) => {}
+                Err(ReadError::Unavailable(outage)) => {
+                    last = outage;
+                    continue;
+                }
+                Err(ReadError::TooOld | ReadError::Limit(_)) => continue,
+            }
+            if kelpie_core::mutant!("settle_by_look") {
+                return Ok(false);
+            }
+            tx.set(row.clone(), TOMBSTONE);
+            match tx.commit().await {
+                Ok(_) => return Ok(false),
+                Err(CommitError::Unavailable(outage) | CommitError::Unknown(outage)) => last = outage,
+                // The lost commit has just landed, or this attempt was slow: look again.
+                Err(CommitError::Conflict | CommitError::TooOld | CommitError::Limit(_)) => {}
+            }
+        }
+        Err(last)
+    }
+
+    fn new_row(&self) -> Option<Bytes> {
+        let possible = self.shared.backend.properties().unknown_possible;
+        possible.then(|| [ROW_PREFIX, &self.shared.env.random_u128().to_be_bytes()].concat().into())
+    }
+
+    /// Nothing before the first attempt; then a random part of a time that doubles.
+    async fn back_off(&self, attempt: u32) {
+        if attempt == 0 {
+            return;
+        }
+        let longest = BACKOFF_MIN.saturating_mul(1 << attempt.min(16)).min(BACKOFF_MAX);
+        let micros = u64::try_from(longest.as_micros()).expect("a tenth of a second fits");
+        self.shared.env.sleep(Duration::from_micros(1 + self.shared.env.random_u64() % micros)).await;
+    }
+}
+
+/// Whether an outage may be over a moment later.
+fn passes(outage: &Outage) -> bool {
+    match outage {
+        Outage::Overloaded | Outage::Remote { .. } => true,
+        Outage::DiskFull | Outage::Poisoned | Outage::Closed | Outage::Disk(_) => false,
+    }
+}
+
+fn not_begun<T, E>(error: ReadError) -> Attempt<T, E> {
+    match error {
+        ReadError::TooOld => Attempt::Again(None),
+        ReadError::Unavailable(outage) if passes(&outage) => Attempt::Again(Some(outage)),
+        ReadError::Unavailable(outage) => Attempt::Failed(RunError::Unavailable(outage)),
+        ReadError::Limit(limit) => Attempt::Failed(limit.into()),
+    }
+}
+
+/// Rows of settled runs on their way out with this attempt; back into the queue if it does
+/// not commit, also when its caller goes away.
+struct Sweep<'a> {
+    shared: &'a Shared,
+    rows: Vec<Bytes>,
+}
+
+impl<'a> Sweep<'a> {
+    fn begin(shared: &'a Shared, wanted: bool) -> Self {
+        let mut rows = Vec::new();
+        if wanted {
+            let mut queue = shared.settled_rows.lock();
+            let count = queue.len().min(ROWS_CLEARED_MAX);
+            rows.extend(queue.drain(..count));
+        }
+        Self { shared, rows }
+    }
+
+    fn cleared(&mut self) {
+        self.rows.clear();
+    }
+
+    fn add(&mut self, row: Option<Bytes>) {
+        self.rows.extend(row);
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        if !self.rows.is_empty() {
+            self.shared.settled_rows.lock().extend(self.rows.drain(..));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The handle that everybody holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kelpie_env::Env;
+use parking_lot::Mutex;
+
+use crate::contract::{Backend, CloseError, Properties, Stats, Watch};
+use crate::transaction::Transaction;
+
+/// A transactional store. Cheap to clone; all clones are one store.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) env: Env,
+    /// Idempotency rows of runs whose outcome is settled: later runs clear them.
+    pub(crate) settled_rows: Mutex<VecDeque<Bytes>>,
+}
+
+impl Store {
+    /// A store over a backend that the caller made.
+    pub fn from_backend(backend: Arc<dyn Backend>, env: Env) -> Self {
+        Self { shared: Arc::new(Shared { backend, env, settled_rows: Mutex::new(VecDeque::new()) }) }
+    }
+
+    /// Begins a transaction. Its reads fix their version at the first one.
+    pub fn begin(&self) -> Transaction {
+        Transaction::new(self.shared.clone())
+    }
+
+    /// Completes when the value of `key` may have changed since this call. Make the watch
+    /// first and read afterwards: then no change falls in between.
+    pub fn watch(&self, key: impl Into<Bytes>) -> Watch {
+        self.shared.backend.watch(key.into())
+    }
+
+    /// What callers may rely on beyond the contract.
+    pub fn properties(&self) -> Properties {
+        self.shared.backend.properties()
+    }
+
+    /// What the store holds and has done.
+    pub fn stats(&self) -> Stats {
+        self.shared.backend.stats()
+    }
+
+    /// Ends the store for all its handles: folds the log, releases the directory. Later
+    /// commits are refused.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        self.shared.backend.close().await
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("backend", &self.properties().name).finish_non_exhaustive()
+    }
+}

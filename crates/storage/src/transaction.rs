@@ -1,0 +1,246 @@
+//! One transaction: reads at one version, buffered writes, the ranges that must not change.
+
+mod buffer;
+mod page;
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::atomic::AtomicOp;
+use crate::contract::{CommitError, CommitRequest, Committed, ReadError, Stamped, Version};
+use crate::keys::KeyRange;
+use crate::limits::{
+    LimitError, TRANSACTION_BYTES_MAX, TRANSACTION_TIME_MAX, VERSIONSTAMP_BYTES, check_key, check_value,
+};
+use crate::store::Shared;
+use buffer::{Buffered, WriteBuffer, apply_changes};
+pub use page::{Page, RangeQuery};
+
+/// A transaction. Dropping it forgets it; nothing has happened then.
+pub struct Transaction {
+    shared: Arc<Shared>,
+    /// The version that reads see and when it was taken: fixed at the first read.
+    snapshot: Option<Snapshot>,
+    buffer: WriteBuffer,
+    stamped: Vec<Stamped>,
+    reads: Vec<Bytes>,
+    read_ranges: Vec<KeyRange>,
+    write_conflicts: Vec<KeyRange>,
+    /// The first thing that was too large; told at the commit.
+    limit: Option<LimitError>,
+    /// Whether a read failed in a way that a fresh transaction may get over.
+    read_failed: Option<ReadError>,
+}
+
+#[derive(Clone, Copy)]
+struct Snapshot {
+    version: Version,
+    taken: Duration,
+}
+
+impl Transaction {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            snapshot: None,
+            buffer: WriteBuffer::default(),
+            stamped: Vec::new(),
+            reads: Vec::new(),
+            read_ranges: Vec::new(),
+            write_conflicts: Vec::new(),
+            limit: None,
+            read_failed: None,
+        }
+    }
+
+    /// The value of `key`. The commit fails if someone writes it in between.
+    pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        // What this transaction has set or cleared itself depends on no one else.
+        if !matches!(self.buffer.get(key), Buffered::Value(_)) {
+            self.reads.push(Bytes::copy_from_slice(key));
+        }
+        self.get_snapshot(key).await
+    }
+
+    /// The value of `key` at this transaction's version, without noting that it was read.
+    pub async fn get_snapshot(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        check_key(key)?;
+        if let Buffered::Value(value) = self.buffer.get(key) {
+            return Ok(value.cloned());
+        }
+        let version = self.version().await?;
+        let stored = self.shared.backend.get(version, key).wait().await;
+        let stored = stored.map_err(|e| self.note(e))?;
+        Ok(match self.buffer.get(key) {
+            Buffered::Changes(changes) => apply_changes(stored, changes),
+            Buffered::Nothing | Buffered::Value(_) => stored,
+        })
+    }
+
+    /// The version that reads of this transaction see.
+    pub async fn version(&mut self) -> Result<Version, ReadError> {
+        if let Some(snapshot) = self.snapshot {
+            return if self.is_too_old(snapshot) {
+                Err(self.note(ReadError::TooOld))
+            } else {
+                Ok(snapshot.version)
+            };
+        }
+        let opened = self.shared.backend.open_version().wait().await;
+        let version = opened.map_err(|e| self.note(e))?;
+        self.snapshot = Some(Snapshot { version, taken: self.shared.env.now() });
+        Ok(version)
+    }
+
+    /// Makes `value` the value of `key`.
+    pub fn set(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let (key, value) = (key.into(), value.into());
+        self.check(check_key(&key).and_then(|()| check_value(&value)));
+        self.buffer.set(key, value);
+    }
+
+    /// Removes `key`.
+    pub fn clear(&mut self, key: impl Into<Bytes>) {
+        let key = key.into();
+        self.check(check_key(&key));
+        self.buffer.clear(key);
+    }
+
+    /// Removes all keys from `begin` up to but without `end`.
+    pub fn clear_range(&mut self, begin: impl Into<Bytes>, end: impl Into<Bytes>) {
+        self.buffer.clear_range(KeyRange::new(begin, end));
+    }
+
+    /// Changes the value of `key` without reading it, so that it never conflicts.
+    pub fn atomic(&mut self, op: AtomicOp, key: impl Into<Bytes>, operand: impl Into<Bytes>) {
+        let (key, operand) = (key.into(), operand.into());
+        self.check(check_key(&key).and_then(|()| check_value(&operand)));
+        self.buffer.atomic(op, key, operand);
+    }
+
+    /// Writes `value` under `key` with the ten bytes at `offset` replaced by the commit's
+    /// versionstamp, which grows from commit to commit. For cold paths: on other backends it
+    /// costs a lock held through the commit.
+    pub fn set_versionstamped_key(
+        &mut self,
+        key: impl Into<Vec<u8>>,
+        offset: usize,
+        value: impl Into<Bytes>,
+    ) {
+        let (key, value) = (key.into(), value.into());
+        self.check(check_key(&key).and_then(|()| check_value(&value)));
+        if offset.checked_add(VERSIONSTAMP_BYTES).is_none_or(|end| end > key.len()) {
+            self.check(Err(LimitError::Versionstamp { offset, bytes: key.len() }));
+        }
+        self.stamped.push(Stamped { key, offset, value });
+    }
+
+    /// Makes the commit fail if someone writes in `range` in between, as if it had been read.
+    pub fn add_read_conflict(&mut self, range: KeyRange) {
+        if !range.is_empty() {
+            self.read_ranges.push(range);
+        }
+    }
+
+    /// Makes others that read in `range` conflict, as if it had been written.
+    pub fn add_write_conflict(&mut self, range: KeyRange) {
+        if !range.is_empty() {
+            self.write_conflicts.push(range);
+        }
+    }
+
+    /// Commits. A transaction that only read is already serializable at the version it saw.
+    pub async fn commit(mut self) -> Result<Committed, CommitError> {
+        self.commit_in_place().await
+    }
+
+    /// As [`Transaction::commit`]; leaves an empty transaction behind.
+    pub(crate) async fn commit_in_place(&mut self) -> Result<Committed, CommitError> {
+        if let Some(limit) = self.limit {
+            return Err(limit.into());
+        }
+        if self.buffer.is_empty() && self.stamped.is_empty() && self.write_conflicts.is_empty() {
+            return Ok(Committed { version: self.snapshot.map_or(0, |s| s.version) });
+        }
+        let bytes = self.bytes();
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(LimitError::Transaction { bytes }.into());
+        }
+        let has_reads = !self.reads.is_empty() || !self.read_ranges.is_empty();
+        if has_reads {
+            // An explicit conflict range without a read counts from now on.
+            self.version().await.map_err(CommitError::from)?;
+        }
+        let (clears, writes) = mem::take(&mut self.buffer).into_parts();
+        let request = CommitRequest {
+            read_version: self.snapshot.filter(|_| has_reads).map(|s| s.version),
+            reads: mem::take(&mut self.reads),
+            read_ranges: mem::take(&mut self.read_ranges),
+            clears,
+            writes,
+            stamped: mem::take(&mut self.stamped),
+            write_conflicts: mem::take(&mut self.write_conflicts),
+        };
+        self.shared.backend.commit(request).wait().await
+    }
+
+    /// A read failure after which a fresh transaction may succeed, if there was one.
+    pub(crate) fn read_failure(&mut self) -> Option<ReadError> {
+        self.read_failed.take()
+    }
+
+    fn is_too_old(&self, snapshot: Snapshot) -> bool {
+        self.shared.env.now().saturating_sub(snapshot.taken) > TRANSACTION_TIME_MAX
+    }
+
+    fn note(&mut self, error: ReadError) -> ReadError {
+        self.read_failed = Some(error.clone());
+        error
+    }
+
+    fn check(&mut self, checked: Result<(), LimitError>) {
+        if let (Err(limit), None) = (checked, self.limit) {
+            self.limit = Some(limit);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let ranges = self.read_ranges.iter().chain(&self.write_conflicts);
+        self.buffer.bytes()
+            + self.stamped.iter().map(|s| s.key.len() + s.value.len()).sum::<usize>()
+            + self.reads.iter().map(Bytes::len).sum::<usize>()
+            + ranges.map(|r| r.begin.len() + r.end.len()).sum::<usize>()
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(snapshot) = self.snapshot {
+            self.shared.backend.close_version(snapshot.version);
+        }
+    }
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction")
+            .field("version", &self.snapshot.map(|s| s.version))
+            .field("reads", &self.reads)
+            .field("buffer", &self.buffer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<ReadError> for CommitError {
+    /// A read on the way to the commit failed, so nothing was sent.
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooOld => Self::TooOld,
+            ReadError::Unavailable(outage) => Self::Unavailable(outage),
+            ReadError::Limit(limit) => Self::Limit(limit),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Range reads: what the store holds, under what the transaction has written itself.
+
+use bytes::Bytes;
+
+use super::Transaction;
+use super::buffer::{WriteBuffer, apply_changes};
+use crate::contract::{Op, ReadError, Rows, Scan};
+use crate::keys::{KeyRange, successor};
+use crate::limits::PAGE_ROWS_MAX;
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeQuery {
+    /// First key.
+    pub begin: Bytes,
+    /// First key after the range.
+    pub end: Bytes,
+    /// At most so many rows.
+    pub limit: usize,
+    /// From the end towards the beginning.
+    pub reverse: bool,
+    /// Does not note that the range was read.
+    pub snapshot: bool,
+}
+
+impl RangeQuery {
+    /// The keys from `begin` up to but without `end`, in order.
+    pub fn new(begin: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
+        Self { begin: begin.into(), end: end.into(), limit: PAGE_ROWS_MAX, reverse: false, snapshot: false }
+    }
+
+    /// All keys that start with `prefix`.
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let KeyRange { begin, end } = KeyRange::prefix(prefix);
+        Self::new(begin, end)
+    }
+
+    /// At most `limit` rows in the page (never more than [`PAGE_ROWS_MAX`], and at least one).
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// From the end towards the beginning.
+    pub fn reversed(self) -> Self {
+        Self { reverse: true, ..self }
+    }
+
+    /// Without noting that the range was read.
+    pub fn snapshot(self) -> Self {
+        Self { snapshot: true, ..self }
+    }
+
+    /// What remains of this query when everything in `covered` has been seen.
+    fn after(&self, covered: &KeyRange) -> Self {
+        if self.reverse {
+            Self { end: covered.begin.clone(), ..self.clone() }
+        } else {
+            Self { begin: covered.end.clone(), ..self.clone() }
+        }
+    }
+}
+
+/// Some rows, and how to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys and values, in the order of the query.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// The query for the rest, when there may be one.
+    pub more: Option<RangeQuery>,
+}
+
+impl Transaction {
+    /// The rows of a range. The commit fails if someone writes in what was looked at in
+    /// between; the part of the range behind the page's last row was not looked at.
+    pub async fn get_range(&mut self, query: RangeQuery) -> Result<Page, ReadError> {
+        let version = self.version().await?;
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        let mut rest = query;
+        let mut rows = Vec::new();
+        while rest.begin < rest.end {
+            let wanted = limit - rows.len();
+            let range = KeyRange { begin: rest.begin.clone(), end: rest.end.clone() };
+            let scan = Scan { range: range.clone(), limit: wanted, reverse: rest.reverse };
+            let found = self.shared.backend.scan(version, scan).wait().await;
+            let found = found.map_err(|e| self.note(e))?;
+            let mut covered = covered_by(&found, range, rest.reverse);
+            let mut merged = overlay(&self.buffer, found.rows, &covered, rest.reverse);
+            if merged.len() > wanted {
+                merged.truncate(wanted);
+                cut_behind_last(&mut covered, &merged, rest.reverse);
+            }
+            rows.append(&mut merged);
+            let remaining = rest.after(&covered);
+            if !rest.snapshot {
+                self.read_ranges.push(covered);
+            }
+            rest = remaining;
+            if rows.len() == limit {
+                break;
+            }
+        }
+        let more = (rest.begin < rest.end).then_some(rest);
+        Ok(Page { rows, more })
+    }
+}
+
+/// The part of `range` that the rows found speak for.
+fn covered_by(found: &Rows, mut range: KeyRange, reverse: bool) -> KeyRange {
+    if found.more {
+        cut_behind_last(&mut range, &found.rows, reverse);
+    }
+    range
+}
+
+fn cut_behind_last(range: &mut KeyRange, rows: &[(Bytes, Bytes)], reverse: bool) {
+    if let Some((last, _)) = rows.last() {
+        if reverse {
+            range.begin = last.clone();
+        } else {
+            range.end = successor(last);
+        }
+    }
+}
+
+/// `rows` of the store in `covered`, with the buffer's clears and writes on top.
+fn overlay(
+    buffer: &WriteBuffer,
+    mut rows: Vec<(Bytes, Bytes)>,
+    covered: &KeyRange,
+    reverse: bool,
+) -> Vec<(Bytes, Bytes)> {
+    if buffer.is_empty() {
+        return rows;
+    }
+    if reverse {
+        rows.reverse();
+    }
+    let mut merged = Vec::with_capacity(rows.len());
+    let mut stored = rows.into_iter().peekable();
+    for (key, op) in buffer.points_in(&covered.begin, &covered.end) {
+        while let Some(row) = stored.next_if(|(k, _)| k < key) {
+            push_unless_cleared(buffer, &mut merged, row);
+        }
+        let below = stored.next_if(|(k, _)| k == key).map(|(_, value)| value);
+        let value = match op {
+            Op::Set(value) => Some(value.clone()),
+            Op::Clear => None,
+            Op::Atomic(changes) => apply_changes(below, changes),
+        };
+        merged.extend(value.map(|value| (key.clone(), value)));
+    }
+    for row in stored {
+        push_unless_cleared(buffer, &mut merged, row);
+    }
+    if reverse {
+        merged.reverse();
+    }
+    merged
+}
+
+fn push_unless_cleared(buffer: &WriteBuffer, merged: &mut Vec<(Bytes, Bytes)>, row: (Bytes, Bytes)) {
+    if !buffer.is_cleared(&row.0) {
+        merged.push(row);
+    }
+}
