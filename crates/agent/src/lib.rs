@@ -1,1 +1,9 @@
 //! The agent as an actor: runs, tools and model providers.
+
+pub mod error;
+pub mod event;
+pub mod message;
+pub mod outcome;
+pub mod query;
+pub mod record;
+pub mod tool;

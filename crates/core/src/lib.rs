@@ -15,5 +15,6 @@ pub mod limits;
 pub mod mutant;
 pub mod ownership;
 pub mod row;
+pub mod run;
 pub mod session;
 pub mod turn;

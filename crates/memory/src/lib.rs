@@ -1,1 +1,16 @@
 //! The memory tiers of an agent.
+//!
+//! ```text
+//!   core blocks   always in the prompt, small, edited by the agent    block/<label>
+//!   recall        everything that was ever said, in order             msg/<position>
+//!   archival      passages that the agent puts aside and searches     arch/<position>
+//! ```
+//!
+//! Functions over rows that the caller read and rows that the caller writes: this crate
+//! knows the layout and the rules, and owns no lock and no store. It lives inside its actor's
+//! turn, so two edits can never lose one another and every edit commits with the reply.
+//!
+//! Invariant: tenant and agent are part of every row's key, because the rows are an actor's
+//! own; nothing is found by filtering other agents' text.
+
+pub mod block;

@@ -1,0 +1,108 @@
+//! Messages as they are shown: one flat list, each entry of one kind.
+//!
+//! One answer of a model may show as several messages (a thought, a call, a text); each has
+//! an id of its own, from which its place in the log can be read.
+
+use serde::{Deserialize, Serialize};
+
+/// Who says something to an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A person or program.
+    #[default]
+    User,
+    /// Instructions in the middle of a conversation.
+    System,
+    /// Something the agent is made to have said.
+    Assistant,
+}
+
+/// A message to an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewMessage {
+    /// Who says it.
+    pub role: Role,
+    /// What.
+    pub text: String,
+    /// The sender's name, shown with it.
+    pub name: Option<String>,
+    /// The sender's own id for it.
+    pub otid: Option<String>,
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolStatus {
+    /// It answered.
+    Success,
+    /// It failed, was refused, was cancelled, or nobody knows.
+    Error,
+}
+
+/// One shown message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `message-…`, unique.
+    pub id: String,
+    /// When it was recorded, in milliseconds of Unix time.
+    pub date_ms: u64,
+    /// The run that it belongs to.
+    pub run_id: String,
+    /// The step of that run; messages from outside have none.
+    pub step_id: Option<String>,
+    /// The sender's id for it, or the one that its streamed pieces carried.
+    pub otid: Option<String>,
+    /// The sender's name.
+    pub name: Option<String>,
+    /// What it is.
+    pub body: MessageBody,
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageBody {
+    /// Instructions.
+    System {
+        /// The text.
+        text: String,
+    },
+    /// A person or program says something.
+    User {
+        /// The text.
+        text: String,
+    },
+    /// The model thinks.
+    Reasoning {
+        /// The thought.
+        text: String,
+    },
+    /// The agent says something (as plain text or with `send_message`).
+    Assistant {
+        /// The text.
+        text: String,
+    },
+    /// The agent calls a tool.
+    ToolCall {
+        /// The call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// JSON text, as the model wrote it.
+        arguments: String,
+    },
+    /// A tool answered.
+    ToolReturn {
+        /// The call that it answers.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// The answer.
+        text: String,
+        /// How it ended.
+        status: ToolStatus,
+    },
+}

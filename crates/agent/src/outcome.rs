@@ -1,0 +1,107 @@
+//! What a run is and how it ended, as it is shown.
+
+use kelpie_core::run::StopReason;
+use serde::{Deserialize, Serialize};
+
+use crate::message::Message;
+
+/// Tokens and steps that a run cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunUsage {
+    /// Tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of all answers.
+    pub completion_tokens: u64,
+    /// Tokens of prompts that the provider read from its cache.
+    pub cached_tokens: u64,
+    /// Tokens of answers spent on thoughts.
+    pub reasoning_tokens: u64,
+    /// Answers of the model.
+    pub steps: u32,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// It waits for an earlier run of its agent.
+    Created,
+    /// It goes on.
+    Running,
+    /// It ended by itself.
+    Completed,
+    /// It ended with an error.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether it has ended.
+    pub fn ended(self) -> bool {
+        match self {
+            Self::Created | Self::Running => false,
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFailure {
+    /// A stable name of the cause, such as `model.rate_limited`.
+    pub code: String,
+    /// What happened, for people.
+    pub message: String,
+}
+
+/// One run of an agent: from a message to the end of what it set off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// `run-…`.
+    pub id: String,
+    /// Whose.
+    pub agent_id: String,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Why it ended; absent while it goes on.
+    #[serde(default)]
+    pub stop_reason: Option<StopReason>,
+    /// Why it failed, if it did.
+    #[serde(default)]
+    pub failure: Option<RunFailure>,
+    /// What it cost so far.
+    #[serde(default)]
+    pub usage: RunUsage,
+    /// When its message came, in milliseconds of Unix time.
+    pub created_ms: u64,
+    /// When it ended.
+    #[serde(default)]
+    pub completed_ms: Option<u64>,
+    /// Where its entries start in the log; absent while it waits.
+    #[serde(default)]
+    pub first: Option<u64>,
+    /// Where its entries end in the log, exclusive; absent until it ended.
+    #[serde(default)]
+    pub end: Option<u64>,
+    /// Whether `send_message` shows as a call.
+    #[serde(default)]
+    pub tool_calls_verbatim: bool,
+}
+
+/// The answer to a message, once its run has ended. A pure function of committed records: the
+/// same bytes however often it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The run.
+    pub run_id: String,
+    /// What the agent did and said, oldest first; without the messages that set it off.
+    pub messages: Vec<Message>,
+    /// Why it ended.
+    pub stop_reason: StopReason,
+    /// Why it failed, if it did.
+    pub failure: Option<RunFailure>,
+    /// What it cost.
+    pub usage: RunUsage,
+}

@@ -1,0 +1,199 @@
+//! What an agent is: its settings, as they are created, changed and shown.
+
+use std::collections::BTreeMap;
+
+use kelpie_memory::block::{Block, NewBlock};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Steps of one run when the agent's creator gives no limit.
+pub const MAX_STEPS_DEFAULT: u32 = 50;
+/// The highest limit of steps.
+pub const MAX_STEPS_MAX: u32 = 1_000;
+/// Tokens of a prompt when nobody says how much the model can read.
+pub const CONTEXT_WINDOW_DEFAULT: u32 = 32_000;
+
+/// How an agent talks and when its run ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentType {
+    /// Talks by calling `send_message`, keeps its memory through tools.
+    #[default]
+    MemgptAgent,
+}
+
+impl AgentType {
+    /// All of them, for messages about unknown ones.
+    pub const ALL: [Self; 1] = [Self::MemgptAgent];
+
+    /// The word for it on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::MemgptAgent => "memgpt_agent",
+        }
+    }
+
+    /// The type of that name.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.word() == word)
+    }
+}
+
+/// Which model an agent asks, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelChoice {
+    /// `provider/name`.
+    pub handle: String,
+    /// Tokens that prompt and answer may have together.
+    pub context_window: u32,
+    /// Tokens of the longest answer.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
+    /// How freely the model chooses words.
+    #[serde(default)]
+    pub temperature: Option<f32>,
+}
+
+/// An agent as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// `agent-…`.
+    pub id: String,
+    /// Its name, not unique.
+    pub name: String,
+    /// How it talks.
+    #[serde(default)]
+    pub agent_type: AgentType,
+    /// The instructions before its memory.
+    pub system: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Which model it asks.
+    pub model: ModelChoice,
+    /// The handle of its embedding model, kept for clients.
+    #[serde(default)]
+    pub embedding: Option<String>,
+    /// Core memory, in the prompt's order.
+    #[serde(default)]
+    pub blocks: Vec<Block>,
+    /// The names of the tools that it may call, in the prompt's order.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// What it can be found by, sorted.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What its creator keeps with it.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+    /// Its time zone, kept for clients.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Steps that one run may take.
+    pub max_steps: u32,
+    /// Fields of the wire format that mean nothing to the agent itself and come back as given.
+    #[serde(default)]
+    pub extra: BTreeMap<String, Value>,
+    /// When it was created, in milliseconds of Unix time.
+    pub created_ms: u64,
+    /// When it was last changed.
+    pub updated_ms: u64,
+}
+
+/// An agent to be made; what is absent gets a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CreateAgent {
+    /// Its name; a made-up one when absent.
+    pub name: Option<String>,
+    /// How it talks.
+    pub agent_type: AgentType,
+    /// The instructions before its memory.
+    pub system: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The handle of its model; the first one on offer when absent.
+    pub model: Option<String>,
+    /// The handle of its embedding model.
+    pub embedding: Option<String>,
+    /// Tokens that prompt and answer may have together; what the model says when absent.
+    pub context_window: Option<u32>,
+    /// Tokens of the longest answer.
+    pub max_tokens: Option<u32>,
+    /// How freely the model chooses words.
+    pub temperature: Option<f32>,
+    /// Core memory.
+    pub blocks: Vec<NewBlock>,
+    /// Tools beside the built-in ones, by name.
+    pub tools: Vec<String>,
+    /// Whether it gets the built-in tools of its type.
+    pub include_base_tools: bool,
+    /// What it can be found by.
+    pub tags: Vec<String>,
+    /// What its creator keeps with it.
+    pub metadata: BTreeMap<String, Value>,
+    /// Its time zone.
+    pub timezone: Option<String>,
+    /// Steps that one run may take.
+    pub max_steps: Option<u32>,
+    /// Other fields of the wire format, kept and given back.
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl Default for CreateAgent {
+    fn default() -> Self {
+        Self {
+            name: None,
+            agent_type: AgentType::default(),
+            system: None,
+            description: None,
+            model: None,
+            embedding: None,
+            context_window: None,
+            max_tokens: None,
+            temperature: None,
+            blocks: Vec::new(),
+            tools: Vec::new(),
+            include_base_tools: true,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            timezone: None,
+            max_steps: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+/// What changes in an agent; `None` leaves as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateAgent {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new instructions.
+    pub system: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The handle of another model.
+    pub model: Option<String>,
+    /// The handle of another embedding model.
+    pub embedding: Option<String>,
+    /// Tokens that prompt and answer may have together.
+    pub context_window: Option<u32>,
+    /// Tokens of the longest answer.
+    pub max_tokens: Option<u32>,
+    /// How freely the model chooses words.
+    pub temperature: Option<f32>,
+    /// All of its tools, built-in ones included.
+    pub tools: Option<Vec<String>>,
+    /// All of its tags.
+    pub tags: Option<Vec<String>>,
+    /// All of its metadata.
+    pub metadata: Option<BTreeMap<String, Value>>,
+    /// Its time zone.
+    pub timezone: Option<String>,
+    /// Steps that one run may take.
+    pub max_steps: Option<u32>,
+    /// Other fields of the wire format: those named are replaced.
+    pub extra: BTreeMap<String, Value>,
+}

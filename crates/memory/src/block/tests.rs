@@ -1,0 +1,67 @@
+use super::*;
+
+fn human(value: &str) -> Block {
+    let new = NewBlock { label: "human".into(), value: value.into(), limit: Some(20), ..NewBlock::default() };
+    Block::new("block-1".into(), 0, new).unwrap()
+}
+
+fn words(edit: Result<Block, EditError>) -> String {
+    edit.map_or_else(|error| error.to_string(), |block| block.value)
+}
+
+#[test]
+fn an_edit_gives_the_new_value_or_words_that_a_model_knows() {
+    let block = human("Name: ?");
+    let read_only = Block { read_only: true, ..block.clone() };
+    let got = [
+        words(human("").appended("likes tea")),
+        words(block.appended("likes tea")),
+        words(block.appended("likes tea and coffee")),
+        words(block.replaced("?", "Kai")),
+        words(block.replaced("Name: ", "")),
+        words(block.replaced("Age", "7")),
+        words(block.replaced("", "7")),
+        words(read_only.appended("x")),
+        words(read_only.replaced("?", "x")),
+    ];
+    assert_eq!(
+        got.join("|"),
+        "likes tea|Name: ?\nlikes tea|Edit failed: Exceeds 20 character limit (requested 28).|Name: Kai|?|\
+         Old content 'Age' not found in memory block 'human'|The content to replace in memory block 'human' must not \
+         be empty|This block is read-only and cannot be edited.|This block is read-only and cannot be edited."
+    );
+}
+
+#[test]
+fn a_limit_counts_characters_and_not_bytes() {
+    assert_eq!(words(human("").appended(&"ä".repeat(20))), "ä".repeat(20));
+    assert!(human("").appended(&"ä".repeat(21)).is_err());
+}
+
+#[test]
+fn a_person_may_edit_what_the_agent_may_only_read_but_not_beyond_the_limit() {
+    let read_only = Block { read_only: true, ..human("a") };
+    let changed = read_only.changed(&BlockChange { value: Some("b".into()), ..BlockChange::default() });
+    assert_eq!(changed.unwrap(), Block { value: "b".into(), ..read_only.clone() });
+    let too_small = BlockChange { limit: Some(3), value: Some("four".into()), ..BlockChange::default() };
+    assert_eq!(read_only.changed(&too_small), Err(EditError::TooLong { limit: 3, requested: 4 }));
+    let none = BlockChange { limit: Some(0), ..BlockChange::default() };
+    assert_eq!(read_only.changed(&none), Err(EditError::BadLimit { limit: 0 }));
+}
+
+#[test]
+fn labels_that_cannot_stand_in_a_key_are_refused() {
+    for label in ["", "a\nb", &"x".repeat(129)] {
+        let new = NewBlock { label: label.to_owned(), ..NewBlock::default() };
+        assert_eq!(Block::new("b".into(), 0, new), Err(EditError::BadLabel), "{label:?}");
+    }
+}
+
+#[test]
+fn the_prompt_is_the_same_bytes_whatever_order_the_rows_came_in() {
+    let (first, second) = (human("one"), Block { label: "persona".into(), place: 1, ..human("two") });
+    let text = render(&[first.clone(), second.clone()]);
+    assert_eq!(text, render(&[second, first]));
+    assert!(text.find("<human>").unwrap() < text.find("<persona>").unwrap(), "{text}");
+    assert!(text.contains("- chars_current=3\n- chars_limit=20"), "{text}");
+}
