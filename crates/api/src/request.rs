@@ -1,0 +1,99 @@
+//! What a client asks an agent to do.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// The body of `POST …/messages`, streamed or not.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SendMessages {
+    /// The messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<NewMessage>>,
+    /// Short for one message of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Content>,
+    /// How many steps the agent may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u32>,
+    /// Whether the answer is a stream of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<bool>,
+    /// Whether the events are pieces of messages, as the model makes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_tokens: Option<bool>,
+    /// Whether a stream that has nothing to say says so from time to time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_pings: Option<bool>,
+    /// Accepted for clients that send it: here every run outlives its connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background: Option<bool>,
+    /// Which messages to return; all if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_return_message_types: Option<Vec<String>>,
+    /// Whether calls of the tool that speaks to the user are shown as assistant messages; yes
+    /// if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_assistant_message: Option<bool>,
+    /// Tools that the client would run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_tools: Option<Vec<Value>>,
+    /// Another model for this request only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub override_model: Option<String>,
+    /// Other instructions for this request only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub override_system: Option<String>,
+}
+
+/// One message on its way to an agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NewMessage {
+    /// `message` if not said.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `user`, `system` or `assistant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// The sender's own id for it: its idempotency key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otid: Option<String>,
+    /// The sender's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Text, or parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// Parts in order.
+    Parts(Vec<Part>),
+}
+
+/// One part of a content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Part {
+    /// `text` is what this server understands.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// The body of `POST …/messages/cancel`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct CancelRuns {
+    /// Which runs; all that are going on if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_ids: Option<Vec<String>>,
+}
