@@ -19,8 +19,10 @@
 pub mod atomic;
 pub mod config;
 pub mod contract;
+mod engine;
 pub mod keys;
 pub mod limits;
+mod memory;
 mod run;
 mod store;
 mod transaction;
@@ -33,6 +35,7 @@ pub use contract::{
 };
 pub use keys::KeyRange;
 pub use limits::LimitError;
+pub use memory::Memory;
 pub use run::RunError;
 pub use store::Store;
 pub use transaction::{Page, RangeQuery, Transaction};

@@ -1,0 +1,159 @@
+//! Multi-version concurrency control in memory: what the memory backend and the embedded
+//! one have in common.
+//!
+//! ```text
+//!   commit ─▶ resolve ─▶ mutations (atomics applied, stamps filled in) ─▶ insert ─▶ publish
+//!                                                                           │
+//!   get, scan at a version ◀── memtable over base ◀──── fold ───────────────┘
+//! ```
+//!
+//! Invariant: resolve, mutations and insert of one commit happen under the caller's one
+//! lock; what is inserted is invisible until it is published.
+
+mod base;
+mod memtable;
+mod ranges;
+mod readers;
+mod scan;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::contract::{
+    CommitError, CommitRequest, Op, Outage, ReadError, Rows, Scan, Stamped, Version, Watch,
+};
+pub(crate) use base::{Base, FOLD_KEYS, MapBase};
+pub(crate) use memtable::{Found, Memtable, Mutations};
+pub(crate) use readers::Readers;
+use watches::Watches;
+
+pub(crate) struct Engine {
+    pub(crate) memtable: Memtable,
+    pub(crate) readers: Readers,
+    pub(crate) base: Box<dyn Base>,
+    watches: Arc<Watches>,
+}
+
+impl Engine {
+    /// An engine over a base that stands at `version`.
+    pub(crate) fn new(base: Box<dyn Base>, version: Version, seed: u64) -> Self {
+        Self {
+            memtable: Memtable::new(version, seed),
+            readers: Readers::new(version),
+            base,
+            watches: Arc::default(),
+        }
+    }
+
+    /// Looks in the memtable; with nothing there, [`Engine::get_below`] has the answer.
+    pub(crate) fn get(&self, version: Version, key: &[u8]) -> Option<Result<Option<Bytes>, ReadError>> {
+        let found = match self.memtable.get(key, version) {
+            Found::Value(value) => Some(value),
+            Found::Gone => None,
+            Found::Below => return None,
+        };
+        Some(self.check_age(version).map(|()| found))
+    }
+
+    /// Looks in the base, after the memtable.
+    pub(crate) fn get_below(&self, version: Version, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let found = self.base.get(key).map_err(ReadError::Unavailable)?;
+        self.check_age(version).map(|()| found)
+    }
+
+    pub(crate) fn scan(&self, version: Version, scan: &Scan) -> Result<Rows, ReadError> {
+        let found =
+            scan::merged(&self.memtable, &*self.base, version, scan).map_err(ReadError::Unavailable)?;
+        self.check_age(version).map(|()| found)
+    }
+
+    /// After a read: a fold that passed the version may have changed the answer.
+    fn check_age(&self, version: Version) -> Result<(), ReadError> {
+        if self.readers.is_too_old(version) { Err(ReadError::TooOld) } else { Ok(()) }
+    }
+
+    /// Whether nothing that was read has been written since, published or not.
+    pub(crate) fn resolve(&self, request: &CommitRequest) -> Result<(), CommitError> {
+        let Some(version) = request.read_version else { return Ok(()) };
+        if self.readers.is_too_old(version) {
+            return Err(CommitError::TooOld);
+        }
+        let newer = |key: &Bytes| self.memtable.newest_write(key).is_some_and(|v| v > version);
+        if request.reads.iter().any(newer) {
+            return Err(CommitError::Conflict);
+        }
+        let ranges = !kelpie_core::mutant!("resolver_skips_range_reads");
+        if ranges && request.read_ranges.iter().any(|range| self.memtable.written_since(range, version)) {
+            return Err(CommitError::Conflict);
+        }
+        Ok(())
+    }
+
+    /// What a commit changes: atomic operations applied, versionstamps filled in.
+    pub(crate) fn mutations(&self, request: CommitRequest, version: Version) -> Result<Mutations, Outage> {
+        let CommitRequest { clears, writes, stamped, write_conflicts, .. } = request;
+        let mut puts = Vec::with_capacity(writes.len() + stamped.len());
+        for (key, op) in writes {
+            let value = match op {
+                Op::Set(value) => Some(value),
+                Op::Clear => None,
+                Op::Atomic(changes) => changes.iter().fold(self.newest(&key)?, |value, (op, operand)| {
+                    Some(op.apply(value.as_deref(), operand))
+                }),
+            };
+            puts.push((key, value));
+        }
+        puts.extend(stamped.into_iter().map(|row| stamp(row, version)));
+        Ok(Mutations { clears, puts, marks: write_conflicts })
+    }
+
+    fn newest(&self, key: &Bytes) -> Result<Option<Bytes>, Outage> {
+        match self.memtable.get(key, Version::MAX) {
+            Found::Value(value) => Ok(Some(value)),
+            Found::Gone => Ok(None),
+            Found::Below => self.base.get(key),
+        }
+    }
+
+    /// Inserts a commit, invisible.
+    pub(crate) fn insert(&self, version: Version, mutations: &Mutations) {
+        self.memtable.insert(version, mutations, self.readers.keep());
+        self.watches.touch(version, mutations);
+    }
+
+    /// Makes everything up to `version` visible and wakes who waits for it.
+    pub(crate) fn publish(&self, version: Version) {
+        self.readers.publish(version);
+        self.watches.published(version);
+    }
+
+    /// Watches a key. Not beside a writer.
+    pub(crate) fn watch(&self, key: Bytes) -> Watch {
+        let pending = self.memtable.newest_write(&key).filter(|v| *v > self.readers.published());
+        Watch::new(self.watches.register(key, pending))
+    }
+
+    /// Folds all that no reader needs above the base into the base, and says up to where.
+    /// The memtable still holds it: drop it with [`Memtable::forget_some`].
+    pub(crate) fn fold(&self, now: Duration) -> Result<Version, Outage> {
+        let version = self.readers.raise_floor(now);
+        let folded =
+            if version > self.memtable.base() { self.base.fold(&self.memtable, version) } else { Ok(()) };
+        self.readers.close(version);
+        folded?;
+        self.memtable.raise_base(version);
+        Ok(version)
+    }
+}
+
+fn stamp(row: Stamped, version: Version) -> (Bytes, Option<Bytes>) {
+    let Stamped { mut key, offset, value } = row;
+    let (number, order) = key[offset..offset + crate::limits::VERSIONSTAMP_BYTES].split_at_mut(8);
+    number.copy_from_slice(&version.to_be_bytes());
+    // Every commit has a version of its own, so there is no order within one.
+    order.fill(0);
+    (key.into(), Some(value))
+}

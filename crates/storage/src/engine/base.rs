@@ -1,0 +1,81 @@
+//! What lies below the memtable: one version of every key.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::memtable::Memtable;
+use crate::contract::{Outage, Rows, Version};
+use crate::keys::KeyRange;
+use crate::limits::PAGE_BYTES_MAX;
+
+/// Keys of one step of a fold: locks are held for a step at most.
+pub(crate) const FOLD_KEYS: usize = 256;
+
+/// The folded part of a store.
+pub(crate) trait Base: Send + Sync {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage>;
+
+    /// Up to `limit` rows, from the end when `reverse`.
+    fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage>;
+
+    /// Takes over everything in `memtable` up to `version`, durably and all or nothing
+    /// together with that version.
+    fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage>;
+}
+
+/// A base in memory.
+#[derive(Default)]
+pub(crate) struct MapBase {
+    rows: RwLock<BTreeMap<Bytes, Bytes>>,
+}
+
+impl Base for MapBase {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
+        Ok(self.rows.read().get(key).cloned())
+    }
+
+    fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
+        let rows = self.rows.read();
+        let within = rows.range(range.begin.clone()..range.end.clone());
+        let row = |(key, value): (&Bytes, &Bytes)| (key.clone(), value.clone());
+        Ok(if reverse { take_rows(within.rev().map(row), limit) } else { take_rows(within.map(row), limit) })
+    }
+
+    fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
+        let mut rows = self.rows.write();
+        for range in memtable.folded_clears(version) {
+            rows.extract_if(range.begin..range.end, |_, _| true).for_each(drop);
+        }
+        let mut after = None;
+        loop {
+            let (puts, next) = memtable.folded_puts(after.as_ref(), version, FOLD_KEYS);
+            for (key, value) in puts {
+                match value {
+                    Some(value) => drop(rows.insert(key, value)),
+                    None => drop(rows.remove(&key)),
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Rows until a limit is reached.
+pub(crate) fn take_rows(rows: impl Iterator<Item = (Bytes, Bytes)>, limit: usize) -> Rows {
+    let mut taken = Rows::default();
+    let mut bytes = 0;
+    for (key, value) in rows {
+        if taken.rows.len() >= limit || bytes >= PAGE_BYTES_MAX {
+            taken.more = true;
+            break;
+        }
+        bytes += key.len() + value.len();
+        taken.rows.push((key, value));
+    }
+    taken
+}

@@ -1,0 +1,345 @@
+//! Recent versions of recent keys: what stands between the log and the base.
+//!
+//! ```text
+//!   hash shards:  key ─▶ [(version, value or gone), …]     reads, and the resolver's questions
+//!   key index:    every key of the shards, in order         range reads; changes for new keys only
+//!   clears:       which ranges were emptied when
+//!   marks:        which ranges count as written although nothing changed
+//! ```
+//!
+//! Invariant: for every version a reader may hold, the newest entry at or below it that is
+//! above [`Memtable::base`] is here; with no such entry the base below has the answer.
+//! Entries at or below the base version are ignored, so that they can be dropped in any
+//! order once the base holds them.
+//!
+//! Writers are serialised by their caller; readers go on beside them and never see a
+//! version that was not published, because none of them asks for one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::ranges::RangeVersions;
+use crate::contract::Version;
+use crate::keys::KeyRange;
+
+/// More than there are cores, so that readers seldom meet a writer.
+const SHARDS: usize = 64;
+
+/// Versions of one key, oldest first; `None` means gone.
+type Chain = Vec<(Version, Option<Bytes>)>;
+
+type Shard = RwLock<HashMap<Bytes, Chain, SeededHash>>;
+
+/// What one commit changes: `clears` come first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Mutations {
+    pub(crate) clears: Vec<KeyRange>,
+    pub(crate) puts: Vec<(Bytes, Option<Bytes>)>,
+    /// Ranges that count as written. Not logged: they matter only to transactions that are
+    /// open now.
+    pub(crate) marks: Vec<KeyRange>,
+}
+
+/// What the memtable says about a key at a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    Value(Bytes),
+    Gone,
+    /// Nothing: ask the base.
+    Below,
+}
+
+/// A part of a range as the memtable sees it.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// The part that it speaks for.
+    pub(crate) covered: KeyRange,
+    /// Keys with their value, or gone, in key order.
+    pub(crate) points: Vec<(Bytes, Option<Bytes>)>,
+    /// Where the base's rows are gone.
+    pub(crate) clears: Vec<KeyRange>,
+}
+
+pub(crate) struct Memtable {
+    shards: Vec<Shard>,
+    index: RwLock<BTreeSet<Bytes>>,
+    clears: RwLock<RangeVersions>,
+    /// Spares readers the lock on `clears` as long as nobody clears ranges.
+    any_clears: AtomicBool,
+    marks: RwLock<RangeVersions>,
+    base: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Memtable {
+    /// An empty one above the base version `base`. `seed` keeps chosen keys from colliding.
+    pub(crate) fn new(base: Version, seed: u64) -> Self {
+        let shard = || RwLock::new(HashMap::with_hasher(SeededHash(seed)));
+        Self {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            index: RwLock::default(),
+            clears: RwLock::default(),
+            any_clears: AtomicBool::new(false),
+            marks: RwLock::default(),
+            base: AtomicU64::new(base),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Everything at or below this version is in the base.
+    pub(crate) fn base(&self) -> Version {
+        self.base.load(Ordering::Acquire)
+    }
+
+    /// About how many bytes its entries hold.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many keys it knows.
+    pub(crate) fn keys(&self) -> u64 {
+        self.index.read().len() as u64
+    }
+
+    /// Adds what a commit changes. Of the entries at or below `keep` only the newest of each
+    /// key can matter to a reader.
+    pub(crate) fn insert(&self, version: Version, mutations: &Mutations, keep: Version) {
+        if !mutations.clears.is_empty() {
+            self.any_clears.store(true, Ordering::Release);
+            let mut clears = self.clears.write();
+            mutations.clears.iter().for_each(|range| clears.insert(range, version, keep));
+        }
+        if !mutations.marks.is_empty() {
+            let mut marks = self.marks.write();
+            mutations.marks.iter().for_each(|range| marks.insert(range, version, version));
+        }
+        for (key, value) in &mutations.puts {
+            self.put(key, version, value.clone(), keep);
+        }
+    }
+
+    fn put(&self, key: &Bytes, version: Version, value: Option<Bytes>, keep: Version) {
+        let added = entry_bytes(key, value.as_ref());
+        let mut dropped = 0;
+        let mut shard = self.shard(key).write();
+        let new = if let Some(chain) = shard.get_mut(key) {
+            let needless = chain.partition_point(|(v, _)| *v <= keep).saturating_sub(1);
+            dropped = chain.drain(..needless).map(|(_, old)| entry_bytes(key, old.as_ref())).sum();
+            chain.push((version, value));
+            false
+        } else {
+            shard.insert(key.clone(), vec![(version, value)]);
+            true
+        };
+        drop(shard);
+        if new {
+            self.index.write().insert(key.clone());
+        }
+        self.bytes.fetch_add(added, Ordering::Relaxed);
+        self.bytes.fetch_sub(dropped, Ordering::Relaxed);
+    }
+
+    /// The value of `key` at `version`.
+    pub(crate) fn get(&self, key: &[u8], version: Version) -> Found {
+        self.steady(|base| self.get_above(key, base, version))
+    }
+
+    fn get_above(&self, key: &[u8], base: Version, version: Version) -> Found {
+        let point = {
+            let shard = self.shard(key).read();
+            shard.get(key).and_then(|chain| newest(chain, version)).filter(|(v, _)| *v > base).cloned()
+        };
+        let cleared = if self.any_clears.load(Ordering::Acquire) {
+            self.clears.read().newest_of(key, version).filter(|v| *v > base)
+        } else {
+            None
+        };
+        match point {
+            // In one commit the clears come first, so a tie belongs to the point.
+            Some((at, value)) if cleared.is_none_or(|c| c <= at) => value.map_or(Found::Gone, Found::Value),
+            _ if cleared.is_some() => Found::Gone,
+            _ => Found::Below,
+        }
+    }
+
+    /// The newest version that wrote `key`, published or not.
+    pub(crate) fn newest_write(&self, key: &[u8]) -> Option<Version> {
+        let point = self.shard(key).read().get(key).and_then(|chain| chain.last()).map(|(v, _)| *v);
+        let mark = self.marks.read().newest_of(key, Version::MAX);
+        let clear = self.clears.read().newest_of(key, Version::MAX);
+        point.max(mark).max(clear)
+    }
+
+    /// Whether anything in `range` was written after `version`, published or not.
+    pub(crate) fn written_since(&self, range: &KeyRange, version: Version) -> bool {
+        let later = |newest: Option<Version>| newest.is_some_and(|v| v > version);
+        if range.is_empty() {
+            return false;
+        }
+        later(self.clears.read().newest_in(range))
+            || later(self.marks.read().newest_in(range))
+            || self.index.read().range(range.begin.clone()..range.end.clone()).any(|key| {
+                later(self.shard(key).read().get(key).and_then(|chain| chain.last()).map(|(v, _)| *v))
+            })
+    }
+
+    /// Up to `keys` keys of `range` at `version`, from its end when `reverse`.
+    pub(crate) fn window(&self, range: &KeyRange, version: Version, keys: usize, reverse: bool) -> Window {
+        self.steady(|base| {
+            let (covered, in_order) = self.next_keys(range, keys, reverse);
+            let value = |key: Bytes| match self.get_above(&key, base, version) {
+                Found::Value(value) => Some((key, Some(value))),
+                Found::Gone => Some((key, None)),
+                Found::Below => None,
+            };
+            let points = in_order.into_iter().filter_map(value).collect();
+            let clears = self.clears.read().covered(&covered, base, version);
+            Window { covered, points, clears }
+        })
+    }
+
+    fn next_keys(&self, range: &KeyRange, keys: usize, reverse: bool) -> (KeyRange, Vec<Bytes>) {
+        let index = self.index.read();
+        let mut covered = range.clone();
+        let within = index.range(range.begin.clone()..range.end.clone());
+        let mut found: Vec<Bytes> = if reverse {
+            within.rev().take(keys).cloned().collect()
+        } else {
+            within.take(keys).cloned().collect()
+        };
+        if let Some(last) = found.last().filter(|_| found.len() == keys) {
+            if reverse {
+                covered.begin = last.clone();
+            } else {
+                covered.end = crate::keys::successor(last);
+            }
+        }
+        if reverse {
+            found.reverse();
+        }
+        (covered, found)
+    }
+
+    /// Repeats `look` until no base version came up beside it: entries are dropped only
+    /// after the base version has passed them.
+    fn steady<T>(&self, look: impl Fn(Version) -> T) -> T {
+        loop {
+            let base = self.base();
+            let seen = look(base);
+            if self.base() == base {
+                return seen;
+            }
+        }
+    }
+
+    /// The ranges that a fold up to `version` has to empty before it puts anything.
+    pub(crate) fn folded_clears(&self, version: Version) -> Vec<KeyRange> {
+        self.clears.read().all_covered(self.base(), version)
+    }
+
+    /// The next keys behind `after` that a fold up to `version` has to write, and where to
+    /// go on.
+    pub(crate) fn folded_puts(
+        &self,
+        after: Option<&Bytes>,
+        version: Version,
+        keys: usize,
+    ) -> (Vec<(Bytes, Option<Bytes>)>, Option<Bytes>) {
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        let chunk: Vec<Bytes> =
+            self.index.read().range((from, Bound::Unbounded)).take(keys).cloned().collect();
+        let next = chunk.last().filter(|_| chunk.len() == keys).cloned();
+        let base = self.base();
+        let value = |key: Bytes| match self.get_above(&key, base, version) {
+            Found::Value(value) => Some((key, Some(value))),
+            Found::Gone => Some((key, None)),
+            Found::Below => None,
+        };
+        (chunk.into_iter().filter_map(value).collect(), next)
+    }
+
+    /// The base now holds everything up to `version`: entries below are ignored from here on.
+    pub(crate) fn raise_base(&self, version: Version) {
+        self.base.store(version, Ordering::Release);
+    }
+
+    /// Drops entries at or below the base from the next keys behind `after`; says where to go
+    /// on. Not beside a writer.
+    pub(crate) fn forget_some(&self, after: Option<&Bytes>, keys: usize) -> Option<Bytes> {
+        let base = self.base();
+        if after.is_none() {
+            let mut clears = self.clears.write();
+            clears.retain(|v| v > base);
+            self.any_clears.store(!clears.is_empty(), Ordering::Release);
+            self.marks.write().retain(|v| v > base);
+        }
+        self.retain_some(after, keys, |v| v > base)
+    }
+
+    fn retain_some(
+        &self,
+        after: Option<&Bytes>,
+        keys: usize,
+        wanted: impl Fn(Version) -> bool,
+    ) -> Option<Bytes> {
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        let chunk: Vec<Bytes> =
+            self.index.read().range((from, Bound::Unbounded)).take(keys).cloned().collect();
+        let mut dropped = 0;
+        for key in &chunk {
+            let mut shard = self.shard(key).write();
+            let Some(chain) = shard.get_mut(key) else { continue };
+            chain.retain(|(version, value)| {
+                let keep = wanted(*version);
+                dropped += if keep { 0 } else { entry_bytes(key, value.as_ref()) };
+                keep
+            });
+            if chain.is_empty() {
+                shard.remove(key);
+                drop(shard);
+                self.index.write().remove(key);
+            }
+        }
+        self.bytes.fetch_sub(dropped, Ordering::Relaxed);
+        chunk.last().filter(|_| chunk.len() == keys).cloned()
+    }
+
+    fn shard(&self, key: &[u8]) -> &Shard {
+        // Only spreads locks, so the tail of the key is enough; the map inside hashes it all.
+        let tail = key.len().saturating_sub(8);
+        let mixed = key[tail..].iter().fold(key.len() as u64, |mixed, byte| {
+            (mixed ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        });
+        let number = usize::try_from(mixed >> 32).expect("32 bits fit") % SHARDS;
+        &self.shards[number]
+    }
+}
+
+fn newest(chain: &Chain, version: Version) -> Option<&(Version, Option<Bytes>)> {
+    chain.iter().rev().find(|(v, _)| *v <= version)
+}
+
+fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> u64 {
+    /// What an entry costs beside its bytes: chain, map, index.
+    const OVERHEAD: usize = 128;
+    (key.len() + value.map_or(0, Bytes::len) + OVERHEAD) as u64
+}
+
+/// Keyed hashing without reading a random number where the simulator cannot see it.
+#[derive(Clone)]
+struct SeededHash(u64);
+
+impl BuildHasher for SeededHash {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}

@@ -1,0 +1,90 @@
+//! Which versions are being read, so that no one's version is folded or dropped under it.
+//!
+//! Invariant: a fold never passes a version that was opened within
+//! [`TRANSACTION_TIME_MAX`]; whoever holds an older one is told that it is too old, before
+//! and after each read, so that a forgotten transaction cannot stop the checkpoint.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::contract::Version;
+use crate::limits::TRANSACTION_TIME_MAX;
+
+#[derive(Default)]
+pub(crate) struct Readers {
+    open: Mutex<BTreeMap<Version, Opened>>,
+    /// Versions below are readable no more.
+    floor: AtomicU64,
+    published: AtomicU64,
+}
+
+struct Opened {
+    count: usize,
+    /// When the last one was opened.
+    at: Duration,
+}
+
+impl Readers {
+    /// None yet, over a store that stands at `version`.
+    pub(crate) fn new(version: Version) -> Self {
+        Self { floor: AtomicU64::new(version), published: AtomicU64::new(version), ..Self::default() }
+    }
+
+    /// The newest visible version.
+    pub(crate) fn published(&self) -> Version {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Makes everything up to `version` visible.
+    pub(crate) fn publish(&self, version: Version) {
+        self.published.store(version, Ordering::Release);
+    }
+
+    /// Opens the newest visible version.
+    pub(crate) fn open(&self, now: Duration) -> Version {
+        let mut open = self.open.lock();
+        let version = self.published();
+        let opened = open.entry(version).or_insert(Opened { count: 0, at: now });
+        opened.count += 1;
+        opened.at = opened.at.max(now);
+        version
+    }
+
+    pub(crate) fn close(&self, version: Version) {
+        let mut open = self.open.lock();
+        // A version that became too old has been forgotten already.
+        if let Some(opened) = open.get_mut(&version) {
+            opened.count -= 1;
+            if opened.count == 0 {
+                open.remove(&version);
+            }
+        }
+    }
+
+    /// Of what is at or below this version, only the newest can matter to a reader.
+    pub(crate) fn keep(&self) -> Version {
+        let open = self.open.lock();
+        open.first_key_value().map_or_else(|| self.published(), |(oldest, _)| *oldest)
+    }
+
+    /// Chooses the version to fold up to: the newest that no valid reader stands below. It
+    /// stays open until closed, so that it can be read meanwhile.
+    pub(crate) fn raise_floor(&self, now: Duration) -> Version {
+        let mut open = self.open.lock();
+        // A margin, because the transaction took its time after it took its version.
+        let oldest = now.saturating_sub(TRANSACTION_TIME_MAX + Duration::from_secs(1));
+        open.retain(|_, opened| opened.at >= oldest);
+        let version = open.first_key_value().map_or_else(|| self.published(), |(oldest, _)| *oldest);
+        self.floor.fetch_max(version, Ordering::AcqRel);
+        open.entry(version).or_insert(Opened { count: 0, at: now }).count += 1;
+        version
+    }
+
+    /// Whether `version` may have been folded over.
+    pub(crate) fn is_too_old(&self, version: Version) -> bool {
+        version < self.floor.load(Ordering::Acquire)
+    }
+}
