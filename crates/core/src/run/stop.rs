@@ -1,0 +1,57 @@
+//! Why a run ended.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a run ended; the words of the Letta wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The agent was done.
+    EndTurn,
+    /// The model answered with neither words nor a call.
+    NoToolCall,
+    /// The answer was cut at its longest length.
+    MaxTokensExceeded,
+    /// The run used up its steps.
+    MaxSteps,
+    /// The model gave no answer.
+    LlmApiError,
+    /// The model's answer cannot be used.
+    InvalidLlmResponse,
+    /// Instructions and memory alone are longer than the model can read.
+    ContextWindowOverflowInSystemPrompt,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Something else went wrong.
+    Error,
+}
+
+impl StopReason {
+    /// The word for it on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::EndTurn => "end_turn",
+            Self::NoToolCall => "no_tool_call",
+            Self::MaxTokensExceeded => "max_tokens_exceeded",
+            Self::MaxSteps => "max_steps",
+            Self::LlmApiError => "llm_api_error",
+            Self::InvalidLlmResponse => "invalid_llm_response",
+            Self::ContextWindowOverflowInSystemPrompt => "context_window_overflow_in_system_prompt",
+            Self::Cancelled => "cancelled",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether the run failed.
+    pub fn failed(self) -> bool {
+        match self {
+            Self::LlmApiError
+            | Self::InvalidLlmResponse
+            | Self::ContextWindowOverflowInSystemPrompt
+            | Self::Error => true,
+            Self::EndTurn | Self::NoToolCall | Self::MaxTokensExceeded | Self::MaxSteps | Self::Cancelled => {
+                false
+            }
+        }
+    }
+}
