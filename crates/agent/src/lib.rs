@@ -4,6 +4,7 @@ pub mod error;
 pub mod event;
 pub mod message;
 pub mod outcome;
+pub mod provider;
 pub mod query;
 pub mod record;
 pub mod tool;
