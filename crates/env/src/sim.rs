@@ -32,7 +32,8 @@
 //! the order in which a file system writes its own metadata. Whoever reads the operating
 //! system's clock, randomness or files past [`crate::Env`] is not simulated at all.
 //!
-//! The same seed, options and code give the same run: compare [`Sim::trace_hash`].
+//! The same seed, options and code give the same run, in every process: [`same_twice`]
+//! checks it by [`Sim::trace_hash`].
 
 mod chance;
 mod clock;
@@ -40,6 +41,7 @@ mod disk;
 mod executor;
 mod net;
 mod node;
+mod replay;
 mod tasks;
 mod timers;
 mod world;
@@ -59,6 +61,7 @@ pub use clock::Drift;
 pub use disk::{DiskControl, Survived};
 pub use executor::TaskPanic;
 pub use node::Node;
+pub use replay::same_twice;
 
 /// How a simulated world behaves.
 #[derive(Debug, Clone)]
@@ -241,7 +244,8 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         // Tasks own their world: without this neither would ever be freed.
-        for node in std::mem::take(&mut *self.world.nodes.lock()) {
+        let nodes = std::mem::take(&mut *self.world.nodes.lock());
+        for node in nodes {
             self.world.end_life(&node.life());
         }
         self.world.reap();

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What a drawn or noted number stands for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     Turn = 1,
     Delay,
@@ -29,11 +29,12 @@ const FIRST_NODE: u64 = 1;
 pub(super) struct Chance {
     random: ChaCha8Rng,
     hash: u64,
+    record: Option<Vec<(Event, u64)>>,
 }
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: stream(seed, DECISIONS), hash: seed }
+        Self { random: stream(seed, DECISIONS), hash: seed, record: None }
     }
 
     pub(super) fn draw(&mut self, event: Event) -> u64 {
@@ -66,7 +67,19 @@ impl Chance {
     /// Folds what happened into the hash.
     pub(super) fn note(&mut self, event: Event, value: u64) {
         const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+        if let Some(record) = &mut self.record {
+            record.push((event, value));
+        }
         self.hash = (self.hash.rotate_left(5) ^ value).wrapping_add(event as u64).wrapping_mul(MIX);
+    }
+
+    /// Keeps all that happens from now on, to find where two runs part.
+    pub(super) fn record(&mut self) {
+        self.record = Some(Vec::new());
+    }
+
+    pub(super) fn recorded(&mut self) -> Vec<(Event, u64)> {
+        self.record.take().unwrap_or_default()
     }
 
     pub(super) fn hash(&self) -> u64 {

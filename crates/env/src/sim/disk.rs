@@ -15,8 +15,8 @@ mod control;
 mod crash;
 mod inode;
 mod names;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use super::chance::{Chance, Event};
 use super::node::{Life, Place};
 use crate::{DirectoryLock, Disk, File, Open};
 use inode::Inode;
-use names::{Names, parent};
+use state::{Holder, State, is_root};
 
 pub use control::DiskControl;
 pub use crash::Survived;
@@ -48,33 +48,6 @@ pub(super) enum Survival {
 pub(super) struct Storage {
     state: Mutex<State>,
     latency_ns: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    names: Names,
-    dirs: BTreeSet<PathBuf>,
-    locks: BTreeMap<PathBuf, Holder>,
-    created: u64,
-    operations: u64,
-    crash_at: Option<u64>,
-    faults: Faults,
-    survived: Survived,
-}
-
-struct Holder {
-    life: u64,
-    node: String,
-}
-
-#[derive(Default)]
-struct Faults {
-    fail_next_sync: bool,
-    fail_next_write: bool,
-    sync_lies: bool,
-    /// Bytes that may still be taken into use; no limit without a number.
-    free_space: Option<u64>,
-    unreadable: BTreeSet<PathBuf>,
 }
 
 impl Storage {
@@ -95,84 +68,6 @@ impl Storage {
             Survival::Everything => {}
             Survival::Drawn => state.cut_power(chance),
         }
-    }
-}
-
-impl State {
-    fn directory(&self, path: &Path) -> io::Result<()> {
-        if is_root(path) || self.dirs.contains(path) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
-    }
-
-    fn file(&self, path: &Path) -> io::Result<Arc<Inode>> {
-        match self.names.find(path) {
-            Some(inode) => Ok(inode.clone()),
-            None if is_root(path) || self.dirs.contains(path) => Err(ErrorKind::IsADirectory.into()),
-            None => Err(ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn create(&mut self, path: &Path) -> io::Result<Arc<Inode>> {
-        self.directory(parent(path))?;
-        if self.names.find(path).is_some() || self.dirs.contains(path) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        self.created += 1;
-        let inode = Arc::new(Inode::new(self.created));
-        self.names.bind(path, inode.clone());
-        Ok(inode)
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        self.file(from)?;
-        self.directory(parent(to))?;
-        if self.dirs.contains(to) {
-            return Err(ErrorKind::IsADirectory.into());
-        }
-        if let Some(replaced) = self.names.rename(from, to) {
-            self.free(&replaced);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let inode = self.file(path)?;
-        self.names.unbind(path);
-        self.free(&inode);
-        Ok(())
-    }
-
-    fn free(&mut self, inode: &Inode) {
-        if let Some(free) = &mut self.faults.free_space {
-            *free = free.saturating_add(inode.space());
-        }
-    }
-
-    fn sync(&mut self, inode: &Inode, chance: &mut Chance) -> io::Result<()> {
-        if std::mem::take(&mut self.faults.fail_next_sync) {
-            inode.fail_sync(chance, &mut self.survived);
-            return Err(io::Error::other("fsync failed, as the test asked"));
-        }
-        if !self.faults.sync_lies {
-            inode.sync();
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, inode: &Inode, bytes: &[u8], offset: u64, chance: &mut Chance) -> io::Result<()> {
-        if std::mem::take(&mut self.faults.fail_next_write) {
-            let written = chance.index(Event::Disk, bytes.len());
-            inode.write(&bytes[..written], offset, &mut self.faults.free_space)?;
-            return Err(io::Error::other("the write failed, as the test asked"));
-        }
-        inode.write(bytes, offset, &mut self.faults.free_space)
-    }
-
-    fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
-        self.directory(path)?;
-        if !self.faults.sync_lies {
-            self.names.sync(path);
-        }
-        Ok(())
     }
 }
 
@@ -359,11 +254,6 @@ impl Debug for SimLock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SimLock").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// The directories that are always there: `/`, and the current one.
-fn is_root(path: &Path) -> bool {
-    path.parent().is_none()
 }
 
 fn power_lost() -> io::Error {

@@ -10,9 +10,12 @@
 //! and connections fail, its timers stay silent.
 
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
@@ -31,11 +34,13 @@ use crate::{Env, Parts, Random};
 pub(super) struct Life {
     number: u64,
     alive: AtomicBool,
+    /// Who waits for its end.
+    mourners: Mutex<Vec<Waker>>,
 }
 
 impl Life {
     pub(super) fn new(number: u64) -> Self {
-        Self { number, alive: AtomicBool::new(true) }
+        Self { number, alive: AtomicBool::new(true), mourners: Mutex::default() }
     }
 
     /// Unique in the simulation.
@@ -49,7 +54,12 @@ impl Life {
 
     /// Ends it; true the first time.
     pub(super) fn end(&self) -> bool {
-        self.alive.swap(false, Ordering::Relaxed)
+        let first = self.alive.swap(false, Ordering::Relaxed);
+        let mourners = std::mem::take(&mut *self.mourners.lock());
+        for mourner in mourners {
+            mourner.wake();
+        }
+        first
     }
 }
 
@@ -194,6 +204,25 @@ impl Node {
         self.state.clocks.lock().start(self.world.now());
         *self.state.life.lock() = self.world.new_life();
         self.env()
+    }
+
+    /// Carries out `work` for as long as this life of the node lasts; `None` when it ends
+    /// first, or with the last of the work.
+    pub async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let life = self.state.life();
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let polled = if life.is_alive() { work.as_mut().poll(cx) } else { Poll::Pending };
+            if !life.is_alive() {
+                return Poll::Ready(None);
+            }
+            let mut mourners = life.mourners.lock();
+            if polled.is_pending() && !mourners.iter().any(|waker| waker.will_wake(cx.waker())) {
+                mourners.push(cx.waker().clone());
+            }
+            polled.map(Some)
+        })
+        .await
     }
 
     /// Stops its tasks as SIGSTOP does: time and its connections go on without it.

@@ -177,7 +177,9 @@ impl World {
     /// turn will drop.
     pub(super) fn reap(&self) {
         while self.any_dying.swap(false, Ordering::Relaxed) {
-            for life in std::mem::take(&mut *self.dying.lock()) {
+            // Not under the lock: what is dropped may kill as well.
+            let dying = std::mem::take(&mut *self.dying.lock());
+            for life in dying {
                 for task in self.executor.remove(|task| Arc::ptr_eq(&task.life, &life)) {
                     task.discard();
                 }

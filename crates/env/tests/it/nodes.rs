@@ -80,6 +80,45 @@ fn a_node_may_kill_itself_in_mid_turn() {
 }
 
 #[test]
+fn a_power_cut_outside_of_any_turn_stops_the_tasks_as_well() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        let ran = Arc::new(AtomicBool::new(false));
+        let inner = ran.clone();
+        node.env().spawn("ready", async move { inner.store(true, Ordering::Relaxed) });
+        node.disk().crash_at(1);
+        node.env().disk().create_dir(Path::new("d")).unwrap_err();
+        sim.run_until_idle();
+        assert!(!ran.load(Ordering::Relaxed));
+    }
+}
+
+#[test]
+fn work_ends_with_the_node_that_it_is_done_for() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let env = node.env();
+    assert_eq!(sim.block_on(node.while_alive(env.blocking(|| 5))), Some(5));
+    let other = sim.node("other").env();
+    let killer = node.clone();
+    let clock = other.clone();
+    other.spawn("killer", async move {
+        clock.sleep(50 * MS).await;
+        killer.kill();
+    });
+    assert_eq!(sim.block_on(node.while_alive(env.sleep(3600 * 1000 * MS))), None);
+    assert!(sim.elapsed() < 100 * MS);
+    assert_eq!(sim.block_on(node.while_alive(async { 1 })), None);
+    node.restart();
+    // Also when the work itself is what ends it.
+    node.disk().crash_at(1);
+    let env = node.env();
+    let work = async { env.inline(|| env.disk().create_dir(Path::new("d")).is_ok()).await };
+    assert_eq!(sim.block_on(node.while_alive(work)), None);
+}
+
+#[test]
 fn random_numbers_go_on_after_a_restart() {
     let draw = |seed: u64| {
         let sim = Sim::new(seed);

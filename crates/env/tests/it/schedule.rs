@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use kelpie_env::sim::{Options, Sim};
+use kelpie_env::sim::{Options, Sim, same_twice};
 use kelpie_env::{Env, Open};
 use parking_lot::Mutex as SyncMutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,18 +63,55 @@ fn the_same_seed_is_the_same_run() {
     let mut hashes = BTreeSet::new();
     let mut runs = BTreeSet::new();
     for seed in 0..40 {
-        let run = || {
-            let sim = Sim::new(seed);
-            let log = busy(&sim);
-            (sim.trace_hash(), sim.turns(), sim.elapsed(), log)
-        };
-        let first = run();
-        assert_eq!(first, run(), "seed {seed}");
-        hashes.insert(first.0);
-        runs.insert(first.3);
+        let (hash, log) = same_twice(&Options::new(seed), |sim| {
+            let log = busy(sim);
+            (sim.trace_hash(), log)
+        });
+        hashes.insert(hash);
+        runs.insert(log);
     }
     assert_eq!(hashes.len(), 40, "different seeds, different hashes");
     assert!(runs.len() > 35, "and different runs: {}", runs.len());
+}
+
+#[test]
+fn a_run_that_differs_is_named() {
+    let runs = AtomicU64::new(0);
+    let differs = catch_unwind(AssertUnwindSafe(|| {
+        same_twice(&Options::new(1), |sim| {
+            let env = sim.node("n").env();
+            sim.block_on(env.sleep(Duration::from_millis(5 + runs.fetch_add(1, Ordering::Relaxed))));
+        });
+    }));
+    let differs = differs.unwrap_err();
+    let words = differs.downcast_ref::<String>().unwrap();
+    assert!(words.contains("seed 1") && words.contains("after 1 turns"), "{words}");
+}
+
+/// Not a test by itself: the child process of the test below, which wants its hashes.
+#[test]
+fn prints_hashes() {
+    for seed in 0..10 {
+        let sim = Sim::new(seed);
+        busy(&sim);
+        println!("hash {seed} {:x}", sim.trace_hash());
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_in_another_process() {
+    let hashes = || {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "schedule::prints_hashes", "--nocapture"])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let hashes: Vec<_> = printed.lines().filter_map(|line| line.split_once("hash ")).collect();
+        hashes.iter().map(|(_, hash)| (*hash).to_owned()).collect::<Vec<_>>()
+    };
+    let first = hashes();
+    assert_eq!(first.len(), 10);
+    assert_eq!(first, hashes());
 }
 
 #[test]
@@ -230,6 +268,31 @@ fn dropping_the_world_drops_what_its_tasks_hold() {
         sim.run_until_idle();
         assert_eq!(Arc::strong_count(&held), 2);
     }
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn a_task_that_a_dying_one_starts_is_dropped_too() {
+    struct Starts(Env, Arc<()>);
+    impl Drop for Starts {
+        fn drop(&mut self) {
+            let held = (self.0.clone(), self.1.clone());
+            self.0.spawn("last will", async move {
+                std::future::pending::<()>().await;
+                drop(held);
+            });
+        }
+    }
+    let held = Arc::new(());
+    let sim = Sim::new(1);
+    let env = sim.node("n").env();
+    let starts = Starts(env.clone(), held.clone());
+    env.spawn("waits", async move {
+        std::future::pending::<()>().await;
+        drop(starts);
+    });
+    sim.run_until_idle();
+    drop(sim);
     assert_eq!(Arc::strong_count(&held), 1);
 }
 

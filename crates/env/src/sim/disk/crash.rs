@@ -4,8 +4,8 @@
 //! torn or gone. Drawing each write alone would almost never give the first three.
 
 use super::super::chance::{Chance, Event};
-use super::State;
 use super::inode::{Change, put};
+use super::state::State;
 
 /// A torn write can leave any subset of these, as well as any number of its first bytes.
 const SECTOR: usize = 512;

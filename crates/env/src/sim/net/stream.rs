@@ -28,7 +28,6 @@ pub(super) struct Connection {
 struct Pipe {
     under_way: VecDeque<Portion>,
     in_flight: usize,
-    last_arrival: u64,
     /// The writer is done: when the reader learns of it.
     closed: Option<u64>,
     reader_gone: bool,
@@ -105,10 +104,10 @@ impl SimStream {
         &self.connection.ends[self.end]
     }
 
-    /// When what is sent now arrives: after a random delay, never before what went ahead.
-    fn arrival(&self, pipe: &Pipe) -> u64 {
+    /// When what is sent now arrives, unless it has to wait for what went ahead.
+    fn arrival(&self) -> u64 {
         let world = &self.place().world;
-        world.after_delay(Event::Net, world.options.network_delay_max).max(pipe.last_arrival)
+        world.after_delay(Event::Net, world.options.network_delay_max)
     }
 
     /// All of it half of the time, else any part: no reader may count on portions.
@@ -121,7 +120,7 @@ impl SimStream {
     fn close(&self) {
         let mut pipe = self.connection.pipes[self.end].lock();
         if pipe.closed.is_none() {
-            pipe.closed = Some(self.arrival(&pipe));
+            pipe.closed = Some(self.arrival());
             pipe.wake();
         }
     }
@@ -197,8 +196,7 @@ impl AsyncWrite for SimStream {
             return Poll::Pending;
         }
         let sent = self.portion(room.min(bytes.len()));
-        let arrives = self.arrival(&pipe);
-        pipe.last_arrival = arrives;
+        let arrives = self.arrival();
         pipe.in_flight += sent;
         pipe.under_way.push_back(Portion { arrives, bytes: bytes[..sent].to_vec(), read: 0 });
         if let Some(reader) = pipe.reader.take() {
