@@ -165,6 +165,42 @@ fn a_partition_holds_everything_back_until_it_is_mended() {
 }
 
 #[test]
+fn whoever_waits_at_a_partition_is_woken_by_its_end() {
+    let sim = Sim::new(1);
+    sim.block_on(async {
+        let Pair { a, b, mut near, mut far } = connected(&sim).await;
+        let env = a.env();
+        sim.partition(&a, &b);
+        near.write_all(b"hello").await.unwrap();
+        let mends = async {
+            env.sleep(SECOND).await;
+            sim.heal(&a, &b);
+        };
+        let mut bytes = [0; 5];
+        let (read, ()) = futures::future::join(far.read_exact(&mut bytes), mends).await;
+        read.unwrap();
+    });
+}
+
+#[test]
+fn bytes_take_their_time() {
+    let mut travelled = Vec::new();
+    for seed in 0..40 {
+        let sim = Sim::new(seed);
+        sim.block_on(async {
+            let Pair { mut near, mut far, .. } = connected(&sim).await;
+            near.write_all(b"x").await.unwrap();
+            let sent = sim.elapsed();
+            far.read_exact(&mut [0]).await.unwrap();
+            travelled.push(sim.elapsed() - sent);
+        });
+    }
+    assert!(travelled.iter().any(|time| *time < Duration::from_micros(1)));
+    assert!(travelled.iter().any(|time| *time > Duration::from_millis(1)));
+    assert!(travelled.iter().all(|time| *time < Duration::from_millis(3)));
+}
+
+#[test]
 fn a_writer_waits_when_nothing_gets_through() {
     let sim = Sim::new(1);
     sim.block_on(async {
