@@ -12,6 +12,7 @@ pub mod call;
 pub mod gate;
 pub mod id;
 pub mod limits;
+pub mod log;
 pub mod mutant;
 pub mod ownership;
 pub mod row;

@@ -17,7 +17,6 @@
 mod clock;
 mod disk;
 mod net;
-mod panic;
 pub mod real;
 pub mod sim;
 mod tasks;

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::contract::{
     CommitError, CommitRequest, Op, Outage, ReadError, Rows, Scan, Stamped, Version, Watch,
 };
-pub(crate) use base::{Base, FOLD_KEYS, MapBase};
+pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
 pub(crate) use memtable::{Found, Memtable, Mutations};
 pub(crate) use readers::Readers;
 use watches::Watches;
@@ -128,6 +128,12 @@ impl Engine {
     pub(crate) fn publish(&self, version: Version) {
         self.readers.publish(version);
         self.watches.published(version);
+    }
+
+    /// Forgets what was inserted and never published. Not beside a writer.
+    pub(crate) fn roll_back(&self) {
+        self.memtable.roll_back(self.readers.published());
+        self.watches.rolled_back();
     }
 
     /// Watches a key. Not beside a writer.

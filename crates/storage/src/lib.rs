@@ -19,6 +19,7 @@
 pub mod atomic;
 pub mod config;
 pub mod contract;
+mod embedded;
 mod engine;
 pub mod keys;
 pub mod limits;
@@ -28,11 +29,12 @@ mod store;
 mod transaction;
 
 pub use atomic::AtomicOp;
-pub use config::{StoreConfig, StoreUrlError};
+pub use config::{EmbeddedOptions, StoreConfig, StoreUrlError};
 pub use contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Op, OpenError, Outage, Properties,
     ReadError, Rows, Scan, Stamped, Stats, Version, Watch,
 };
+pub use embedded::Embedded;
 pub use keys::KeyRange;
 pub use limits::LimitError;
 pub use memory::Memory;

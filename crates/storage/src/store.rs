@@ -7,7 +7,10 @@ use bytes::Bytes;
 use kelpie_env::Env;
 use parking_lot::Mutex;
 
-use crate::contract::{Backend, CloseError, Properties, Stats, Watch};
+use crate::config::StoreConfig;
+use crate::contract::{Backend, CloseError, OpenError, Properties, Stats, Watch};
+use crate::embedded::Embedded;
+use crate::memory::Memory;
 use crate::transaction::Transaction;
 
 /// A transactional store. Cheap to clone; all clones are one store.
@@ -24,6 +27,17 @@ pub(crate) struct Shared {
 }
 
 impl Store {
+    /// Opens the store that `config` names.
+    pub async fn open(config: &StoreConfig, env: &Env) -> Result<Self, OpenError> {
+        let backend: Arc<dyn Backend> = match config {
+            StoreConfig::Memory => Arc::new(Memory::new(env.clone())),
+            StoreConfig::Embedded { dir, options } => {
+                Arc::new(Embedded::open(env, dir.clone(), *options).await?)
+            }
+        };
+        Ok(Self::from_backend(backend, env.clone()))
+    }
+
     /// A store over a backend that the caller made.
     pub fn from_backend(backend: Arc<dyn Backend>, env: Env) -> Self {
         Self { shared: Arc::new(Shared { backend, env, settled_rows: Mutex::new(VecDeque::new()) }) }

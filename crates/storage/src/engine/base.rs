@@ -25,6 +25,20 @@ pub(crate) trait Base: Send + Sync {
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage>;
 }
 
+impl<T: Base> Base for std::sync::Arc<T> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
+        (**self).get(key)
+    }
+
+    fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
+        (**self).scan(range, limit, reverse)
+    }
+
+    fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
+        (**self).fold(memtable, version)
+    }
+}
+
 /// A base in memory.
 #[derive(Default)]
 pub(crate) struct MapBase {

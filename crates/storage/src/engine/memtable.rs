@@ -265,7 +265,7 @@ impl Memtable {
 
     /// The base now holds everything up to `version`: entries below are ignored from here on.
     pub(crate) fn raise_base(&self, version: Version) {
-        self.base.store(version, Ordering::Release);
+        self.base.fetch_max(version, Ordering::AcqRel);
     }
 
     /// Drops entries at or below the base from the next keys behind `after`; says where to go
@@ -279,6 +279,20 @@ impl Memtable {
             self.marks.write().retain(|v| v > base);
         }
         self.retain_some(after, keys, |v| v > base)
+    }
+
+    /// Drops everything above `version`: commits that were never acknowledged and never will
+    /// be. Not beside a writer.
+    pub(crate) fn roll_back(&self, version: Version) {
+        self.clears.write().retain(|v| v <= version);
+        self.marks.write().retain(|v| v <= version);
+        let mut next = None;
+        loop {
+            next = self.retain_some(next.as_ref(), 1024, |v| v <= version);
+            if next.is_none() {
+                return;
+            }
+        }
     }
 
     fn retain_some(

@@ -87,6 +87,11 @@ impl Watches {
         self.complete(|touched| touched <= version);
     }
 
+    /// Everything in flight was given up: whoever waits for it looks again.
+    pub(crate) fn rolled_back(&self) {
+        self.complete(|_| true);
+    }
+
     fn complete(&self, wanted: impl Fn(Version) -> bool) {
         if !self.any.load(Ordering::Acquire) {
             return;

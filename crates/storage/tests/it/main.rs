@@ -1,3 +1,4 @@
 //! The store through its public API.
 
+mod embedded;
 mod memory;

@@ -1,0 +1,105 @@
+//! The store of one machine: a write-ahead log, recent versions in memory, a folded base.
+//!
+//! ```text
+//!  commit ─▶ resolver ─▶ log append ─▶ one fsync per batch ─▶ version published ─▶ acknowledged
+//!                            │              (memtable: inserted, visible from here on)
+//!                            └── checkpoint: a prefix of the log is folded into the base in
+//!                                one commit that also records the position; then it may go
+//! ```
+//!
+//! In the directory: `format`, `base.redb`, `wal-<generation>.log`, spare segments, and the
+//! lock. The decisions about the log's bytes are pure and live in `kelpie_core::log`.
+//!
+//! Invariant: an acknowledged commit is durable and visible; a visible version is durable;
+//! after a crash the store is a prefix of the commits in version order that includes every
+//! acknowledged one.
+
+mod body;
+mod commit;
+mod flight;
+mod inner;
+mod open;
+mod redb_base;
+mod segments;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_env::Env;
+
+use crate::config::EmbeddedOptions;
+use crate::contract::{
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, OpenError, Properties, ReadError,
+    Rows, Scan, Stats, Version, Watch,
+};
+use inner::Inner;
+
+/// An open embedded store. Dropped without [`Backend::close`] it makes no last checkpoint;
+/// the next start replays its log.
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+impl Embedded {
+    /// Opens the store in `dir`, replaying its log.
+    pub async fn open(env: &Env, dir: PathBuf, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        let own = env.clone();
+        let inner = env.blocking(move || open::open(own, &dir, options)).await?;
+        env.spawn_thread("store-log", inner.clone().flush_for_others());
+        env.spawn("store-care", inner.clone().care());
+        Ok(Self { inner })
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.inner.stop();
+    }
+}
+
+impl Backend for Embedded {
+    fn properties(&self) -> Properties {
+        Properties { name: "embedded", unknown_possible: false, single_process: true }
+    }
+
+    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>> {
+        Answer::Now(Ok(self.inner.engine.readers.open(self.inner.env.now())))
+    }
+
+    fn close_version(&self, version: Version) {
+        self.inner.engine.readers.close(version);
+    }
+
+    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        let inner = &self.inner;
+        match inner.engine.get(version, key) {
+            Some(found) => Answer::Now(found),
+            None => Answer::Later(inner.env.inline(move || inner.engine.get_below(version, key)).boxed()),
+        }
+    }
+
+    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
+        let inner = &self.inner;
+        Answer::Later(inner.env.inline(move || inner.engine.scan(version, &scan)).boxed())
+    }
+
+    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
+        Answer::Later(self.inner.commit(request).boxed())
+    }
+
+    fn watch(&self, key: Bytes) -> Watch {
+        let _writer = self.inner.writer.lock();
+        self.inner.engine.watch(key)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
+        self.inner.clone().close().boxed()
+    }
+}

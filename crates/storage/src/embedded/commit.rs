@@ -1,0 +1,244 @@
+//! Group commit: one fsync for all commits that arrived during the one before.
+//!
+//! ```text
+//!   caller: lock ─ resolve ─ number ─ encode into the forming batch ─ insert, invisible ─ unlock
+//!              │
+//!              ├─ log idle:  the caller flushes the batch itself
+//!              └─ log busy:  waits; whoever flushes hands the next batch to the log thread
+//!
+//!   flush:  take the batch ─ write ─ fsync ─ publish ─ acknowledge
+//! ```
+//!
+//! Invariant: `flushing` is true exactly while somebody is bound to flush; whoever leaves
+//! before hands over to the log thread. Batches are flushed one after the other, in the
+//! order of their numbers.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_core::log::frame::Header;
+use kelpie_core::log::{Condition, Log};
+
+use super::body;
+use super::flight::{Batch, Flight};
+use super::inner::Inner;
+use super::segments::{Active, NotLogged};
+use crate::contract::{CommitError, CommitRequest, Committed, Outage, Version};
+
+/// A batch this large is refused further commits: the disk is far behind.
+const FORMING_BYTES_MAX: usize = 64 << 20;
+/// After the disk was found full commits are refused at once for so long.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What callers change under the one short lock.
+pub(super) struct Writer {
+    pub(super) log: Log,
+    pub(super) forming: Batch,
+    pub(super) flushing: bool,
+    /// Until when not to try the full disk again.
+    pub(super) full_until: Option<Duration>,
+    /// Bytes logged since the last checkpoint began.
+    pub(super) logged: u64,
+    pub(super) commits: u64,
+    pub(super) batches: u64,
+    /// A buffer to use again.
+    pub(super) spare: Vec<u8>,
+}
+
+/// The end of the log; only the flusher touches it.
+pub(super) struct Tail {
+    pub(super) active: Active,
+    pub(super) generation: u64,
+}
+
+/// Bound to flush; dropped before it has, it hands over.
+struct FlushTurn<'a> {
+    inner: &'a Inner,
+    taken: bool,
+}
+
+impl Drop for FlushTurn<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.inner.log_work.notify_one();
+        }
+    }
+}
+
+impl Inner {
+    pub(super) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Committed, CommitError> {
+        let (version, flight, lead) = self.enter(request)?;
+        if lead {
+            let mut turn = FlushTurn { inner: self, taken: false };
+            self.env
+                .inline(|| {
+                    turn.taken = true;
+                    self.flush();
+                })
+                .await;
+        }
+        flight.wait().await.map(|()| Committed { version })
+    }
+
+    /// All that happens under the lock. The last part says whether the caller has to flush.
+    fn enter(&self, request: CommitRequest) -> Result<(Version, Arc<Flight>, bool), CommitError> {
+        let mut writer = self.writer.lock();
+        self.admit(&writer).map_err(CommitError::Unavailable)?;
+        self.engine.resolve(&request)?;
+        let version = writer.log.next();
+        let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
+        let version =
+            writer.log.append().map_err(|condition| CommitError::Unavailable(refusal(condition)))?;
+        writer.forming.append(version, |out| body::encode(&mutations, out));
+        self.engine.insert(version, &mutations);
+        let flight = writer.forming.flight.clone();
+        let lead = !mem::replace(&mut writer.flushing, true);
+        Ok((version, flight, lead))
+    }
+
+    fn admit(&self, writer: &Writer) -> Result<(), Outage> {
+        match writer.log.condition() {
+            Condition::Open => {}
+            refused @ (Condition::Poisoned | Condition::Closed) => return Err(refusal(refused)),
+        }
+        if writer.full_until.is_some_and(|until| self.env.now() < until) {
+            return Err(Outage::DiskFull);
+        }
+        let behind = writer.forming.frames.len() > FORMING_BYTES_MAX
+            || self.engine.memtable.bytes() > self.memtable_bytes_max;
+        if behind { Err(Outage::Overloaded) } else { Ok(()) }
+    }
+
+    /// The log thread: flushes what others hand over.
+    pub(super) async fn flush_for_others(self: Arc<Self>) {
+        loop {
+            self.log_work.notified().await;
+            while self.writer.lock().flushing {
+                self.env.inline(|| self.flush()).await;
+            }
+            if self.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    /// Makes the forming batch durable, visible and acknowledged, and settles who flushes the
+    /// next one.
+    fn flush(&self) {
+        let mut tail = self.tail.lock();
+        let (mut batch, synced) = {
+            let mut writer = self.writer.lock();
+            let frames = mem::take(&mut writer.spare);
+            let empty = Batch { frames, ..Batch::default() };
+            (mem::replace(&mut writer.forming, empty), writer.log.synced())
+        };
+        if !batch.is_empty() {
+            if kelpie_core::mutant!("wal_ack_before_fsync") {
+                self.landed(&mut batch, Duration::ZERO);
+            }
+            if kelpie_core::mutant!("version_published_before_fsync") {
+                self.engine.publish(batch.last);
+            }
+            let began = self.env.now();
+            let logged = self.write(&mut tail, &mut batch, synced);
+            let took = self.env.now().saturating_sub(began);
+            match logged {
+                Ok(()) => self.landed(&mut batch, took),
+                Err(NotLogged::Refused(outage)) => self.refused(&batch, &outage),
+                Err(NotLogged::Unknown) => self.poisoned(&batch),
+            }
+        }
+        self.hand_over(batch.frames);
+    }
+
+    fn write(&self, tail: &mut Tail, batch: &mut Batch, synced: Version) -> Result<(), NotLogged> {
+        if !tail.active.has_room(&batch.frames) {
+            let header = Header {
+                generation: tail.generation + 1,
+                first: synced + 1,
+                previous: tail.active.header.generation,
+                cut_after: synced,
+            };
+            tail.generation += 1;
+            let next = self.segments.begin(header, batch.frames.len())?;
+            self.segments.retire(mem::replace(&mut tail.active, next));
+            self.care_work.notify_one();
+        }
+        tail.active.append(&mut batch.frames, synced, batch.last)
+    }
+
+    /// The batch is durable: everybody may see it, then those who wait may know.
+    fn landed(&self, batch: &mut Batch, took: Duration) {
+        metrics::histogram!("kelpie_storage_fsync_seconds").record(took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a batch has fewer than 2^52 commits")]
+        metrics::histogram!("kelpie_storage_batch_commits").record(batch.commits as f64);
+        metrics::counter!("kelpie_storage_commits").increment(batch.commits);
+        {
+            let mut writer = self.writer.lock();
+            writer.full_until = None;
+            writer.log.sync(batch.last);
+            let visible = writer.log.publish();
+            // Under the lock: a watch made beside it is either told to wait for this version
+            // or sees it.
+            self.engine.publish(visible);
+            writer.logged += batch.frames.len() as u64;
+            writer.commits += batch.commits;
+            writer.batches += 1;
+            if writer.logged >= self.checkpoint_bytes {
+                self.care_work.notify_one();
+            }
+        }
+        batch.flight.land(Ok(()));
+    }
+
+    /// The batch is not in the log: it and those that were resolved against it never
+    /// happened.
+    fn refused(&self, batch: &Batch, outage: &Outage) {
+        let mut writer = self.writer.lock();
+        let frames = mem::take(&mut writer.spare);
+        let later = mem::replace(&mut writer.forming, Batch { frames, ..Batch::default() });
+        self.engine.roll_back();
+        if matches!(outage, Outage::DiskFull) {
+            writer.full_until = Some(self.env.now() + FULL_PAUSE);
+        }
+        drop(writer);
+        metrics::counter!("kelpie_storage_batches_refused").increment(1);
+        for flight in [&batch.flight, &later.flight] {
+            flight.land(Err(CommitError::Unavailable(outage.clone())));
+        }
+    }
+
+    /// What the disk holds is unknown. What was not written yet never will be.
+    fn poisoned(&self, batch: &Batch) {
+        let later = {
+            let mut writer = self.writer.lock();
+            writer.log.sync_failed();
+            mem::take(&mut writer.forming)
+        };
+        metrics::counter!("kelpie_storage_poisoned").increment(1);
+        tracing::error!("the store takes no more commits: restart to replay the log");
+        batch.flight.land(Err(CommitError::Unknown(Outage::Poisoned)));
+        later.flight.land(Err(CommitError::Unavailable(Outage::Poisoned)));
+    }
+
+    fn hand_over(&self, mut frames: Vec<u8>) {
+        let mut writer = self.writer.lock();
+        frames.clear();
+        writer.spare = frames;
+        if writer.forming.is_empty() {
+            writer.flushing = false;
+            self.idle.notify_waiters();
+        } else {
+            self.log_work.notify_one();
+        }
+    }
+}
+
+fn refusal(condition: Condition) -> Outage {
+    match condition {
+        Condition::Open => Outage::Overloaded,
+        Condition::Poisoned => Outage::Poisoned,
+        Condition::Closed => Outage::Closed,
+    }
+}

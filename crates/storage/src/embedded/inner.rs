@@ -1,0 +1,165 @@
+//! The parts of an open embedded store, and who cares for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use kelpie_core::log::Condition;
+use kelpie_env::{DirectoryLock, Env};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::commit::{Tail, Writer};
+use super::redb_base::RedbBase;
+use super::segments::{NotLogged, Segments};
+use crate::contract::{CloseError, Outage, Stats};
+use crate::engine::{Engine, FOLD_KEYS};
+
+pub(super) struct Inner {
+    pub(super) env: Env,
+    pub(super) engine: Engine,
+    pub(super) base: Arc<RedbBase>,
+    pub(super) segments: Segments,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) tail: Mutex<Tail>,
+    pub(super) checkpoint_bytes: u64,
+    pub(super) memtable_bytes_max: u64,
+    /// Wakes the log thread.
+    pub(super) log_work: Notify,
+    /// Wakes the carer.
+    pub(super) care_work: Notify,
+    /// Nobody flushes any more.
+    pub(super) idle: Notify,
+    /// Held during a checkpoint.
+    pub(super) checkpointing: Mutex<()>,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) stopped: AtomicBool,
+    pub(super) lock: Mutex<Option<Box<dyn DirectoryLock>>>,
+}
+
+impl Inner {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Ends the log thread and the carer, after what they are at.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.log_work.notify_one();
+        self.care_work.notify_one();
+    }
+
+    /// The carer: makes spare segments and checkpoints, beside the commits.
+    pub(super) async fn care(self: Arc<Self>) {
+        loop {
+            self.care_work.notified().await;
+            if self.is_stopped() {
+                return;
+            }
+            let inner = self.clone();
+            self.env
+                .blocking(move || {
+                    inner.prepare_segment();
+                    let due = inner.writer.lock().logged >= inner.checkpoint_bytes;
+                    if due && let Err(outage) = inner.checkpoint() {
+                        tracing::warn!(%outage, "the checkpoint will be made later; the log keeps everything");
+                    }
+                })
+                .await;
+        }
+    }
+
+    fn prepare_segment(&self) {
+        match self.segments.prepare() {
+            Ok(()) => {}
+            // The rotation that needs it will find out, and refuse its batch.
+            Err(NotLogged::Refused(outage)) => tracing::warn!(%outage, "no spare log segment"),
+            Err(NotLogged::Unknown) => self.writer.lock().log.sync_failed(),
+        }
+    }
+
+    /// Folds what it can into the base, then lets go of it in memory and in the log.
+    pub(super) fn checkpoint(&self) -> Result<(), Outage> {
+        let _one = self.checkpointing.lock();
+        {
+            let mut writer = self.writer.lock();
+            if writer.log.condition() == Condition::Poisoned {
+                return Err(Outage::Poisoned);
+            }
+            writer.logged = 0;
+        }
+        if kelpie_core::mutant!("wal_cut_before_checkpoint_durable") {
+            let published = self.engine.readers.published();
+            self.segments.cut(|last| last <= published).map_err(|error| Outage::Disk(Arc::new(error)))?;
+        }
+        let began = self.env.now();
+        let folded = self.engine.fold(began);
+        if matches!(folded, Err(Outage::Poisoned)) {
+            self.writer.lock().log.sync_failed();
+        }
+        let position = folded?;
+        self.writer.lock().log.checkpoint(position);
+        self.forget();
+        // Only now, with the checkpoint durable.
+        let cut = self.segments.cut(|last| self.writer.lock().log.may_cut(last));
+        if let Err(error) = cut {
+            tracing::warn!(%error, "a log segment stays although it is needed no more");
+        }
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let took = self.env.now().saturating_sub(began);
+        metrics::histogram!("kelpie_storage_checkpoint_seconds").record(took.as_secs_f64());
+        tracing::debug!(position, ?took, "checkpoint");
+        Ok(())
+    }
+
+    /// Drops from memory what the base holds, a step at a time between the commits.
+    fn forget(&self) {
+        let mut next = None;
+        loop {
+            let _writer = self.writer.lock();
+            next = self.engine.memtable.forget_some(next.as_ref(), FOLD_KEYS);
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Refuses further commits, waits for those in flight, folds, releases.
+    pub(super) async fn close(self: Arc<Self>) -> Result<(), CloseError> {
+        self.writer.lock().log.close();
+        loop {
+            let idle = self.idle.notified();
+            if !self.writer.lock().flushing {
+                break;
+            }
+            idle.await;
+        }
+        let inner = self.clone();
+        self.env
+            .blocking(move || {
+                if inner.lock.lock().is_none() {
+                    return Ok(());
+                }
+                let folded = inner.checkpoint();
+                inner.stop();
+                inner.base.close();
+                drop(inner.lock.lock().take());
+                folded.map_err(CloseError)
+            })
+            .await
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let active = self.tail.lock().active.used();
+        let writer = self.writer.lock();
+        Stats {
+            version: self.engine.readers.published(),
+            checkpoint: writer.log.position(),
+            memtable_keys: self.engine.memtable.keys(),
+            memtable_bytes: self.engine.memtable.bytes(),
+            log_bytes: active + self.segments.retired_bytes(),
+            checkpoints: self.checkpoints.load(Ordering::Relaxed),
+            batches: writer.batches,
+            commits: writer.commits,
+        }
+    }
+}

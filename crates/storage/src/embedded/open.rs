@@ -1,0 +1,269 @@
+//! Opening a directory: whose it is, what it holds, and the replay of its log.
+//!
+//! Invariant: nothing is written before the directory is locked and its format known, and
+//! nothing is read by anyone before every complete record is replayed and the cut behind
+//! them is durable.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use kelpie_core::log::Log;
+use kelpie_core::log::frame::{HEADER_BYTES, Header, RECORDS_BEGIN};
+use kelpie_core::log::recovery::{Damage, Placed, Recovered, Scanned, recover, scan};
+use kelpie_env::{Disk, Env, Open};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::body;
+use super::commit::{Tail, Writer};
+use super::flight::Batch;
+use super::inner::Inner;
+use super::redb_base::RedbBase;
+use super::segments::{NotLogged, Segments, log_files};
+use crate::config::EmbeddedOptions;
+use crate::contract::{OpenError, Outage, Version};
+use crate::engine::Engine;
+
+/// What this build reads and writes.
+const FORMAT: u32 = 1;
+const FORMAT_FILE: &str = "format";
+const BASE_FILE: &str = "base.redb";
+/// A memtable may grow to so many times the log that triggers a checkpoint, and to
+/// [`MEMTABLE_BYTES_MIN`], before commits are refused.
+const MEMTABLE_FACTOR_MAX: u64 = 16;
+const MEMTABLE_BYTES_MIN: u64 = 64 << 20;
+
+/// One segment as it was read.
+struct Loaded {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    scanned: Scanned,
+}
+
+/// Everything that blocks.
+pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc<Inner>, OpenError> {
+    check_options(options)?;
+    let disk = env.disk().clone();
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| OpenError::Disk { path, source }
+    };
+    make_dir(&*disk, dir).map_err(at(dir))?;
+    let lock = disk.lock_dir(dir).map_err(|error| locked(dir, error))?;
+    check_format(&*disk, dir)?;
+    let (base, position, loaded, names) = read_dir(&disk, dir, options)?;
+    let recovered = judge(&loaded, position)?;
+    harden(&*disk, &loaded, position).map_err(at(dir))?;
+    let base = Arc::new(base);
+    let engine = Engine::new(Box::new(base.clone()), position, env.random_u64());
+    replay(&engine, &loaded, &recovered)?;
+    let segments = Segments::new(disk, dir.to_owned(), options.segment_bytes);
+    segments.adopt_spares(&names).map_err(at(dir))?;
+    // The cut: from here on the old tail is gone for good.
+    let header = Header {
+        generation: recovered.generation + 1,
+        first: recovered.next,
+        previous: recovered.generation,
+        cut_after: recovered.last,
+    };
+    let active = segments.begin(header, 0).map_err(|error| at(dir)(begin_error(error)))?;
+    let logged = loaded.iter().map(|segment| (segment.scanned.end - RECORDS_BEGIN) as u64).sum();
+    for segment in loaded {
+        let last =
+            segment.scanned.records.last().map_or(segment.scanned.header.cut_after, |record| record.lsn);
+        segments.adopt(segment.path, segment.bytes.len() as u64, last.min(recovered.last));
+    }
+    let writer = Writer {
+        log: Log::new(&recovered, position),
+        forming: Batch::default(),
+        flushing: false,
+        full_until: None,
+        logged,
+        commits: 0,
+        batches: 0,
+        spare: Vec::new(),
+    };
+    let inner = Arc::new(Inner {
+        engine,
+        base,
+        segments,
+        writer: Mutex::new(writer),
+        tail: Mutex::new(Tail { active, generation: header.generation }),
+        checkpoint_bytes: options.checkpoint_bytes,
+        memtable_bytes_max: options
+            .checkpoint_bytes
+            .saturating_mul(MEMTABLE_FACTOR_MAX)
+            .max(MEMTABLE_BYTES_MIN),
+        log_work: Notify::new(),
+        care_work: Notify::new(),
+        idle: Notify::new(),
+        checkpointing: Mutex::new(()),
+        checkpoints: AtomicU64::new(0),
+        stopped: AtomicBool::new(false),
+        lock: Mutex::new(Some(lock)),
+        env,
+    });
+    // A spare segment, and a checkpoint if the replay was long.
+    inner.care_work.notify_one();
+    Ok(inner)
+}
+
+/// What a directory holds; makes the base in a new one.
+fn read_dir(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: EmbeddedOptions,
+) -> Result<(RedbBase, Version, Vec<Loaded>, Vec<PathBuf>), OpenError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| OpenError::Disk { path, source }
+    };
+    let base_path = dir.join(BASE_FILE);
+    let names = disk.list(dir).map_err(at(dir))?;
+    let logs = log_files(&names);
+    if !disk.exists(&base_path).map_err(at(&base_path))? {
+        if !logs.is_empty() {
+            return Err(damaged(&base_path, 0, "the file is missing, but its log is there"));
+        }
+        RedbBase::create(&**disk, &base_path, dir).map_err(at(&base_path))?;
+    }
+    let base = RedbBase::open(disk.clone(), base_path.clone(), options.cache_bytes);
+    let (base, position) = base.map_err(at(&base_path))?;
+    let loaded = load(&**disk, logs)?;
+    if loaded.is_empty() && position > 0 {
+        return Err(damaged(dir, 0, "the log is missing, but a checkpoint of it is there"));
+    }
+    Ok((base, position, loaded, names))
+}
+
+fn check_options(options: EmbeddedOptions) -> Result<(), OpenError> {
+    let least = 2 * RECORDS_BEGIN as u64;
+    if options.segment_bytes < least || options.checkpoint_bytes == 0 {
+        let what = format!("segments have at least {least} bytes, checkpoints come after one byte at least");
+        return Err(OpenError::Options { what });
+    }
+    Ok(())
+}
+
+fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    if disk.exists(dir)? {
+        return Ok(());
+    }
+    disk.create_dir(dir)?;
+    match dir.parent() {
+        Some(parent) => disk.sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+fn locked(dir: &Path, error: io::Error) -> OpenError {
+    if error.kind() == ErrorKind::WouldBlock {
+        let said = error.to_string();
+        let holder = said.rsplit_once("in use by ").map_or(said.as_str(), |(_, holder)| holder);
+        return OpenError::Locked { dir: dir.to_owned(), holder: holder.to_owned() };
+    }
+    OpenError::Disk { path: dir.to_owned(), source: error }
+}
+
+/// Reads the format file; writes it first in a new directory.
+fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FORMAT_FILE);
+    let at = |source| OpenError::Disk { path: path.clone(), source };
+    let unknown = |found: String| OpenError::UnknownFormat { dir: dir.to_owned(), found, known: FORMAT };
+    if disk.exists(&path).map_err(at)? {
+        let file = disk.open(&path, Open::Existing).map_err(at)?;
+        let len = usize::try_from(file.len().map_err(at)?).unwrap_or(usize::MAX).min(64);
+        let mut said = vec![0; len];
+        file.read_exact_at(&mut said, 0).map_err(at)?;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        return if said == FORMAT.to_string() { Ok(()) } else { Err(unknown(said)) };
+    }
+    let names = disk.list(dir).map_err(at)?;
+    if disk.exists(&dir.join(BASE_FILE)).map_err(at)? || !log_files(&names).is_empty() {
+        return Err(unknown("unknown (the file `format` is missing)".to_owned()));
+    }
+    let new = path.with_extension("new");
+    if disk.exists(&new).map_err(at)? {
+        disk.remove(&new).map_err(at)?;
+    }
+    let file = disk.open(&new, Open::New).map_err(at)?;
+    file.write_all_at(format!("{FORMAT}\n").as_bytes(), 0).map_err(at)?;
+    file.sync().map_err(at)?;
+    disk.rename(&new, &path).map_err(at)?;
+    disk.sync_dir(dir).map_err(at)
+}
+
+/// Reads all segments, by generation.
+fn load(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> {
+    let mut loaded = Vec::with_capacity(paths.len());
+    for path in paths {
+        let at = |source| OpenError::Disk { path: path.clone(), source };
+        let file = disk.open(&path, Open::Existing).map_err(at)?;
+        let mut bytes = vec![0; usize::try_from(file.len().map_err(at)?).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, 0).map_err(at)?;
+        let header = Header::decode(&bytes).map_err(|_| {
+            damaged(&path, 0, &format!("the {HEADER_BYTES} bytes of the log segment's header are unreadable"))
+        })?;
+        let scanned = scan(&bytes, header);
+        loaded.push(Loaded { path, bytes, scanned });
+    }
+    loaded.sort_by_key(|segment| segment.scanned.header.generation);
+    Ok(loaded)
+}
+
+/// Decides what the segments mean.
+fn judge(loaded: &[Loaded], position: Version) -> Result<Recovered, OpenError> {
+    let scanned: Vec<Scanned> = loaded.iter().map(|segment| segment.scanned.clone()).collect();
+    recover(&scanned, position).map_err(|damage| {
+        let (segment, offset) = match &damage {
+            Damage::Record { segment, offset, .. } => (*segment, *offset),
+            Damage::Missing { segment, .. } => (*segment, 0),
+            Damage::Short { .. } => (loaded.len() - 1, loaded.last().map_or(0, |last| last.scanned.end)),
+        };
+        damaged(&loaded[segment].path, offset, &damage.to_string())
+    })
+}
+
+/// Makes the tail durable that was read: a process that was killed between write and fsync,
+/// or whose fsync failed, leaves records that the system shows and the disk may not hold.
+/// Written anew, because what the system takes for written it does not write again. Earlier
+/// segments were synced before the next one was begun.
+fn harden(disk: &dyn Disk, loaded: &[Loaded], position: Version) -> io::Result<()> {
+    let Some(tail) = loaded.last().filter(|tail| tail.scanned.records.iter().any(|r| r.lsn > position))
+    else {
+        return Ok(());
+    };
+    if kelpie_core::mutant!("recovery_trusts_the_page_cache") {
+        return Ok(());
+    }
+    let file = disk.open(&tail.path, Open::Existing)?;
+    file.write_all_at(&tail.bytes[RECORDS_BEGIN..tail.scanned.end], RECORDS_BEGIN as u64)?;
+    file.sync()
+}
+
+fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) -> Result<(), OpenError> {
+    for (segment, Placed { lsn, body, len }) in &recovered.replay {
+        let segment = &loaded[*segment];
+        let mutations = body::decode(&segment.bytes[*body..body + len])
+            .map_err(|garbled| damaged(&segment.path, *body, &garbled.to_string()))?;
+        engine.memtable.insert(*lsn, &mutations, *lsn);
+    }
+    engine.publish(recovered.last);
+    let records = recovered.replay.len();
+    tracing::info!(records, version = recovered.last, "the log is replayed");
+    Ok(())
+}
+
+fn damaged(file: &Path, offset: usize, what: &str) -> OpenError {
+    OpenError::Damaged { file: file.to_owned(), offset: offset as u64, what: what.to_owned() }
+}
+
+fn begin_error(error: NotLogged) -> io::Error {
+    match error {
+        NotLogged::Refused(Outage::Disk(error)) => io::Error::new(error.kind(), error),
+        NotLogged::Refused(outage) => io::Error::other(outage),
+        NotLogged::Unknown => io::Error::other("an fsync failed"),
+    }
+}
