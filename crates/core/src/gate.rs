@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariant: a call that was admitted ends before the gate is closed, or the gate says by
-//! [`Closed`] how many were left. A call that was not admitted has done nothing.
+//! [`Gate::close`] how many were left. A call that was not admitted has done nothing.
 
 /// A node's gate. Owned by one lock together with nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +36,17 @@ impl Gate {
                 Ok(())
             }
             State::Draining | State::Closed => Err(ShuttingDown),
+        }
+    }
+
+    /// Takes what a call that was taken has left to do: also while draining.
+    pub fn enter_owed(&mut self) -> Result<(), ShuttingDown> {
+        match self.state {
+            State::Open | State::Draining => {
+                self.in_flight += 1;
+                Ok(())
+            }
+            State::Closed => Err(ShuttingDown),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log;
 pub mod mutant;
 pub mod ownership;
+pub mod record;
 pub mod row;
 pub mod run;
 pub mod session;

@@ -45,7 +45,15 @@ pub enum Input {
         deadline: Duration,
     },
     /// The actor is owned and its head has been read.
-    Loaded,
+    Loaded {
+        /// The turn that had recorded a step before the activation began: it goes first.
+        resume: Option<Resumed>,
+    },
+    /// A caller's deadline passed while it waited.
+    Withdrawn {
+        /// Its call.
+        call: CallNo,
+    },
     /// It could not be loaded: not owned here, or the store did not answer.
     LoadFailed,
     /// The running handler is done. `commits` says whether something has to become durable.
@@ -72,6 +80,17 @@ pub enum Input {
     },
     /// Nobody called for long, or memory is short.
     Evicted,
+}
+
+/// A turn that goes on after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// Its number on this activation.
+    pub call: CallNo,
+    /// The key that its first caller gave.
+    pub key: CallKey,
+    /// What it asks.
+    pub fingerprint: Fingerprint,
 }
 
 /// What the shell has to do, in order.
@@ -180,10 +199,8 @@ impl Activation {
             Input::Called { call, key, fingerprint, deadline } => {
                 self.called(now, call, key, fingerprint, deadline)
             }
-            Input::Loaded => {
-                assert_eq!(self.phase, Phase::Loading, "an activation is loaded once");
-                self.next(now, vec![])
-            }
+            Input::Loaded { resume } => self.loaded(now, resume),
+            Input::Withdrawn { call } => self.withdrawn(call),
             Input::LoadFailed => self.gone(vec![]),
             Input::HandlerFinished { commits } => self.handler_finished(now, commits),
             Input::Panicked => self.panicked(),
@@ -201,6 +218,39 @@ impl Activation {
             Input::Settled { landed } => self.settled(now, landed),
             Input::Evicted => self.evicted(),
         }
+    }
+
+    fn loaded(&mut self, now: Duration, resume: Option<Resumed>) -> Vec<Effect> {
+        assert_eq!(self.phase, Phase::Loading, "an activation is loaded once");
+        let mut effects = vec![];
+        if let Some(Resumed { call, key, fingerprint }) = resume {
+            let mut calls = vec![call];
+            if let Some(waiting) = self.calls.remove(&key) {
+                self.mailbox.retain(|waiting| waiting.key != key);
+                if waiting.fingerprint == fingerprint {
+                    calls.extend(waiting.calls);
+                } else {
+                    effects.extend(
+                        waiting.calls.into_iter().map(|call| Effect::Refuse(call, Refusal::KeyReused)),
+                    );
+                }
+            }
+            self.calls.insert(key, Joined { fingerprint, calls });
+            // Its deadline is in its record: the shell fails it there, and does not skip it.
+            self.mailbox.push_front(Waiting { key, deadline: Duration::MAX });
+        }
+        self.next(now, effects)
+    }
+
+    fn withdrawn(&mut self, call: CallNo) -> Vec<Effect> {
+        let alone = |joined: &Joined| joined.calls == [call];
+        let Some(at) =
+            self.mailbox.iter().position(|waiting| self.calls.get(&waiting.key).is_some_and(alone))
+        else {
+            return vec![];
+        };
+        let key = self.mailbox.remove(at).expect("the position was just found").key;
+        self.refuse(key, Refusal::TooLate, vec![])
     }
 
     fn called(

@@ -26,7 +26,7 @@ fn turns_run_one_after_the_other_and_answer_after_their_commit() {
         8,
         vec![
             (0, call(1, 1, 1)),
-            (0, Input::Loaded),
+            (0, Input::Loaded { resume: None }),
             (1, call(2, 2, 2)),
             (1, Input::HandlerFinished { commits: true }),
             (2, Input::CommitSucceeded),
@@ -53,7 +53,7 @@ fn a_second_call_with_a_running_key_waits_for_its_result_and_another_request_is_
     let got = trace(
         8,
         vec![
-            (0, Input::Loaded),
+            (0, Input::Loaded { resume: None }),
             (0, call(1, 1, 1)),
             (0, call(2, 1, 1)),
             (0, call(3, 1, 9)),
@@ -81,7 +81,7 @@ fn nothing_runs_while_an_outcome_is_unknown() {
         let got = trace(
             8,
             vec![
-                (0, Input::Loaded),
+                (0, Input::Loaded { resume: None }),
                 (0, call(1, 1, 1)),
                 (0, Input::HandlerFinished { commits: true }),
                 (0, Input::CommitUnknown),
@@ -102,7 +102,7 @@ fn a_conflict_sends_everyone_to_the_next_activation() {
     let got = trace(
         8,
         vec![
-            (0, Input::Loaded),
+            (0, Input::Loaded { resume: None }),
             (0, call(1, 1, 1)),
             (0, call(2, 2, 2)),
             (0, Input::HandlerFinished { commits: true }),
@@ -114,8 +114,15 @@ fn a_conflict_sends_everyone_to_the_next_activation() {
 
 #[test]
 fn a_panic_is_one_callers_error() {
-    let got =
-        trace(8, vec![(0, Input::Loaded), (0, call(1, 1, 1)), (0, call(2, 2, 2)), (0, Input::Panicked)]);
+    let got = trace(
+        8,
+        vec![
+            (0, Input::Loaded { resume: None }),
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (0, Input::Panicked),
+        ],
+    );
     assert!(
         got.ends_with("0s [Discard, Refuse(CallNo(1), Panicked), Refuse(CallNo(2), Gone), Drop]\n"),
         "{got}"
@@ -127,7 +134,7 @@ fn a_full_mailbox_and_a_late_call_are_refused() {
     let got = trace(
         1,
         vec![
-            (0, Input::Loaded),
+            (0, Input::Loaded { resume: None }),
             (0, call(1, 1, 1)),
             (0, call(2, 2, 2)),
             (0, call(3, 3, 3)),
@@ -148,4 +155,51 @@ fn a_full_mailbox_and_a_late_call_are_refused() {
 fn an_activation_that_cannot_load_refuses_who_waited() {
     let got = trace(8, vec![(0, call(1, 1, 1)), (0, Input::LoadFailed)]);
     assert!(got.ends_with("0s [Refuse(CallNo(1), Gone), Drop]\n"), "{got}");
+}
+
+#[test]
+fn a_turn_that_had_recorded_a_step_goes_first_and_its_caller_joins_it() {
+    let resume = Some(Resumed { call: CallNo(9), key: CallKey([2; 16]), fingerprint: Fingerprint([2; 32]) });
+    let got = trace(
+        8,
+        vec![
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (0, Input::Loaded { resume }),
+            (1, Input::HandlerFinished { commits: true }),
+            (2, Input::CommitSucceeded),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s []\n\
+         0s [Run(CallNo(9))]\n\
+         1s [Commit]\n\
+         2s [Publish, Answer(CallNo(9)), Answer(CallNo(2)), Run(CallNo(1))]\n"
+    );
+}
+
+#[test]
+fn a_waiting_call_can_be_withdrawn_and_a_running_one_can_not() {
+    let got = trace(
+        8,
+        vec![
+            (0, Input::Loaded { resume: None }),
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (1, Input::Withdrawn { call: CallNo(1) }),
+            (1, Input::Withdrawn { call: CallNo(2) }),
+            (2, Input::HandlerFinished { commits: false }),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s [Run(CallNo(1))]\n\
+         0s []\n\
+         1s []\n\
+         1s [Refuse(CallNo(2), TooLate)]\n\
+         2s [Answer(CallNo(1))]\n"
+    );
 }
