@@ -8,6 +8,7 @@
 //!   running/ <actor>                         the turn that has recorded a step
 //!   step/    <actor> <turn> <step>           what the step returned
 //!   outbox/  <actor> <epoch> <seq> <index>   messages on their way
+//!   dead/    <actor> <epoch> <seq> <index>   messages that nobody will take
 //!   wake/    <bucket> <due> <actor>          who must be called when
 //!   index/   <tenant> <type> <index> <entry> what lists and searches
 //!   node/    <node> session | lease          who is in the cluster
@@ -21,7 +22,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::call::{CallKey, OutboxPosition, TurnId};
-use crate::id::{ActorId, Incarnation, NodeId};
+use crate::id::{ActorId, Epoch, Incarnation, NodeId, Seq};
 use crate::limits::WAKE_BUCKETS;
 
 fn join(kind: &str, parts: &[&[u8]]) -> Bytes {
@@ -91,6 +92,24 @@ pub fn outboxes(actor: &ActorId) -> Bytes {
 pub fn outbox(actor: &ActorId, position: OutboxPosition) -> Bytes {
     let OutboxPosition { epoch, seq, index } = position;
     join("outbox/", &[actor.encoded(), &epoch.0.to_be_bytes(), &seq.0.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// A message that its receiver will never take.
+pub fn dead_letter(actor: &ActorId, position: OutboxPosition) -> Bytes {
+    let OutboxPosition { epoch, seq, index } = position;
+    join("dead/", &[actor.encoded(), &epoch.0.to_be_bytes(), &seq.0.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// Reads a message's position back from the end of its key.
+pub fn parse_outbox(key: &[u8]) -> Option<OutboxPosition> {
+    let (rest, index) = key.split_last_chunk::<4>()?;
+    let (rest, seq) = rest.split_last_chunk::<8>()?;
+    let (_, epoch) = rest.split_last_chunk::<8>()?;
+    Some(OutboxPosition {
+        epoch: Epoch(u64::from_be_bytes(*epoch)),
+        seq: Seq(u64::from_be_bytes(*seq)),
+        index: u32::from_be_bytes(*index),
+    })
 }
 
 /// The bucket of the wake index that an actor is in.

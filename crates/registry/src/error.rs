@@ -39,7 +39,10 @@ impl RegistryError {
     pub(crate) fn of_run(error: RunError<Self>) -> Self {
         match error {
             RunError::Body(error) => error,
-            other => Self::Store(Box::new(other)),
+            other @ (RunError::Contended { .. }
+            | RunError::Unavailable(_)
+            | RunError::Unknown(_)
+            | RunError::Limit(_)) => Self::Store(Box::new(other)),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Head {
     pub running: bool,
     /// Messages in the outbox.
     pub outbox: u32,
+    /// Whether a value was ever written in chunks, so that overwriting has to look.
+    pub large: bool,
 }
 
 /// What a claim came to.

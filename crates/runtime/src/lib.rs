@@ -1,1 +1,44 @@
 //! Activations, turns, recorded steps, outbox and wake-ups.
+//!
+//! ```text
+//!  call ─▶ gate ─▶ activation (mailbox) ─▶ turn on a copy ─▶ one transaction ─▶ reply
+//!                                            │                 own and head as loaded
+//!                                            │                 + records + dedup + outbox + wake entry
+//!                                            └─ step: its own small transaction, state never in it
+//! ```
+//!
+//! What an actor does is an [`Actor`]: operation names and bytes in, bytes out. Who runs
+//! next is decided by `kelpie_core::turn`; this crate carries it out.
+//!
+//! Invariants: every durable change of an actor is conditional on the ownership record and
+//! the sequence that its activation was loaded under. A reply leaves after the commit that
+//! it rests on, or after a check, begun after the call was admitted, that nothing has been
+//! committed since what it was computed from.
+
+mod activation;
+mod actor;
+mod call;
+mod commit;
+mod effect;
+mod eviction;
+mod large;
+mod load;
+mod node;
+mod outbox;
+mod read;
+mod records;
+mod runtime;
+mod step;
+mod stored;
+mod turn;
+mod view;
+mod wake;
+
+pub use actor::{Actor, HandlerError, RecordRange, TurnError};
+pub use call::{Call, CallError};
+pub use effect::{EffectContext, PendingEffect};
+pub use kelpie_registry::{Health, Settings as NodeSettings};
+pub use runtime::{Drained, Options, Runtime, StartError};
+pub use turn::Turn;
+pub use view::View;
+pub use wake::WAKE_HORIZON;

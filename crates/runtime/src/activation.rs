@@ -1,0 +1,328 @@
+//! One live actor on this node: carries out what `kelpie_core::turn` decides.
+//!
+//! An idle activation owns no task. A call runs on its caller; when it has to wait, the turn
+//! moves to a task of its own, so that a caller that goes away cannot stop it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use kelpie_core::id::ActorId;
+use kelpie_core::limits::MAILBOX_CALLS_MAX;
+use kelpie_core::ownership::Own;
+use kelpie_core::turn::{Activation as Machine, CallNo, Effect, Input, Refusal};
+use kelpie_registry::Head;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::actor::{Actor, TurnError};
+use crate::call::{CallError, Outcome, Request};
+use crate::commit::Finished;
+use crate::node::{Node, Permit};
+use crate::outbox::Fate;
+use crate::records::{self, Cache, Fence};
+use crate::stored::{Running, StepRecord};
+
+/// What a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// One of the actor's operations.
+    Handle,
+    /// Something owed is due.
+    Wake,
+    /// These messages of its outbox have met their fate.
+    Delivered(Vec<Fate>),
+}
+
+/// What a caller is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The end of its call.
+    Outcome(Outcome),
+    /// This activation is gone: ask the next.
+    Gone,
+}
+
+struct Slot {
+    request: Arc<Request>,
+    task: Task,
+    /// Nobody waits for a turn that goes on after a crash.
+    reply: Option<oneshot::Sender<Told>>,
+    _permit: Option<Arc<Permit>>,
+}
+
+/// What an activation was loaded with, and what it has become since.
+pub(crate) struct Loaded {
+    pub(crate) own: Own,
+    pub(crate) head: Head,
+    pub(crate) fence: Fence,
+    pub(crate) cache: Cache,
+    /// A turn that had recorded steps before this activation began.
+    pub(crate) resumed: Option<(Running, BTreeMap<String, StepRecord>)>,
+    /// The actor was claimed from a former owner and has not been woken since.
+    pub(crate) recovering: bool,
+    /// How far the sweep through old dedup rows has come.
+    pub(crate) swept: Option<Bytes>,
+}
+
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) loaded: Option<Loaded>,
+    slots: BTreeMap<CallNo, Slot>,
+    next_call: u64,
+    /// The running turn's end, from its handler to its answer.
+    pub(crate) finished: Option<Finished>,
+    /// Why there is nothing to ask the next activation for either.
+    failure: Option<CallError>,
+    pub(crate) last_used: Duration,
+    pub(crate) queued_as_idle: bool,
+    pub(crate) delivering: bool,
+}
+
+/// One live actor.
+pub(crate) struct Activation {
+    pub(crate) node: Arc<Node>,
+    pub(crate) actor: ActorId,
+    pub(crate) behaviour: Arc<dyn Actor>,
+    pub(crate) state: Mutex<State>,
+}
+
+impl Activation {
+    pub(crate) fn new(node: Arc<Node>, actor: ActorId, behaviour: Arc<dyn Actor>) -> Self {
+        let state = State {
+            machine: Machine::new(MAILBOX_CALLS_MAX),
+            loaded: None,
+            slots: BTreeMap::new(),
+            next_call: 0,
+            finished: None,
+            failure: None,
+            last_used: node.env.now(),
+            queued_as_idle: false,
+            delivering: false,
+        };
+        Self { node, actor, behaviour, state: Mutex::new(state) }
+    }
+
+    /// Brings a request in and waits for what becomes of it. `load`: the caller has created
+    /// the activation.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        request: Arc<Request>,
+        task: Task,
+        load: bool,
+        permit: Arc<Permit>,
+    ) -> Told {
+        let deadline = request.deadline;
+        let (reply, mut told) = oneshot::channel();
+        let (call, effects) = self.enqueue(request, task, reply, permit);
+        self.run_or_move(effects, load).await;
+        if let Ok(told) = told.try_recv() {
+            return told;
+        }
+        let remaining = deadline.saturating_sub(self.node.env.now());
+        match self.node.env.timeout(remaining, &mut told).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Told::Outcome(Err(CallError::Unknown)),
+            Err(_) => {
+                let effects = self.input(Input::Withdrawn { call });
+                effects.into_iter().for_each(|effect| self.settle_call(effect));
+                told.try_recv().unwrap_or(Told::Outcome(Err(CallError::Unknown)))
+            }
+        }
+    }
+
+    fn enqueue(
+        &self,
+        request: Arc<Request>,
+        task: Task,
+        reply: oneshot::Sender<Told>,
+        permit: Arc<Permit>,
+    ) -> (CallNo, Vec<Effect>) {
+        let now = self.node.env.now();
+        let mut state = self.state.lock();
+        let call = state.next_call();
+        state.last_used = now;
+        let input = Input::Called {
+            call,
+            key: request.key,
+            fingerprint: request.fingerprint,
+            deadline: request.deadline,
+        };
+        state.slots.insert(call, Slot { request, task, reply: Some(reply), _permit: Some(permit) });
+        let effects = state.machine.step(now, input);
+        (call, effects)
+    }
+
+    /// Feeds one input to the machine.
+    pub(crate) fn input(&self, input: Input) -> Vec<Effect> {
+        self.state.lock().machine.step(self.node.env.now(), input)
+    }
+
+    /// Runs on the caller as long as nothing has to be waited for, else on a task of its
+    /// own.
+    async fn run_or_move(self: &Arc<Self>, effects: Vec<Effect>, load: bool) {
+        let mut work: BoxFuture<'static, ()> = if load {
+            Box::pin(self.clone().load_and_carry_out())
+        } else if effects.is_empty() {
+            return;
+        } else {
+            Box::pin(self.clone().carry_out(effects.into(), true))
+        };
+        let done = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_ready())).await;
+        if !done {
+            self.node.env.spawn("turn", work);
+        }
+    }
+
+    async fn load_and_carry_out(self: Arc<Self>) {
+        let input = match self.load().await {
+            Ok(resumed) => Input::Loaded { resume: resumed },
+            Err(error) => {
+                self.state.lock().failure = Some(error);
+                Input::LoadFailed
+            }
+        };
+        let effects = self.input(input);
+        self.carry_out(effects.into(), true).await;
+    }
+
+    /// Carries out effects, and those that follow from them. On a caller, only the first
+    /// turn: those after it are somebody else's and get a task.
+    async fn carry_out(self: Arc<Self>, mut effects: VecDeque<Effect>, on_caller: bool) {
+        let mut turns = 0;
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Run(_) if on_caller && turns == 1 => {
+                    effects.push_front(effect);
+                    self.node.env.spawn("turns", self.clone().carry_out_apart(effects));
+                    return;
+                }
+                Effect::Run(call) => {
+                    turns += 1;
+                    let input = self.run(call).await;
+                    effects.extend(self.input(input));
+                }
+                Effect::Commit => {
+                    if kelpie_core::mutant!("reply_before_commit") {
+                        self.answer_early();
+                    }
+                    let input = self.commit().await;
+                    effects.extend(self.input(input));
+                }
+                Effect::Settle => {
+                    let input = self.settle().await;
+                    effects.extend(self.input(input));
+                }
+                Effect::Publish => self.publish(),
+                Effect::Discard => {}
+                Effect::Answer(_) | Effect::Refuse(_, _) => self.settle_call(effect),
+                Effect::Drop => self.node.forget(&self),
+            }
+        }
+        self.idle();
+    }
+
+    fn carry_out_apart(self: Arc<Self>, effects: VecDeque<Effect>) -> BoxFuture<'static, ()> {
+        Box::pin(self.carry_out(effects, false))
+    }
+
+    /// Gives a call its end.
+    fn settle_call(&self, effect: Effect) {
+        let mut state = self.state.lock();
+        let (call, told) = match effect {
+            Effect::Answer(call) => {
+                let finished = state.finished.as_ref().expect("an answer follows a finished turn");
+                (call, Told::Outcome(finished.outcome.clone()))
+            }
+            Effect::Refuse(call, refusal) => (call, state.refused(refusal)),
+            Effect::Run(_)
+            | Effect::Commit
+            | Effect::Settle
+            | Effect::Publish
+            | Effect::Discard
+            | Effect::Drop => {
+                return;
+            }
+        };
+        if let Some(reply) = state.slots.remove(&call).and_then(|slot| slot.reply) {
+            // Who does not listen any more asks again with its key.
+            drop(reply.send(told));
+        }
+    }
+
+    /// The seeded bug of answering first.
+    fn answer_early(&self) {
+        let mut state = self.state.lock();
+        let Some(outcome) = state.finished.as_ref().map(|finished| finished.outcome.clone()) else { return };
+        for slot in state.slots.values_mut().filter(|slot| slot.task == Task::Handle) {
+            if let Some(reply) = slot.reply.take() {
+                drop(reply.send(Told::Outcome(outcome.clone())));
+            }
+        }
+    }
+
+    /// The request and task of a call.
+    pub(crate) fn slot(&self, call: CallNo) -> (Arc<Request>, Task) {
+        let state = self.state.lock();
+        let slot = state.slots.get(&call).expect("a call keeps its slot until it is answered");
+        (slot.request.clone(), slot.task.clone())
+    }
+
+    /// Makes room for a turn that nobody here called for.
+    pub(crate) fn add_slot(&self, request: Arc<Request>) -> CallNo {
+        let mut state = self.state.lock();
+        let call = state.next_call();
+        state.slots.insert(call, Slot { request, task: Task::Handle, reply: None, _permit: None });
+        call
+    }
+
+    /// One committed record, from memory or from the store.
+    pub(crate) async fn record(&self, fence: &Fence, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
+        let known = {
+            let state = self.state.lock();
+            match &state.loaded {
+                Some(loaded) if loaded.fence == *fence => loaded.cache.get(record),
+                Some(_) | None => None,
+            }
+        };
+        if let Some(value) = known {
+            return Ok(value);
+        }
+        let value = records::read(&self.node.store, &self.actor, fence, record).await?;
+        let mut state = self.state.lock();
+        if let Some(loaded) = state.loaded.as_mut().filter(|loaded| loaded.fence == *fence) {
+            loaded.cache.put(Bytes::copy_from_slice(record), value.clone());
+        }
+        Ok(value)
+    }
+}
+
+impl State {
+    fn next_call(&mut self) -> CallNo {
+        self.next_call += 1;
+        CallNo(self.next_call)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Told {
+        let error = match refusal {
+            Refusal::Gone => match &self.failure {
+                Some(failure) => failure.clone(),
+                None => return Told::Gone,
+            },
+            Refusal::MailboxFull => CallError::MailboxFull,
+            Refusal::TooLate => CallError::TooLate,
+            Refusal::KeyReused => CallError::KeyReused,
+            Refusal::Panicked => CallError::Panicked,
+            Refusal::NotCommitted => {
+                match self.finished.as_ref().and_then(|finished| finished.refused.clone()) {
+                    Some(error) => error,
+                    None => CallError::NotRun { reason: "the commit was lost".to_owned() },
+                }
+            }
+        };
+        Told::Outcome(Err(error))
+    }
+}

@@ -1,0 +1,169 @@
+//! What an actor type does: the untyped seam under every actor.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use kelpie_core::record::RecordError;
+use kelpie_storage::ReadError;
+
+use crate::call::CallError;
+use crate::effect::{EffectContext, PendingEffect};
+use crate::turn::Turn;
+use crate::view::View;
+
+/// The behaviour of one actor type.
+pub trait Actor: Send + Sync + 'static {
+    /// The name of the type: the second part of its actors' ids.
+    fn actor_type(&self) -> &str;
+
+    /// Whether an operation is a read turn: it writes nothing, may run beside a turn that
+    /// waits, and sees the last committed version.
+    fn is_read(&self, operation: &str) -> bool;
+
+    /// An exclusive turn. What it sets on `turn` commits together with the reply, or not at
+    /// all; after an error nothing of it remains. Between steps its course may depend only
+    /// on committed state, recorded results and what `turn` gives it: after a crash it runs
+    /// again.
+    fn handle<'a>(
+        &'a self,
+        turn: &'a mut Turn,
+        operation: &'a str,
+        payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>>;
+
+    /// A read turn.
+    fn read<'a>(
+        &'a self,
+        view: &'a View,
+        operation: &'a str,
+        payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>>;
+
+    /// An exclusive turn that nobody called for: the time set by [`Turn::wake_at`] has come.
+    /// It may come early after a restart and more than once, so it looks at the time itself.
+    fn wake<'a>(&'a self, _turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Carries out one effect that a committed turn has left ([`Turn::perform`]), outside of
+    /// any turn. A crash may lose it: the actor's state says that it is owed, and
+    /// [`Actor::wake`] asks for it again.
+    fn perform(&self, _context: EffectContext, _effect: PendingEffect) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Why a handler has no result.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HandlerError {
+    /// The actor's own answer. It is recorded under the call's key; state is rolled back.
+    #[error("{code}: {message}")]
+    App {
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The turn cannot go on here; nothing of it remains.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+}
+
+impl HandlerError {
+    /// The actor's own refusal.
+    pub fn app(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::App { code: code.into(), message: message.into() }
+    }
+}
+
+/// Why a turn cannot go on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TurnError {
+    /// The actor was committed to by somebody else since it was loaded.
+    #[error("the actor has moved")]
+    Moved,
+    /// The store did not answer.
+    #[error("cannot read the actor's records")]
+    Read(#[from] ReadError),
+    /// The store did not take a step's record.
+    #[error("the step was not recorded: {reason}")]
+    NotRecorded {
+        /// Why.
+        reason: String,
+    },
+    /// A stored record can't be read.
+    #[error("a stored record can't be read")]
+    Record(#[source] Arc<RecordError>),
+    /// Two steps of one turn have the same name.
+    #[error("step `{step}` was already taken in this turn: give each its own name")]
+    StepTaken {
+        /// The name.
+        step: String,
+    },
+    /// A recorded step was asked with another input.
+    #[error("step `{step}` was recorded with another input: the handler does not repeat itself")]
+    StepDiverged {
+        /// The name.
+        step: String,
+    },
+    /// A record's key or value is larger than allowed.
+    #[error("{what} has {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLarge {
+        /// Which.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A call to another actor failed.
+    #[error("a call failed")]
+    Call(#[source] Box<CallError>),
+}
+
+impl From<RecordError> for TurnError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(Arc::new(error))
+    }
+}
+
+/// A range of an actor's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRange {
+    /// First record.
+    pub begin: Bytes,
+    /// First record after the range; empty: to the end.
+    pub end: Bytes,
+    /// At most so many rows.
+    pub limit: usize,
+    /// From the end towards the beginning.
+    pub reverse: bool,
+}
+
+impl RecordRange {
+    /// All records that start with `prefix` (empty: all there are).
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let mut end = prefix.to_vec();
+        while end.pop_if(|last| *last == u8::MAX).is_some() {}
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        Self { begin: Bytes::copy_from_slice(prefix), end: end.into(), limit: usize::MAX, reverse: false }
+    }
+
+    /// At most `limit` rows.
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// From the end towards the beginning.
+    pub fn reversed(self) -> Self {
+        Self { reverse: true, ..self }
+    }
+
+    /// Whether a record lies in it.
+    pub(crate) fn contains(&self, record: &[u8]) -> bool {
+        *self.begin <= *record && (self.end.is_empty() || *record < *self.end)
+    }
+}

@@ -1,0 +1,191 @@
+//! Calls and what can become of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelpie_core::advice::Advice;
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
+use kelpie_core::id::ActorId;
+use kelpie_core::limits;
+
+use crate::actor::TurnError;
+
+/// A call to an actor.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub(crate) actor: ActorId,
+    pub(crate) operation: String,
+    pub(crate) payload: Bytes,
+    pub(crate) caller: Caller,
+    pub(crate) key: Option<IdempotencyKey>,
+    pub(crate) deadline: Duration,
+    pub(crate) chain: Vec<ActorId>,
+}
+
+impl Call {
+    /// A call without a key of its own, by an anonymous caller, with the default deadline.
+    pub fn new(actor: ActorId, operation: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        let caller =
+            Caller::Principal { tenant: actor.tenant().to_owned(), principal: "anonymous".to_owned() };
+        Self {
+            actor,
+            operation: operation.into(),
+            payload: payload.into(),
+            caller,
+            key: None,
+            deadline: limits::CALL_DEADLINE_DEFAULT,
+            chain: Vec::new(),
+        }
+    }
+
+    /// Names the intent: the same key has its effect once and gets the same reply.
+    #[must_use]
+    pub fn key(self, key: IdempotencyKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Says who calls.
+    #[must_use]
+    pub fn caller(self, caller: Caller) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// How long it may take from now.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+}
+
+/// A call on its way through this node.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) actor: ActorId,
+    pub(crate) operation: String,
+    pub(crate) payload: Bytes,
+    pub(crate) caller: Caller,
+    pub(crate) key: CallKey,
+    /// The key was drawn here a moment ago: nothing can be recorded under it.
+    pub(crate) fresh: bool,
+    pub(crate) fingerprint: Fingerprint,
+    /// On the node's monotonic clock.
+    pub(crate) deadline: Duration,
+    pub(crate) chain: Vec<ActorId>,
+}
+
+/// A reply, or why there is none. Shared by all calls with one key.
+pub(crate) type Outcome = Result<Bytes, CallError>;
+
+/// A call has no reply.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The actor's own answer.
+    #[error("{code}: {message}")]
+    App {
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The key is in use for another request.
+    #[error("the idempotency key was used for another request: use a new key")]
+    KeyReused,
+    /// No such actor type on this node.
+    #[error("there is no actor type `{actor_type}`")]
+    NoSuchType {
+        /// What was asked for.
+        actor_type: String,
+    },
+    /// Something about the request is too large.
+    #[error("{what} has {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The call would wait for itself.
+    #[error("the call would wait for itself: {chain}")]
+    Cycle {
+        /// The chain of calls, in order.
+        chain: String,
+    },
+    /// Too many actors call each other.
+    #[error("the call chain is deeper than {} actors", limits::CALL_DEPTH_MAX)]
+    TooDeep,
+    /// Too many calls wait for the actor.
+    #[error("the actor's mailbox is full: try again later")]
+    MailboxFull,
+    /// The deadline passed before the call began.
+    #[error("the deadline passed before the call began")]
+    TooLate,
+    /// This node is shutting down.
+    #[error("this node is shutting down: ask another, or try again later")]
+    ShuttingDown,
+    /// This node cannot renew its lease, so it admits nothing.
+    #[error("this node does not admit calls: {cause}")]
+    NotReady {
+        /// Why.
+        cause: String,
+    },
+    /// The store or the actor's owner could not serve it; nothing happened.
+    #[error("nothing happened: {reason}")]
+    NotRun {
+        /// Why.
+        reason: String,
+    },
+    /// The handler panicked; its state was thrown away.
+    #[error("the actor's handler panicked; nothing of this call was kept")]
+    Panicked,
+    /// The handler did something that it must not do, or its records can't be read.
+    #[error("the actor cannot handle this call")]
+    Handler(#[source] Arc<TurnError>),
+    /// The deadline passed while it ran: it may have happened.
+    #[error("the deadline passed while the call ran: ask again with the same key")]
+    Unknown,
+}
+
+impl CallError {
+    /// What the caller should do about it.
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::App { .. } => Advice::App,
+            Self::KeyReused
+            | Self::NoSuchType { .. }
+            | Self::TooLarge { .. }
+            | Self::Cycle { .. }
+            | Self::TooDeep
+            | Self::Panicked
+            | Self::Handler(_) => Advice::Fix,
+            Self::MailboxFull
+            | Self::TooLate
+            | Self::ShuttingDown
+            | Self::NotReady { .. }
+            | Self::NotRun { .. } => Advice::NotRun,
+            Self::Unknown => Advice::Unknown,
+        }
+    }
+
+    /// A stable name, for programs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::App { code, .. } => code,
+            Self::KeyReused => "call.key_reused",
+            Self::NoSuchType { .. } => "call.no_such_type",
+            Self::TooLarge { .. } => "call.too_large",
+            Self::Cycle { .. } => "call.cycle",
+            Self::TooDeep => "call.too_deep",
+            Self::MailboxFull => "call.mailbox_full",
+            Self::TooLate => "call.too_late",
+            Self::ShuttingDown => "node.shutting_down",
+            Self::NotReady { .. } => "node.not_ready",
+            Self::NotRun { .. } => "call.not_run",
+            Self::Panicked => "call.panicked",
+            Self::Handler(_) => "call.handler",
+            Self::Unknown => "call.unknown",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Claiming an actor and finding what it was in the middle of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kelpie_core::id::ActorId;
+use kelpie_core::record;
+use kelpie_core::row;
+use kelpie_core::turn::Resumed;
+use kelpie_registry::Claimed;
+
+use crate::activation::{Activation, Loaded};
+use crate::actor::TurnError;
+use crate::call::{CallError, Request};
+use crate::large;
+use crate::records::{Cache, Fence, pages};
+use crate::stored::{Running, StepRecord};
+
+impl Activation {
+    /// Loads the activation; returns the turn that goes first, if one had recorded a step.
+    pub(crate) async fn load(&self) -> Result<Option<Resumed>, CallError> {
+        let me = self.node.membership.myself();
+        let claimed = self.node.ownership.claim(&self.actor, &me).await;
+        let (own, head) = match claimed {
+            Ok(Claimed::Owned { own, head }) => (own, head),
+            Ok(Claimed::Elsewhere(own)) => {
+                return Err(CallError::NotRun { reason: format!("node `{}` owns the actor", own.node) });
+            }
+            Ok(Claimed::NotActive) => {
+                return Err(CallError::NotReady { cause: "its session is not active".to_owned() });
+            }
+            Err(error) => return Err(CallError::NotRun { reason: describe(&error) }),
+        };
+        let resumed = if head.running { self.running().await.map_err(unreadable)? } else { None };
+        let resume = resumed.as_ref().map(|(running, _)| self.resume(running));
+        let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
+        let loaded =
+            Loaded { own, head, fence, cache: Cache::default(), resumed, recovering: true, swept: None };
+        self.state.lock().loaded = Some(loaded);
+        Ok(resume)
+    }
+
+    fn resume(&self, running: &Running) -> Resumed {
+        let request = Arc::new(Request {
+            actor: self.actor.clone(),
+            operation: running.operation.clone(),
+            payload: running.payload.clone(),
+            caller: running.caller.clone(),
+            key: running.key,
+            fresh: false,
+            fingerprint: running.fingerprint,
+            deadline: std::time::Duration::MAX,
+            chain: running.chain.clone(),
+        });
+        Resumed { call: self.add_slot(request), key: running.key, fingerprint: running.fingerprint }
+    }
+
+    async fn running(&self) -> Result<Option<(Running, BTreeMap<String, StepRecord>)>, TurnError> {
+        let mut tx = self.node.store.begin();
+        let key = row::running(&self.actor);
+        let Some(stored) = tx.get_snapshot(&key).await? else { return Ok(None) };
+        let running: Running = record::decode(&large::value(&mut tx, &key, stored).await?)?;
+        let prefix = row::steps(&self.actor, running.key.turn(&self.actor));
+        let mut steps = BTreeMap::new();
+        for (key, stored) in pages(&mut tx, prefix.clone(), row::after(&prefix), usize::MAX, false).await? {
+            let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+            steps.insert(name, record::decode(&large::value(&mut tx, &key, stored).await?)?);
+        }
+        Ok(Some((running, steps)))
+    }
+}
+
+fn unreadable(error: TurnError) -> CallError {
+    match error {
+        TurnError::Read(_) | TurnError::Moved => CallError::NotRun { reason: describe(&error) },
+        error => CallError::Handler(Arc::new(error)),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// The key of the runtime's own call that wakes an actor.
+pub(crate) fn wake_name(actor: &ActorId) -> String {
+    format!("wake {:016x}", u64::from(row::wake_bucket(actor)))
+}

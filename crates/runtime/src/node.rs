@@ -1,0 +1,261 @@
+//! What all activations of a node share, and the way of a call to one of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
+use kelpie_core::gate::Gate;
+use kelpie_core::id::ActorId;
+use kelpie_core::limits;
+use kelpie_env::Env;
+use kelpie_registry::{Health, Membership, Ownership};
+use kelpie_storage::Store;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::activation::{Activation, Task, Told};
+use crate::actor::Actor;
+use crate::call::{Call, CallError, Outcome, Request};
+use crate::effect::Effects;
+use crate::eviction::IdleQueue;
+use crate::runtime::Options;
+use crate::view::View;
+use crate::wake::Waker;
+
+/// Shards of the map of activations: two cores rarely meet at one lock.
+const SHARDS: usize = 64;
+
+/// One node, as its activations see it.
+pub(crate) struct Node {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) options: Options,
+    pub(crate) ownership: Ownership,
+    pub(crate) membership: Membership,
+    pub(crate) effects: Effects,
+    pub(crate) waker: Waker,
+    pub(crate) idle: IdleQueue,
+    pub(crate) single_process: bool,
+    actors: BTreeMap<String, Arc<dyn Actor>>,
+    activations: Vec<Mutex<BTreeMap<ActorId, Arc<Activation>>>>,
+    gate: Mutex<Gate>,
+    drained: Notify,
+}
+
+/// Which calls the gate lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// From outside: only while the node is open and renews its lease.
+    New,
+    /// What an admitted call has left to do: also while draining.
+    Owed,
+}
+
+/// Holds the gate open for one call or effect.
+pub(crate) struct Permit {
+    node: Arc<Node>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.node.gate.lock().leave() {
+            self.node.drained.notify_waiters();
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        env: Env,
+        store: Store,
+        options: Options,
+        membership: Membership,
+        actors: BTreeMap<String, Arc<dyn Actor>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ownership: Ownership::new(store.clone()),
+            single_process: store.properties().single_process,
+            env,
+            store,
+            options,
+            membership,
+            effects: Effects::default(),
+            waker: Waker::default(),
+            idle: IdleQueue::default(),
+            actors,
+            activations: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
+            gate: Mutex::new(Gate::default()),
+            drained: Notify::new(),
+        })
+    }
+
+    /// Lets a call in, if the gate takes it.
+    pub(crate) fn admit(node: &Arc<Self>, admission: Admission) -> Option<Permit> {
+        let mut gate = node.gate.lock();
+        let entered = match admission {
+            Admission::New => gate.enter(),
+            Admission::Owed => gate.enter_owed(),
+        };
+        entered.ok().map(|()| Permit { node: node.clone() })
+    }
+
+    /// Calls an actor. The call has ended when this returns, unless the error says
+    /// `Unknown`.
+    pub(crate) async fn call(self: Arc<Self>, call: Call, admission: Admission) -> Outcome {
+        if admission == Admission::New {
+            self.ready()?;
+        }
+        let request = Arc::new(self.request(call)?);
+        self.enter(request, Task::Handle, admission).await
+    }
+
+    /// Brings an admitted request to its activation.
+    pub(crate) async fn enter(
+        self: Arc<Self>,
+        request: Arc<Request>,
+        task: Task,
+        admission: Admission,
+    ) -> Outcome {
+        let Some(behaviour) = self.actors.get(request.actor.actor_type()) else {
+            return Err(CallError::NoSuchType { actor_type: request.actor.actor_type().to_owned() });
+        };
+        let permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
+        // What was admitted ends, whoever stops listening: the permit goes with the work.
+        let permit = Arc::new(permit);
+        for _ in 0..=limits::REDIRECTS_MAX {
+            let (activation, created) = self.activation(&request.actor, behaviour);
+            if task == Task::Handle && !created && behaviour.is_read(&request.operation) {
+                match activation.read(&request).await {
+                    crate::read::Read::Done(outcome) => return outcome,
+                    crate::read::Read::Exclusive => {}
+                }
+            }
+            match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
+                Told::Outcome(outcome) => return outcome,
+                Told::Gone => {}
+            }
+        }
+        Err(CallError::NotRun { reason: "the actor kept moving".to_owned() })
+    }
+
+    fn ready(&self) -> Result<(), CallError> {
+        match self.membership.health() {
+            Health::Ready => Ok(()),
+            Health::Silent { for_ms, cause } => Err(CallError::NotReady {
+                cause: format!("it could not renew its lease for {for_ms} ms: {cause}"),
+            }),
+            Health::Superseded => Err(CallError::NotReady { cause: "its session has ended".to_owned() }),
+        }
+    }
+
+    /// Checks a call before any work begins.
+    fn request(&self, call: Call) -> Result<Request, CallError> {
+        let Call { actor, operation, payload, caller, key, deadline, chain } = call;
+        let too_large = |what, bytes, bytes_max| Err(CallError::TooLarge { what, bytes, bytes_max });
+        if payload.len() > limits::PAYLOAD_BYTES_MAX {
+            return too_large("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX);
+        }
+        if operation.len() > limits::OPERATION_BYTES_MAX {
+            return too_large("the operation's name", operation.len(), limits::OPERATION_BYTES_MAX);
+        }
+        if chain.contains(&actor) {
+            let names: Vec<String> = chain.iter().chain([&actor]).map(ToString::to_string).collect();
+            return Err(CallError::Cycle { chain: names.join(" -> ") });
+        }
+        if chain.len() >= limits::CALL_DEPTH_MAX {
+            return Err(CallError::TooDeep);
+        }
+        let fresh = key.is_none();
+        let key = key.unwrap_or_else(|| {
+            IdempotencyKey::new(&format!("{:032x}", self.env.random_u128())).expect("32 digits are a key")
+        });
+        Ok(Request {
+            key: CallKey::new(&caller, &key),
+            fingerprint: Fingerprint::new(&actor, &operation, &payload),
+            deadline: self.env.now().saturating_add(deadline),
+            actor,
+            operation,
+            payload,
+            caller,
+            fresh,
+            chain,
+        })
+    }
+
+    /// A request of the runtime's own. All with one `name` count as the same while one is
+    /// waiting.
+    pub(crate) fn own_request(&self, actor: &ActorId, name: &str) -> Arc<Request> {
+        let key = IdempotencyKey::new(name).expect("names of the runtime's requests are short");
+        Arc::new(Request {
+            actor: actor.clone(),
+            operation: String::new(),
+            payload: Bytes::new(),
+            caller: Caller::Runtime,
+            key: CallKey::new(&Caller::Runtime, &key),
+            fresh: false,
+            fingerprint: Fingerprint::new(actor, name, b""),
+            deadline: self.env.now().saturating_add(limits::CALL_DEADLINE_DEFAULT),
+            chain: Vec::new(),
+        })
+    }
+
+    /// The actor's records straight from the store.
+    pub(crate) fn view(&self, actor: &ActorId) -> View {
+        View::of_store(actor.clone(), self.env.wall_ms(), self.store.begin())
+    }
+
+    fn shard(&self, actor: &ActorId) -> &Mutex<BTreeMap<ActorId, Arc<Activation>>> {
+        // FNV-1a: spreads neighbours well enough over 64 locks.
+        let hash = actor.encoded().iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        let shard = usize::try_from(hash >> 58).expect("six bits");
+        &self.activations[shard]
+    }
+
+    /// The actor's activation, and whether it was just created, so that the caller loads it.
+    fn activation(self: &Arc<Self>, actor: &ActorId, behaviour: &Arc<dyn Actor>) -> (Arc<Activation>, bool) {
+        let mut shard = self.shard(actor).lock();
+        if let Some(activation) = shard.get(actor) {
+            return (activation.clone(), false);
+        }
+        let activation = Arc::new(Activation::new(self.clone(), actor.clone(), behaviour.clone()));
+        shard.insert(actor.clone(), activation.clone());
+        metrics::gauge!("kelpie_activations").increment(1.0);
+        (activation, true)
+    }
+
+    /// Forgets an activation that is gone.
+    pub(crate) fn forget(&self, activation: &Activation) {
+        let mut shard = self.shard(&activation.actor).lock();
+        if shard.get(&activation.actor).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), activation)) {
+            shard.remove(&activation.actor);
+            metrics::gauge!("kelpie_activations").decrement(1.0);
+        }
+    }
+
+    /// Refuses new calls; returns when what was admitted has ended, or how much of it had
+    /// not at the deadline.
+    pub(crate) async fn drain(&self, limit: Duration) -> u64 {
+        let ended = self.drained.notified();
+        if self.gate.lock().drain() {
+            return 0;
+        }
+        match self.env.timeout(limit, ended).await {
+            Ok(()) => 0,
+            Err(_) => self.gate.lock().close(),
+        }
+    }
+
+    /// Whether the gate takes new calls.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate.lock().is_open()
+    }
+
+    /// Calls and effects that were admitted and have not ended.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.gate.lock().in_flight()
+    }
+}

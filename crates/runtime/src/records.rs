@@ -1,0 +1,148 @@
+//! An actor's committed records in memory, and reading those that are not.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kelpie_core::id::ActorId;
+use kelpie_core::row;
+use kelpie_storage::{RangeQuery, Store, Transaction};
+
+use crate::actor::{RecordRange, TurnError};
+use crate::large;
+
+/// Bytes of records that one activation keeps in memory. Beyond that it forgets them all and
+/// reads them again: what is committed is in the store.
+const CACHED_BYTES_MAX: usize = 1 << 20;
+/// What an entry costs beside its bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// What an activation was loaded under: the two rows that every commit compares, as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) own: Bytes,
+    pub(crate) head: Bytes,
+}
+
+impl Fence {
+    /// Whether both rows still stand, as part of what `tx` reads.
+    pub(crate) async fn holds(
+        &self,
+        tx: &mut Transaction,
+        actor: &ActorId,
+    ) -> Result<bool, kelpie_storage::ReadError> {
+        let own = tx.get_snapshot(&row::own(actor)).await?;
+        let head = tx.get_snapshot(&row::head(actor)).await?;
+        Ok(own.as_ref() == Some(&self.own) && head.as_ref() == Some(&self.head))
+    }
+}
+
+/// Committed records as of one fence. Absent ones are remembered too.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    records: BTreeMap<Bytes, Option<Bytes>>,
+    bytes: usize,
+}
+
+impl Cache {
+    /// What is known of a record.
+    pub(crate) fn get(&self, record: &[u8]) -> Option<Option<Bytes>> {
+        self.records.get(record).cloned()
+    }
+
+    /// Notes a committed record.
+    pub(crate) fn put(&mut self, record: Bytes, value: Option<Bytes>) {
+        let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let cost = record.len() + size(&value) + ENTRY_BYTES;
+        if self.bytes + cost > CACHED_BYTES_MAX {
+            self.records.clear();
+            self.bytes = 0;
+        }
+        let key_bytes = record.len();
+        self.bytes += cost;
+        if let Some(before) = self.records.insert(record, value) {
+            self.bytes = self.bytes.saturating_sub(key_bytes + size(&before) + ENTRY_BYTES);
+        }
+    }
+
+    /// Forgets a range that was cleared.
+    pub(crate) fn forget(&mut self, range: &RecordRange) {
+        self.records.retain(|record, _| !range.contains(record));
+    }
+}
+
+/// Reads one record from the store, if the fence still holds there.
+pub(crate) async fn read(
+    store: &Store,
+    actor: &ActorId,
+    fence: &Fence,
+    record: &[u8],
+) -> Result<Option<Bytes>, TurnError> {
+    let mut tx = store.begin();
+    if !fence.holds(&mut tx, actor).await? {
+        return Err(TurnError::Moved);
+    }
+    read_at(&mut tx, actor, record).await
+}
+
+/// Reads one record at the version of `tx`.
+pub(crate) async fn read_at(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    record: &[u8],
+) -> Result<Option<Bytes>, TurnError> {
+    let key = row::state(actor, record);
+    match tx.get_snapshot(&key).await? {
+        None => Ok(None),
+        Some(stored) => Ok(Some(large::value(tx, &key, stored).await?)),
+    }
+}
+
+/// Reads a range of records from the store, if the fence still holds there.
+pub(crate) async fn read_range(
+    store: &Store,
+    actor: &ActorId,
+    fence: &Fence,
+    range: &RecordRange,
+) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    let mut tx = store.begin();
+    if !fence.holds(&mut tx, actor).await? {
+        return Err(TurnError::Moved);
+    }
+    read_range_at(&mut tx, actor, range).await
+}
+
+/// Reads a range of records at the version of `tx`.
+pub(crate) async fn read_range_at(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    range: &RecordRange,
+) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    let prefix = row::state(actor, b"");
+    let end = if range.end.is_empty() { row::after(&prefix) } else { row::state(actor, &range.end) };
+    let mut rows = Vec::new();
+    for (key, stored) in pages(tx, row::state(actor, &range.begin), end, range.limit, range.reverse).await? {
+        let value = large::value(tx, &key, stored).await?;
+        rows.push((key.slice(prefix.len()..), value));
+    }
+    Ok(rows)
+}
+
+/// Reads up to `limit` rows, page by page.
+pub(crate) async fn pages(
+    tx: &mut Transaction,
+    begin: Bytes,
+    end: Bytes,
+    limit: usize,
+    reverse: bool,
+) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    let mut rows = Vec::new();
+    let mut query = Some(RangeQuery { reverse, ..RangeQuery::new(begin, end).snapshot() });
+    while let Some(next) = query
+        && rows.len() < limit
+    {
+        let page = tx.get_range(next.limit(limit - rows.len())).await?;
+        rows.extend(page.rows);
+        query = page.more;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,163 @@
+//! The runtime of one node, from start to drain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelpie_core::id::{ActorId, NameError};
+use kelpie_core::row;
+use kelpie_env::Env;
+use kelpie_registry::{Health, JoinError, Membership, RegistryError, Settings};
+use kelpie_storage::{ReadError, Store};
+
+use crate::actor::{Actor, RecordRange, TurnError};
+use crate::call::{Call, CallError};
+use crate::node::{Admission, Node};
+use crate::records::pages;
+use crate::view::View;
+use crate::{eviction, wake};
+
+/// How a node runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How it joins.
+    pub node: Settings,
+    /// How long an activation stays in memory without calls.
+    pub idle_after: Duration,
+    /// How many idle activations stay in memory; the longest idle leave first.
+    pub idle_activations_max: usize,
+}
+
+impl Options {
+    /// A node that serves alone.
+    pub fn alone(node: &str) -> Result<Self, NameError> {
+        let node = Settings::alone(kelpie_core::id::NodeId::new(node)?);
+        Ok(Self { node, idle_after: Duration::from_mins(1), idle_activations_max: 100_000 })
+    }
+}
+
+/// A node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It could not join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Two actor types have one name.
+    #[error("two actor types are named `{actor_type}`")]
+    TypeTwice {
+        /// The name.
+        actor_type: String,
+    },
+}
+
+/// How a drain ended.
+#[derive(Debug)]
+pub struct Drained {
+    /// Calls and effects that were cut off at the deadline. What they owe goes on after the
+    /// next start.
+    pub cut_off: u64,
+    /// Whether the end of the session reached the store.
+    pub left: Result<(), RegistryError>,
+}
+
+/// The runtime of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    node: Arc<Node>,
+}
+
+impl Runtime {
+    /// Joins and begins to serve, first of all what is owed from before.
+    pub async fn start(
+        options: Options,
+        env: Env,
+        store: Store,
+        actors: Vec<Arc<dyn Actor>>,
+    ) -> Result<Self, StartError> {
+        let mut by_type = BTreeMap::new();
+        for actor in actors {
+            let actor_type = actor.actor_type().to_owned();
+            if by_type.insert(actor_type.clone(), actor).is_some() {
+                return Err(StartError::TypeTwice { actor_type });
+            }
+        }
+        let membership = Membership::join(env.clone(), store.clone(), options.node.clone()).await?;
+        let node = Node::new(env, store, options, membership, by_type);
+        node.env.spawn("wake", wake::wake_due(node.clone()));
+        node.env.spawn("eviction", eviction::evict_idle(node.clone()));
+        Ok(Self { node })
+    }
+
+    /// Calls an actor, wherever it is.
+    pub async fn call(&self, call: Call) -> Result<Bytes, CallError> {
+        self.node.clone().call(call, Admission::New).await
+    }
+
+    /// An actor's records straight from the store: the last committed ones, without
+    /// activating the actor.
+    pub fn view(&self, actor: &ActorId) -> View {
+        self.node.view(actor)
+    }
+
+    /// Entries of an index, without what they all start with. The range's bounds are entries.
+    pub async fn index(
+        &self,
+        tenant: &str,
+        actor_type: &str,
+        index: &str,
+        range: RecordRange,
+    ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
+        let prefix = row::index(tenant, actor_type, index, b"");
+        let begin = row::index(tenant, actor_type, index, &range.begin);
+        let end = if range.end.is_empty() {
+            row::after(&prefix)
+        } else {
+            row::index(tenant, actor_type, index, &range.end)
+        };
+        let mut tx = self.node.store.begin();
+        match pages(&mut tx, begin, end, range.limit, range.reverse).await {
+            Ok(rows) => Ok(rows.into_iter().map(|(key, value)| (key.slice(prefix.len()..), value)).collect()),
+            Err(TurnError::Read(error)) => Err(error),
+            Err(error) => unreachable!("pages only reads rows: {error}"),
+        }
+    }
+
+    /// Refuses new calls, waits for what was admitted for at most `limit`, and leaves.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        if let Err(error) = self.node.membership.drain().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the store does not know that this node drains"
+            );
+        }
+        let cut_off = self.node.drain(limit).await;
+        let left = if cut_off == 0 { self.node.membership.leave().await } else { Ok(()) };
+        Drained { cut_off, left }
+    }
+
+    /// Whether the node admits calls, and why not.
+    pub fn health(&self) -> Health {
+        self.node.membership.health()
+    }
+
+    /// Whether the node is draining or has drained.
+    pub fn is_draining(&self) -> bool {
+        !self.node.is_open()
+    }
+
+    /// Calls and effects that were admitted and have not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.node.in_flight()
+    }
+
+    /// The world.
+    pub fn env(&self) -> &Env {
+        &self.node.env
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.node.store
+    }
+}

@@ -1,0 +1,90 @@
+//! What the runtime writes beside an actor's own records.
+
+use bytes::Bytes;
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
+use kelpie_core::id::ActorId;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{CallError, Outcome};
+
+/// `dedup/<actor>/<call key>`: what a call was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dedup {
+    /// What it asked.
+    pub(crate) fingerprint: Fingerprint,
+    /// What it was told.
+    pub(crate) reply: Reply,
+    /// When the key counts as new again, in wall time. Never, for calls of other actors.
+    pub(crate) expires_ms: Option<u64>,
+}
+
+/// A reply that can be repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The handler's result.
+    Done(Bytes),
+    /// The actor's own refusal.
+    App {
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+impl Reply {
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Done(bytes) => Ok(bytes),
+            Self::App { code, message } => Err(CallError::App { code, message }),
+        }
+    }
+}
+
+/// `running/<actor>`: the turn that has recorded a step and is not finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// What was called.
+    pub(crate) operation: String,
+    /// With what.
+    pub(crate) payload: Bytes,
+    /// By whom.
+    pub(crate) caller: Caller,
+    /// Under which key.
+    pub(crate) key: CallKey,
+    /// What it asks.
+    pub(crate) fingerprint: Fingerprint,
+    /// Wall time when the turn began: what its handler sees as now.
+    pub(crate) now_ms: u64,
+    /// Where its random numbers come from.
+    pub(crate) seed: u64,
+    /// When it is given up, in wall time.
+    pub(crate) deadline_ms: u64,
+    /// How often it was begun.
+    pub(crate) attempts: u32,
+    /// The calls that led to it.
+    pub(crate) chain: Vec<ActorId>,
+}
+
+/// `step/<actor>/<turn>/<name>`: what a step returned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepRecord {
+    /// Hash of the step's declared input.
+    #[serde(with = "serde_bytes")]
+    pub(crate) input: [u8; 32],
+    /// What it returned; nothing yet, when only its intent is recorded.
+    pub(crate) result: Option<Bytes>,
+}
+
+/// `outbox/<actor>/…`: a message on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    /// For whom.
+    pub(crate) to: ActorId,
+    /// What is called.
+    pub(crate) operation: String,
+    /// With what.
+    pub(crate) payload: Bytes,
+    /// Under which key.
+    pub(crate) key: IdempotencyKey,
+}

@@ -1,0 +1,264 @@
+//! What an exclusive turn works with: a copy of its actor's state, and what is to leave with
+//! the commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kelpie_core::call::{Caller, OutboxPosition, TurnId};
+use kelpie_core::id::ActorId;
+use kelpie_core::limits::RECORD_KEY_BYTES_MAX;
+use kelpie_core::row;
+
+use crate::activation::Activation;
+use crate::actor::{RecordRange, TurnError};
+use crate::call::{Call, CallError, Request};
+use crate::effect::PendingEffect;
+use crate::large;
+use crate::records::{self, Fence};
+use crate::stored::{Message, Running, StepRecord};
+
+/// What a turn leaves for its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// Records that change; absent: cleared.
+    pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// Ranges of records that become empty, before the writes.
+    pub(crate) cleared: Vec<RecordRange>,
+    /// Index rows that change, by their whole key.
+    pub(crate) index: BTreeMap<Bytes, Option<Bytes>>,
+    /// The actor's own wake time, if it changes.
+    pub(crate) own_wake_ms: Option<Option<u64>>,
+    /// Messages to other actors.
+    pub(crate) messages: Vec<Message>,
+    /// Messages that have been delivered.
+    pub(crate) delivered: Vec<OutboxPosition>,
+    /// Of those, the ones that will never be taken.
+    pub(crate) dead: Vec<(OutboxPosition, Bytes)>,
+    /// Effects to carry out after the commit.
+    pub(crate) effects: Vec<PendingEffect>,
+    /// The first problem met while collecting the above; it fails the turn.
+    pub(crate) problem: Option<TurnError>,
+}
+
+impl Work {
+    /// Whether there is anything to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { writes, cleared, index, own_wake_ms, messages, delivered, dead: _, effects, problem: _ } =
+            self;
+        writes.is_empty()
+            && cleared.is_empty()
+            && index.is_empty()
+            && own_wake_ms.is_none()
+            && messages.is_empty()
+            && delivered.is_empty()
+            && effects.is_empty()
+    }
+}
+
+/// An exclusive turn. Everything set here commits together with the reply, or not at all.
+pub struct Turn {
+    pub(crate) activation: Arc<Activation>,
+    pub(crate) request: Arc<Request>,
+    pub(crate) id: TurnId,
+    pub(crate) now_ms: u64,
+    pub(crate) seed: u64,
+    random: u64,
+    pub(crate) fence: Fence,
+    pub(crate) work: Work,
+    pub(crate) running: Option<Running>,
+    pub(crate) recorded: BTreeMap<String, StepRecord>,
+    pub(crate) taken: BTreeSet<String>,
+}
+
+impl Turn {
+    /// A turn of `request`; `resumed` with the steps that it has recorded already.
+    pub(crate) fn new(
+        activation: Arc<Activation>,
+        request: Arc<Request>,
+        fence: Fence,
+        resumed: Option<(Running, BTreeMap<String, StepRecord>)>,
+    ) -> Self {
+        let env = &activation.node.env;
+        let (running, recorded) =
+            resumed.map_or((None, BTreeMap::new()), |(running, steps)| (Some(running), steps));
+        let now_ms = running.as_ref().map_or_else(|| env.wall_ms(), |running| running.now_ms);
+        let seed = running.as_ref().map_or_else(|| env.random_u64(), |running| running.seed);
+        let id = request.key.turn(&request.actor);
+        Self {
+            activation,
+            request,
+            id,
+            now_ms,
+            seed,
+            random: seed,
+            fence,
+            work: Work::default(),
+            running,
+            recorded,
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// Whose turn it is.
+    pub fn actor(&self) -> &ActorId {
+        &self.request.actor
+    }
+
+    /// The turn's id: the same after a crash and on every node.
+    pub fn turn_id(&self) -> TurnId {
+        self.id
+    }
+
+    /// Who called.
+    pub fn caller(&self) -> &Caller {
+        &self.request.caller
+    }
+
+    /// Wall time in milliseconds when the turn began; the same when it runs again.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The next random number; the same when the turn runs again. (SplitMix64, Steele et
+    /// al., OOPSLA 2014.)
+    pub fn random_u64(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of the actor's records, as this turn has left it.
+    pub async fn get(&mut self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
+        if let Some(written) = self.work.writes.get(record) {
+            return Ok(written.clone());
+        }
+        if self.work.cleared.iter().any(|range| range.contains(record)) {
+            return Ok(None);
+        }
+        self.activation.record(&self.fence, record).await
+    }
+
+    /// Records in a range, as this turn has left them.
+    pub async fn range(&mut self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+        let hidden = self.work.writes.keys().filter(|record| range.contains(record)).count();
+        // A cleared range can hide any number of rows: then the whole range is looked at.
+        let limit =
+            if self.work.cleared.is_empty() { range.limit.saturating_add(hidden) } else { usize::MAX };
+        let stored = RecordRange { limit, ..range.clone() };
+        let rows =
+            records::read_range(&self.activation.node.store, self.actor(), &self.fence, &stored).await?;
+        let mut merged: BTreeMap<Bytes, Bytes> = rows
+            .into_iter()
+            .filter(|(record, _)| !self.work.cleared.iter().any(|cleared| cleared.contains(record)))
+            .collect();
+        for (record, value) in self.work.writes.iter().filter(|(record, _)| range.contains(record)) {
+            match value {
+                Some(value) => merged.insert(record.clone(), value.clone()),
+                None => merged.remove(record),
+            };
+        }
+        if range.reverse {
+            Ok(merged.into_iter().rev().take(range.limit).collect())
+        } else {
+            Ok(merged.into_iter().take(range.limit).collect())
+        }
+    }
+
+    /// Sets one of the actor's records.
+    pub fn set(&mut self, record: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let (record, value) = (record.into(), value.into());
+        self.check("a record's key", record.len(), RECORD_KEY_BYTES_MAX);
+        self.check("a record", value.len(), large::VALUE_BYTES_MAX);
+        self.work.writes.insert(record, Some(value));
+    }
+
+    /// Clears one of the actor's records.
+    pub fn clear(&mut self, record: impl Into<Bytes>) {
+        self.work.writes.insert(record.into(), None);
+    }
+
+    /// Clears all records in a range; its limit does not count.
+    pub fn clear_range(&mut self, range: RecordRange) {
+        self.work.writes.retain(|record, _| !range.contains(record));
+        self.work.cleared.push(range);
+    }
+
+    /// Sets an entry of an index: a row of the actor's tenant and type that lists and
+    /// searches, written in the same commit.
+    pub fn index_set(&mut self, index: &str, entry: &[u8], value: impl Into<Bytes>) {
+        let value = value.into();
+        self.check("an index entry's key", entry.len(), RECORD_KEY_BYTES_MAX);
+        self.check("an index entry", value.len(), kelpie_storage::limits::VALUE_BYTES_MAX);
+        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
+        self.work.index.insert(key, Some(value));
+    }
+
+    /// Clears an entry of an index.
+    pub fn index_clear(&mut self, index: &str, entry: &[u8]) {
+        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
+        self.work.index.insert(key, None);
+    }
+
+    /// When the actor wants to be woken (wall time), instead of any time it gave before.
+    pub fn wake_at(&mut self, due_ms: Option<u64>) {
+        self.work.own_wake_ms = Some(due_ms);
+    }
+
+    /// Leaves an effect to be carried out after this commit. Dropped when one with the same
+    /// key is being carried out by this process.
+    pub fn perform(&mut self, key: impl Into<String>, payload: impl Into<Bytes>) {
+        self.work.effects.push(PendingEffect { key: key.into(), payload: payload.into() });
+    }
+
+    /// Whether this process is carrying out an effect with that key right now.
+    pub fn in_flight(&self, key: &str) -> bool {
+        self.activation.node.effects.in_flight(self.actor(), key)
+    }
+
+    /// Sends a message: it leaves with the commit, and its call has its effect once.
+    pub fn send(&mut self, to: ActorId, operation: &str, payload: impl Into<Bytes>) {
+        let payload = payload.into();
+        self.check("a message", payload.len(), kelpie_core::limits::PAYLOAD_BYTES_MAX);
+        let index = u32::try_from(self.work.messages.len()).expect("a transaction holds far fewer messages");
+        let key = self.id.message_key(index);
+        self.work.messages.push(Message { to, operation: operation.to_owned(), payload, key });
+    }
+
+    /// Calls another actor and waits for its reply. `name` stands for the call in this turn:
+    /// its key derives from it, so that the call has its effect once even if the turn runs
+    /// again.
+    pub async fn call(
+        &mut self,
+        name: &str,
+        to: ActorId,
+        operation: &str,
+        payload: Bytes,
+    ) -> Result<Bytes, TurnError> {
+        let mut chain = self.request.chain.clone();
+        chain.push(self.actor().clone());
+        let key = kelpie_core::call::IdempotencyKey::new(&self.id.step_key(name)).map_err(|_| {
+            TurnError::TooLarge {
+                what: "a call's name",
+                bytes: name.len(),
+                bytes_max: kelpie_core::limits::IDEMPOTENCY_KEY_BYTES_MAX - 33,
+            }
+        })?;
+        let node = &self.activation.node;
+        let remaining = self.request.deadline.saturating_sub(node.env.now());
+        let call = Call { chain, ..Call::new(to, operation, payload) }
+            .key(key)
+            .caller(Caller::Actor(self.actor().clone()))
+            .deadline(remaining);
+        let outcome: Result<Bytes, CallError> = node.clone().call(call, crate::node::Admission::Owed).await;
+        outcome.map_err(|error| TurnError::Call(Box::new(error)))
+    }
+
+    fn check(&mut self, what: &'static str, bytes: usize, bytes_max: usize) {
+        if bytes > bytes_max && self.work.problem.is_none() {
+            self.work.problem = Some(TurnError::TooLarge { what, bytes, bytes_max });
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a read turn works with: the last committed state, and no way to change it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kelpie_core::id::ActorId;
+use kelpie_storage::Transaction;
+use tokio::sync::Mutex;
+
+use crate::activation::Activation;
+use crate::actor::{RecordRange, TurnError};
+use crate::records::{self, Fence};
+
+/// Read access to one actor's records, all of one version.
+pub struct View {
+    actor: ActorId,
+    now_ms: u64,
+    source: Source,
+}
+
+enum Source {
+    /// An activation, as of this fence; a read after the fence has moved fails.
+    Activation(Arc<Activation>, Fence),
+    /// The store, at the version of the first read.
+    Store(Box<Mutex<Transaction>>),
+}
+
+impl View {
+    pub(crate) fn of_activation(activation: Arc<Activation>, fence: Fence) -> Self {
+        let now_ms = activation.node.env.wall_ms();
+        Self { actor: activation.actor.clone(), now_ms, source: Source::Activation(activation, fence) }
+    }
+
+    pub(crate) fn of_store(actor: ActorId, now_ms: u64, tx: Transaction) -> Self {
+        Self { actor, now_ms, source: Source::Store(Box::new(Mutex::new(tx))) }
+    }
+
+    /// Whose records these are.
+    pub fn actor(&self) -> &ActorId {
+        &self.actor
+    }
+
+    /// Wall time in milliseconds when the read began.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// One record.
+    pub async fn get(&self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
+        match &self.source {
+            Source::Activation(activation, fence) => activation.record(fence, record).await,
+            Source::Store(tx) => records::read_at(&mut *tx.lock().await, &self.actor, record).await,
+        }
+    }
+
+    /// Records in a range.
+    pub async fn range(&self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+        match &self.source {
+            Source::Activation(activation, fence) => {
+                records::read_range(&activation.node.store, &self.actor, fence, &range).await
+            }
+            Source::Store(tx) => records::read_range_at(&mut *tx.lock().await, &self.actor, &range).await,
+        }
+    }
+}
