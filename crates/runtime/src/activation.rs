@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::{Actor, TurnError};
 use crate::call::{CallError, Outcome, Request};
-use crate::commit::Finished;
+use crate::handler::Finished;
 use crate::node::{Node, Permit};
 use crate::outbox::Fate;
 use crate::records::{self, Cache, Fence};

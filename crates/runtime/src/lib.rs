@@ -21,6 +21,7 @@ mod call;
 mod commit;
 mod effect;
 mod eviction;
+mod handler;
 mod large;
 mod load;
 mod node;

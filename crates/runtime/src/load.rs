@@ -73,7 +73,12 @@ impl Activation {
 fn unreadable(error: TurnError) -> CallError {
     match error {
         TurnError::Read(_) | TurnError::Moved => CallError::NotRun { reason: describe(&error) },
-        error => CallError::Handler(Arc::new(error)),
+        TurnError::NotRecorded { .. }
+        | TurnError::Record(_)
+        | TurnError::StepTaken { .. }
+        | TurnError::StepDiverged { .. }
+        | TurnError::TooLarge { .. }
+        | TurnError::Call(_) => CallError::Handler(Arc::new(error)),
     }
 }
 

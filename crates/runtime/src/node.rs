@@ -249,6 +249,11 @@ impl Node {
         }
     }
 
+    /// Actors in memory.
+    pub(crate) fn activations(&self) -> usize {
+        self.activations.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     /// Whether the gate takes new calls.
     pub(crate) fn is_open(&self) -> bool {
         self.gate.lock().is_open()

@@ -151,6 +151,11 @@ impl Runtime {
         self.node.in_flight()
     }
 
+    /// Actors in memory.
+    pub fn activations(&self) -> usize {
+        self.node.activations()
+    }
+
     /// The world.
     pub fn env(&self) -> &Env {
         &self.node.env

@@ -131,7 +131,7 @@ impl Turn {
     }
 
     /// One of the actor's records, as this turn has left it.
-    pub async fn get(&mut self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
+    pub async fn get(&self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
         if let Some(written) = self.work.writes.get(record) {
             return Ok(written.clone());
         }
@@ -142,7 +142,7 @@ impl Turn {
     }
 
     /// Records in a range, as this turn has left them.
-    pub async fn range(&mut self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    pub async fn range(&self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
         let hidden = self.work.writes.keys().filter(|record| range.contains(record)).count();
         // A cleared range can hide any number of rows: then the whole range is looked at.
         let limit =

@@ -1,0 +1,196 @@
+//! The actors that the tests call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_env::Env;
+use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, RecordRange, Turn, View};
+
+use crate::world::{actor, bytes, number};
+
+/// The world outside: counts effects by the key that they carry.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    pub(crate) effects: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Outside {
+    pub(crate) fn effect(&self, key: &str) {
+        *self.effects.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.effects.lock().unwrap().values().sum()
+    }
+}
+
+/// A counter with a record of every addition.
+pub(crate) struct Counter {
+    pub(crate) env: Env,
+    pub(crate) outside: Arc<Outside>,
+}
+
+impl Counter {
+    pub(crate) fn all(env: &Env) -> Vec<Arc<dyn Actor>> {
+        Self::with(env, &Arc::default())
+    }
+
+    pub(crate) fn with(env: &Env, outside: &Arc<Outside>) -> Vec<Arc<dyn Actor>> {
+        vec![Arc::new(Self { env: env.clone(), outside: outside.clone() })]
+    }
+
+    async fn add(turn: &mut Turn, by: u64) -> Result<u64, HandlerError> {
+        let total = number(&turn.get(b"total").await?.unwrap_or_default()) + by;
+        turn.set("total", bytes(total));
+        Ok(total)
+    }
+
+    async fn steps(&self, turn: &mut Turn, by: u64) -> Result<u64, HandlerError> {
+        turn.set("total", bytes(number(&turn.get(b"total").await?.unwrap_or_default()) + by));
+        for name in ["first", "second", "third"] {
+            let (env, outside) = (self.env.clone(), self.outside.clone());
+            turn.step(name, b"", |key| async move {
+                outside.effect(&key);
+                env.sleep(Duration::from_millis(20)).await;
+                Ok(Bytes::new())
+            })
+            .await?;
+        }
+        Ok(number(&turn.get(b"total").await?.unwrap_or_default()))
+    }
+}
+
+impl Actor for Counter {
+    fn actor_type(&self) -> &str {
+        "counter"
+    }
+
+    fn is_read(&self, operation: &str) -> bool {
+        operation == "get" || operation == "rows"
+    }
+
+    fn handle<'a>(
+        &'a self,
+        turn: &'a mut Turn,
+        operation: &'a str,
+        payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+        async move {
+            let by = number(payload);
+            let reply = match operation {
+                "add" => Self::add(turn, by).await?,
+                "add slowly" => {
+                    let total = Self::add(turn, by).await?;
+                    self.env.sleep(Duration::from_millis(50)).await;
+                    total
+                }
+                "steps" => self.steps(turn, by).await?,
+                "once" => {
+                    let outside = self.outside.clone();
+                    let env = self.env.clone();
+                    turn.step_once("effect", b"", |key| async move {
+                        outside.effect(&key);
+                        env.sleep(Duration::from_millis(50)).await;
+                        Ok(Bytes::new())
+                    })
+                    .await?;
+                    Self::add(turn, by).await?
+                }
+                "same step twice" => {
+                    for _ in 0..2 {
+                        turn.step("s", b"", |_| async { Ok(Bytes::new()) }).await?;
+                    }
+                    0
+                }
+                "refuse" => {
+                    Self::add(turn, by).await?;
+                    return Err(HandlerError::app("counter.refused", "not today"));
+                }
+                "panic" => {
+                    Self::add(turn, by).await?;
+                    panic!("as asked");
+                }
+                "large" => {
+                    turn.set("large", vec![7_u8; usize::try_from(by).unwrap()]);
+                    0
+                }
+                "send" => {
+                    Self::add(turn, by).await?;
+                    turn.send(actor("counter", "receiver"), "add", bytes(by));
+                    turn.send(actor("counter", "receiver"), "refuse", bytes(by));
+                    turn.send(actor("nobody", "x"), "add", bytes(by));
+                    0
+                }
+                "call myself" => number(&turn.call("me", turn.actor().clone(), "add", bytes(by)).await?),
+                "remind" => {
+                    turn.wake_at(Some(turn.now_ms() + by));
+                    0
+                }
+                "effect" => {
+                    turn.set("owed", bytes(by));
+                    turn.perform("e", bytes(by));
+                    turn.wake_at(Some(turn.now_ms() + 5_000));
+                    0
+                }
+                "effect done" => {
+                    if turn.get(b"owed").await?.is_some() {
+                        turn.clear("owed");
+                        turn.wake_at(None);
+                        Self::add(turn, by).await?;
+                    }
+                    0
+                }
+                other => return Err(HandlerError::app("counter.operation", other.to_owned())),
+            };
+            Ok(bytes(reply))
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        view: &'a View,
+        operation: &'a str,
+        _payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+        async move {
+            match operation {
+                "rows" => {
+                    let rows = view.range(RecordRange::prefix(b"")).await?;
+                    Ok(bytes(rows.iter().map(|(_, value)| value.len() as u64).sum()))
+                }
+                _ => Ok(bytes(number(&view.get(b"total").await?.unwrap_or_default()))),
+            }
+        }
+        .boxed()
+    }
+
+    fn wake<'a>(&'a self, turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {
+        async move {
+            match turn.get(b"owed").await? {
+                Some(owed) if !turn.in_flight("e") => turn.perform("e", owed),
+                Some(_) => turn.wake_at(Some(turn.now_ms() + 5_000)),
+                None => {
+                    Self::add(turn, 1_000).await?;
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn perform(&self, context: EffectContext, effect: PendingEffect) -> BoxFuture<'static, ()> {
+        let outside = self.outside.clone();
+        async move {
+            outside.effect(&effect.key);
+            context.env().sleep(Duration::from_millis(100)).await;
+            // A node that goes down meanwhile does it again after its start.
+            drop(context.call_back("effect done", effect.payload, "e").await);
+        }
+        .boxed()
+    }
+}

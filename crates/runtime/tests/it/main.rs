@@ -1,0 +1,14 @@
+//! The runtime through its public seam, in the simulated world.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod actors;
+mod keys;
+mod lossy;
+mod outbox;
+mod shutdown;
+mod steps;
+mod turns;
+mod unknown;
+mod wakes;
+mod world;

@@ -1,0 +1,93 @@
+//! Steps are recorded once; a turn goes on where it stood.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_runtime::CallError;
+
+use crate::actors::{Counter, Outside};
+use crate::world::{World, actor, bytes, call, call_with_key};
+
+/// Kills the node `after` the call began, starts it again, and lets the turn end by itself.
+/// Returns the total, the steps that ran, and how many of them ran twice.
+fn kill_between_steps(seed: u64, after: Duration) -> (u64, usize, u64) {
+    let outside = Arc::new(Outside::default());
+    let world = World::new(seed);
+    world.sim.block_on(async {
+        let env = world.node.env();
+        let runtime = world.start(Counter::with(&env, &outside)).await;
+        let a = actor("counter", "a");
+        call(&runtime, &a, "add", bytes(1)).await.unwrap();
+        let caller = runtime.clone();
+        let called = a.clone();
+        env.spawn("caller", async move {
+            drop(call_with_key(&caller, &called, "steps", bytes(10), "k").await);
+        });
+        env.sleep(after).await;
+        let runtime = world.restart(|env| Counter::with(env, &outside)).await;
+        // Nobody calls again with the key: what was begun ends by itself.
+        runtime.env().sleep(Duration::from_secs(10)).await;
+        let total = call(&runtime, &a, "get", "").await.unwrap();
+        let effects = outside.effects.lock().unwrap().clone();
+        (total, effects.len(), effects.values().filter(|&&times| times > 1).count() as u64)
+    })
+}
+
+#[test]
+fn a_turn_resumes_at_its_step_and_its_state_leaves_at_its_end() {
+    let mut resumed = 0;
+    for seed in 0..60 {
+        let (total, steps, twice) = kill_between_steps(seed, Duration::from_millis(seed % 75));
+        // Killed before the first record nothing has begun; else all of it happens.
+        let first_record = steps > 0 && total == 11;
+        assert!(first_record || total == 1, "seed {seed}: total {total} after {steps} steps");
+        assert!(total == 1 || steps == 3, "seed {seed}: {steps} steps");
+        assert!(twice <= 1, "seed {seed}: only the step under way may run again");
+        resumed += u64::from(total == 11 && twice > 0);
+    }
+    assert!(resumed > 0, "no kill hit a step");
+}
+
+#[test]
+fn a_step_that_must_not_run_twice_is_unknown_after_a_crash() {
+    let outside = Arc::new(Outside::default());
+    let world = World::new(1);
+    world.sim.block_on(async {
+        let env = world.node.env();
+        let runtime = world.start(Counter::with(&env, &outside)).await;
+        let a = actor("counter", "a");
+        let (caller, called) = (runtime.clone(), a.clone());
+        env.spawn("caller", async move {
+            drop(call_with_key(&caller, &called, "once", bytes(10), "k").await);
+        });
+        env.sleep(Duration::from_millis(30)).await;
+        let runtime = world.restart(|env| Counter::with(env, &outside)).await;
+        let again = call_with_key(&runtime, &a, "once", bytes(10), "k").await;
+        assert!(matches!(&again, Err(CallError::App { code, .. }) if code == "step.unknown"), "{again:?}");
+        assert_eq!(outside.total(), 1);
+        assert_eq!(call(&runtime, &a, "get", "").await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn two_steps_of_one_name_are_an_error() {
+    let world = World::new(2);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let a = actor("counter", "a");
+        let error = call(&runtime, &a, "same step twice", "").await.unwrap_err();
+        assert!(matches!(error, CallError::Handler(_)), "{error:?}");
+        assert_eq!(call(&runtime, &a, "add", bytes(1)).await.unwrap(), 1);
+    });
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_step_that_commits_state_is_caught() {
+    let _armed = kelpie_core::mutant::arm("step_commits_state");
+    let wrong = (0..60).any(|seed| {
+        let (total, _, _) = kill_between_steps(seed, Duration::from_millis(seed % 75));
+        total != 1 && total != 11
+    });
+    assert!(wrong, "the addition was never doubled");
+}
