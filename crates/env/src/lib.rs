@@ -17,6 +17,7 @@
 mod clock;
 mod disk;
 mod net;
+mod panic;
 pub mod real;
 pub mod sim;
 mod tasks;

@@ -1,1 +1,267 @@
 //! The simulated world: one seeded thread, virtual time, clocks and disks per node.
+//!
+//! ```
+//! use std::time::Duration;
+//! use kelpie_env::sim::Sim;
+//!
+//! let sim = Sim::new(7);
+//! let node = sim.node("n1");
+//! let env = node.env();
+//! let slept = sim.block_on(async { env.sleep(Duration::from_secs(3600)).await; env.now() });
+//! assert!(slept >= Duration::from_secs(3600)); // at once in real time
+//! ```
+//!
+//! # What is simulated
+//! - **Schedule**: the seed picks the next of the ready tasks. A turn takes 50 to 99 ns of
+//!   virtual time; when nothing is ready, time jumps to the next timer. Timers may be late.
+//! - **Clocks**: every node has a wall clock (own offset and rate, jumps) and a monotonic
+//!   clock (own rate, zero at each start).
+//! - **Randomness**: every node has a seeded stream, which goes on after restarts.
+//! - **Blocking work** takes its own turn after a random delay; inline work is preceded by
+//!   one, which may be zero.
+//! - **Disk**: see [`DiskControl`]: unsynced writes and names are lost, torn and reordered
+//!   at a power cut, which can be put at every single operation; failed fsync, lying fsync,
+//!   disk full, unreadable files, flipped bits, slow disk.
+//! - **Network**: byte streams with random delays and random cuts of the stream into reads,
+//!   refused and reset connections, partitions (also one way).
+//! - **Nodes**: power cut, killed process, pause, restart.
+//!
+//! # What is not
+//! Threads (`spawn_thread` is a task), races inside a turn, memory limits, the cost of
+//! computing, lost or doubled packets below TCP, DNS, hard links, renamed directories and
+//! the order in which a file system writes its own metadata. Whoever reads the operating
+//! system's clock, randomness or files past [`crate::Env`] is not simulated at all.
+//!
+//! The same seed, options and code give the same run, in every process: [`same_twice`]
+//! checks it by [`Sim::trace_hash`].
+
+mod chance;
+mod clock;
+mod disk;
+mod executor;
+mod net;
+mod node;
+mod replay;
+mod tasks;
+mod timers;
+mod world;
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use disk::Storage;
+use timers::NEVER;
+use world::{Step, World};
+
+pub use clock::Drift;
+pub use disk::{DiskControl, Survived};
+pub use executor::TaskPanic;
+pub use node::Node;
+pub use replay::same_twice;
+
+/// How a simulated world behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What every decision is drawn from.
+    pub seed: u64,
+    /// How late a timer may be.
+    pub timer_lateness_max: Duration,
+    /// How long blocking work may take.
+    pub blocking_max: Duration,
+    /// How long inline work may take.
+    pub inline_max: Duration,
+    /// How long bytes travel between nodes.
+    pub network_delay_max: Duration,
+    /// How many millionths a node's clocks may run fast or slow.
+    pub drift_ppm_max: u16,
+    /// The wall clock when the simulation begins.
+    pub wall_start_ms: u64,
+    /// How far a node's wall clock may be off then.
+    pub wall_spread_ms_max: u64,
+    /// Turns after which one `block_on` or `run_…` is taken for endless.
+    pub turns_max: u64,
+}
+
+impl Options {
+    /// A well-behaved data centre; faults are for the test to add.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            timer_lateness_max: Duration::from_micros(500),
+            blocking_max: Duration::from_millis(2),
+            inline_max: Duration::from_millis(1),
+            network_delay_max: Duration::from_millis(2),
+            drift_ppm_max: 50,
+            wall_start_ms: 1_800_000_000_000,
+            wall_spread_ms_max: 250,
+            turns_max: 50_000_000,
+        }
+    }
+}
+
+/// One simulated world. Dropping it ends all its nodes; that panics when a task panicked
+/// and nobody asked [`Sim::take_panics`].
+pub struct Sim {
+    world: Arc<World>,
+    roots: AtomicU32,
+}
+
+impl Sim {
+    /// A world that the seed decides.
+    pub fn new(seed: u64) -> Self {
+        Self::with(Options::new(seed))
+    }
+
+    /// A world with its own behaviour.
+    pub fn with(options: Options) -> Self {
+        Self { world: Arc::new(World::new(options)), roots: AtomicU32::new(0) }
+    }
+
+    /// Adds a node with an empty disk.
+    pub fn node(&self, name: &str) -> Node {
+        Node::add(&self.world, name, Arc::new(Storage::new()))
+    }
+
+    /// Adds a process that uses the disk of another: two of them on one machine.
+    pub fn node_on_disk_of(&self, other: &Node, name: &str) -> Node {
+        Node::add(&self.world, name, other.state().disk.clone())
+    }
+
+    /// Runs the world until `future` is done. Tasks go on with the next call.
+    ///
+    /// # Panics
+    /// When nothing can ever run again, or after [`Options::turns_max`] turns.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let generation = self.roots.fetch_add(1, Ordering::Relaxed);
+        let root = self.world.executor.root(generation);
+        let mut context = Context::from_waker(&root.waker);
+        let mut future = pin!(future);
+        let began = self.world.turns();
+        root.waker.wake_by_ref();
+        loop {
+            match self.world.step(Some(generation), NEVER) {
+                Step::Ran => self.check_turns(began),
+                Step::Root => {
+                    root.taken();
+                    if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                        self.world.reap();
+                        return value;
+                    }
+                    self.world.reap();
+                }
+                Step::Idle => self.stuck(),
+            }
+        }
+    }
+
+    /// Runs until no task is ready and no timer is set.
+    ///
+    /// # Panics
+    /// After [`Options::turns_max`] turns.
+    pub fn run_until_idle(&self) {
+        self.run_to(NEVER);
+    }
+
+    /// Lets the world run for `span` of virtual time.
+    ///
+    /// # Panics
+    /// After [`Options::turns_max`] turns.
+    pub fn run_for(&self, span: Duration) {
+        let end = self.world.now().saturating_add(chance::nanos(span));
+        self.run_to(end);
+        self.world.skip_to(end);
+    }
+
+    fn run_to(&self, end: u64) {
+        let began = self.world.turns();
+        while self.world.now() < end && !matches!(self.world.step(None, end), Step::Idle) {
+            self.check_turns(began);
+        }
+    }
+
+    /// Virtual time since the world began, by no node's clock.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.world.now())
+    }
+
+    /// Turns of tasks so far.
+    pub fn turns(&self) -> u64 {
+        self.world.turns()
+    }
+
+    /// A hash of all decisions so far: equal for equal runs.
+    pub fn trace_hash(&self) -> u64 {
+        self.world.trace_hash()
+    }
+
+    /// The panics of tasks since the last call, which are hereby expected.
+    pub fn take_panics(&self) -> Vec<TaskPanic> {
+        std::mem::take(&mut *self.world.panics.lock())
+    }
+
+    /// Cuts the network between two nodes, both ways: bytes wait, connecting times out.
+    pub fn partition(&self, a: &Node, b: &Node) {
+        self.partition_one_way(a, b);
+        self.partition_one_way(b, a);
+    }
+
+    /// Cuts the network from one node to another and leaves the way back.
+    pub fn partition_one_way(&self, from: &Node, to: &Node) {
+        self.world.network.partition(from.state().id(), to.state().id());
+    }
+
+    /// Mends the network between two nodes, both ways.
+    pub fn heal(&self, a: &Node, b: &Node) {
+        self.world.network.heal(a.state().id(), b.state().id());
+        self.world.network.heal(b.state().id(), a.state().id());
+    }
+
+    fn check_turns(&self, began: u64) {
+        let limit = self.world.options.turns_max;
+        assert!(
+            self.world.turns() - began < limit,
+            "no end after {limit} turns (seed {}, {:?})",
+            self.world.options.seed,
+            self.elapsed()
+        );
+    }
+
+    fn stuck(&self) -> ! {
+        panic!(
+            "nothing can run any more (seed {}, {:?}); panics: {:?}; waiting: {:?}",
+            self.world.options.seed,
+            self.elapsed(),
+            self.world.panics.lock(),
+            self.world.executor.waiting(),
+        );
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // Tasks own their world: without this neither would ever be freed.
+        let nodes = std::mem::take(&mut *self.world.nodes.lock());
+        for node in nodes {
+            self.world.end_life(&node.life());
+        }
+        self.world.reap();
+        let panics = self.take_panics();
+        if !std::thread::panicking() {
+            assert!(panics.is_empty(), "tasks panicked: {panics:?}");
+        }
+    }
+}
+
+impl Debug for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sim")
+            .field("seed", &self.world.options.seed)
+            .field("elapsed", &self.elapsed())
+            .field("turns", &self.turns())
+            .finish_non_exhaustive()
+    }
+}

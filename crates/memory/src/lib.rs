@@ -1,9 +1,9 @@
 //! The memory tiers of an agent.
 //!
 //! ```text
-//!   core blocks   always in the prompt, small, edited by the agent    block/<label>
-//!   recall        everything that was ever said, in order             msg/<position>
-//!   archival      passages that the agent puts aside and searches     arch/<position>
+//!   core blocks   always in the prompt, small, edited by the agent       block/<label>
+//!   recall        everything that was ever said, in order                log/<position>
+//!   archival      passages that the agent puts aside and searches        passage/<position>
 //! ```
 //!
 //! Functions over rows that the caller read and rows that the caller writes: this crate
@@ -13,4 +13,9 @@
 //! Invariant: tenant and agent are part of every row's key, because the rows are an actor's
 //! own; nothing is found by filtering other agents' text.
 
+pub mod archival;
 pub mod block;
+pub mod layout;
+pub mod name;
+pub mod recall;
+pub mod search;

@@ -4,7 +4,6 @@
 //! supervisor and `/metrics` see it.
 #![expect(clippy::disallowed_methods, reason = "this is where Env starts tasks and threads")]
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use crate::panic::words;
 use crate::{Tasks, Work};
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -60,17 +60,6 @@ impl Tasks for RealTasks {
 async fn supervised(name: &'static str, task: BoxFuture<'static, ()>) {
     if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
         PANICS.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(task = name, reason = reason(panic.as_ref()), "task panicked");
-    }
-}
-
-/// What a panic says, when it says it in words.
-fn reason(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "not text"
+        tracing::error!(task = name, reason = words(panic.as_ref()), "task panicked");
     }
 }

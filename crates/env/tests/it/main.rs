@@ -1,5 +1,11 @@
 //! The seam through its public API, in both worlds.
 #![expect(clippy::unwrap_used, reason = "a test ends there, and says where")]
 
+mod clocks;
 mod disk;
+mod network;
+mod nodes;
+mod power_cut;
 mod real;
+mod schedule;
+mod storage_faults;

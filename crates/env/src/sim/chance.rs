@@ -1,0 +1,116 @@
+//! Every decision of a simulation, drawn from one seed and folded into one hash.
+//!
+//! Two runs took the same way exactly when they drew the same numbers for the same
+//! purposes in the same order: that is what the hash compares.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// What a drawn or noted number stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Turn = 1,
+    Delay,
+    Timer,
+    Disk,
+    Crash,
+    Net,
+    Node,
+    NodeRandom,
+}
+
+/// Streams of the generator. The simulator's decisions and the nodes' numbers never mix,
+/// so that one more draw in a node does not change another node's numbers.
+const DECISIONS: u64 = 0;
+const FIRST_NODE: u64 = 1;
+
+pub(super) struct Chance {
+    random: ChaCha8Rng,
+    hash: u64,
+    record: Option<Vec<(Event, u64)>>,
+}
+
+impl Chance {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: stream(seed, DECISIONS), hash: seed, record: None }
+    }
+
+    pub(super) fn draw(&mut self, event: Event) -> u64 {
+        let drawn = self.random.next_u64();
+        self.note(event, drawn);
+        drawn
+    }
+
+    /// A number in `0..limit`; 0 for the empty range.
+    pub(super) fn below(&mut self, event: Event, limit: u64) -> u64 {
+        scale(self.draw(event), limit)
+    }
+
+    /// A place in something of that length; 0 for nothing.
+    pub(super) fn index(&mut self, event: Event, length: usize) -> usize {
+        scale_index(self.draw(event), length)
+    }
+
+    /// True once in `n` times.
+    pub(super) fn one_in(&mut self, event: Event, n: u64) -> bool {
+        self.below(event, n) == 0
+    }
+
+    /// Zero every fourth time, since "at once" is where races hide; else up to `max`.
+    pub(super) fn delay(&mut self, event: Event, max: Duration) -> u64 {
+        let drawn = self.draw(event);
+        if drawn.is_multiple_of(4) { 0 } else { scale(drawn, nanos(max).saturating_add(1)) }
+    }
+
+    /// Folds what happened into the hash.
+    pub(super) fn note(&mut self, event: Event, value: u64) {
+        const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+        if let Some(record) = &mut self.record {
+            record.push((event, value));
+        }
+        self.hash = (self.hash.rotate_left(5) ^ value).wrapping_add(event as u64).wrapping_mul(MIX);
+    }
+
+    /// Keeps all that happens from now on, to find where two runs part.
+    pub(super) fn record(&mut self) {
+        self.record = Some(Vec::new());
+    }
+
+    pub(super) fn recorded(&mut self) -> Vec<(Event, u64)> {
+        self.record.take().unwrap_or_default()
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// The stream of random numbers of node number `node`.
+pub(super) fn of_node(seed: u64, node: u32) -> ChaCha8Rng {
+    stream(seed, FIRST_NODE + u64::from(node))
+}
+
+fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(stream);
+    random
+}
+
+/// `drawn` (of all 64 bits) scaled to `0..limit`.
+pub(super) fn scale(drawn: u64, limit: u64) -> u64 {
+    let scaled = (u128::from(drawn) * u128::from(limit)) >> 64;
+    u64::try_from(scaled).expect("the high half of a product of two 64-bit numbers")
+}
+
+/// `drawn` scaled to `0..length`.
+pub(super) fn scale_index(drawn: u64, length: usize) -> usize {
+    let limit = u64::try_from(length).expect("lengths have 64 bits");
+    usize::try_from(scale(drawn, limit)).expect("less than a length")
+}
+
+/// Nanoseconds; a span beyond 584 years is as good as endless.
+pub(super) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

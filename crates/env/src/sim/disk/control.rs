@@ -1,0 +1,96 @@
+//! What a test does to a disk.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::super::chance::nanos;
+use super::{Storage, Survived};
+
+/// The faults, crash points and counts of one disk.
+#[derive(Clone)]
+pub struct DiskControl {
+    disk: Arc<Storage>,
+}
+
+impl DiskControl {
+    pub(in crate::sim) fn new(disk: Arc<Storage>) -> Self {
+        Self { disk }
+    }
+
+    /// How many operations the disk has been asked for: writes, lengths, syncs, names
+    /// created, renamed, removed, directories made and synced. Reads do not count.
+    pub fn operations(&self) -> u64 {
+        self.disk.state.lock().operations
+    }
+
+    /// Cuts the power at operation number `operation`, counted from the disk's first: it
+    /// has no effect, part of it, or all; it and all later ones fail, and every node on the
+    /// disk is dead, its tasks dropped at the end of the present turn. A number that has
+    /// passed means the next operation.
+    pub fn crash_at(&self, operation: u64) {
+        self.disk.state.lock().crash_at = Some(operation);
+    }
+
+    /// Takes back [`DiskControl::crash_at`]; true if the power had not been cut.
+    pub fn clear_crash(&self) -> bool {
+        self.disk.state.lock().crash_at.take().is_some()
+    }
+
+    /// Makes the next sync of a file fail. What it should have synced is as the seed
+    /// decides, and no later sync brings it back; reads go on to show it.
+    pub fn fail_next_sync(&self) {
+        self.disk.state.lock().faults.fail_next_sync = true;
+    }
+
+    /// Makes the next write fail after some of its bytes.
+    pub fn fail_next_write(&self) {
+        self.disk.state.lock().faults.fail_next_write = true;
+    }
+
+    /// Makes syncs report success and do nothing.
+    pub fn set_sync_lies(&self, lies: bool) {
+        self.disk.state.lock().faults.sync_lies = lies;
+    }
+
+    /// Lets files take so many more bytes into use (in blocks of 4096; holes take none),
+    /// then fail with `StorageFull`. Removed files give back theirs.
+    pub fn set_free_space(&self, bytes: Option<u64>) {
+        self.disk.state.lock().faults.free_space = bytes;
+    }
+
+    /// Makes reads of the file of that name fail, or work again.
+    pub fn set_unreadable(&self, path: &Path, unreadable: bool) {
+        let faults = &mut self.disk.state.lock().faults;
+        if unreadable {
+            faults.unreadable.insert(path.to_owned());
+        } else {
+            faults.unreadable.remove(path);
+        }
+    }
+
+    /// Flips one bit of a file, in memory and on the disk.
+    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) -> io::Result<()> {
+        let inode = self.disk.state.lock().file(path)?;
+        if inode.flip(offset, bit) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Lets blocking and inline work take up to `max` of virtual time.
+    pub fn set_latency(&self, max: Duration) {
+        self.disk.latency_ns.store(nanos(max), Ordering::Relaxed);
+    }
+
+    /// What power cuts have done so far.
+    pub fn survived(&self) -> Survived {
+        self.disk.state.lock().survived
+    }
+}
+
+impl Debug for DiskControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskControl").field("operations", &self.operations()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! One file's bytes: those seen now, those that would survive, and the way between.
+
+use std::io::{self, ErrorKind};
+
+use parking_lot::Mutex;
+
+use super::super::chance::Chance;
+use super::crash::{Mood, Survived};
+
+/// Simulated files live in memory; a length beyond this is a mistake, not a file.
+const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// The unit in which a file takes space into use. Holes take none.
+const BLOCK: usize = 4096;
+
+/// A change that no sync has confirmed.
+pub(super) enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+impl Change {
+    pub(super) fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, bytes } => put(content, *offset, bytes),
+            Self::Length(length) => content.resize(*length, 0),
+        }
+    }
+}
+
+/// Writes into a file, with zeroes between its end and the place.
+pub(super) fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(bytes);
+}
+
+pub(super) struct Inode {
+    id: u64,
+    content: Mutex<Content>,
+}
+
+#[derive(Default)]
+struct Content {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+    /// Which blocks are in use.
+    blocks: Vec<bool>,
+}
+
+impl Inode {
+    pub(super) fn new(id: u64) -> Self {
+        Self { id, content: Mutex::default() }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        u64::try_from(self.content.lock().live.len()).expect("a length")
+    }
+
+    /// Bytes that it has taken into use.
+    pub(super) fn space(&self) -> u64 {
+        space(&self.content.lock().blocks)
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let content = self.content.lock();
+        let offset = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let end = offset.checked_add(buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
+        let bytes = content.live.get(offset..end).ok_or(ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes as many of `bytes` as there is space for; an error if not all.
+    pub(super) fn write(&self, bytes: &[u8], offset: u64, free: &mut Option<u64>) -> io::Result<()> {
+        let offset = position(offset)?;
+        if bytes.len() > FILE_BYTES_MAX - offset {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        let content = &mut *self.content.lock();
+        let fit = allocate(&mut content.blocks, offset, bytes.len(), free);
+        if fit > 0 {
+            let change = Change::Write { offset, bytes: bytes[..fit].to_vec() };
+            change.apply(&mut content.live);
+            content.pending.push(change);
+        }
+        if fit == bytes.len() { Ok(()) } else { Err(ErrorKind::StorageFull.into()) }
+    }
+
+    /// Cuts the file, or extends it by a hole.
+    pub(super) fn set_len(&self, len: u64, free: &mut Option<u64>) -> io::Result<()> {
+        let length = position(len)?;
+        let content = &mut *self.content.lock();
+        let before = space(&content.blocks);
+        content.blocks.truncate(length.div_ceil(BLOCK));
+        if let Some(free) = free {
+            *free += before - space(&content.blocks);
+        }
+        let change = Change::Length(length);
+        change.apply(&mut content.live);
+        content.pending.push(change);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) {
+        let content = &mut *self.content.lock();
+        for change in content.pending.drain(..) {
+            change.apply(&mut content.durable);
+        }
+    }
+
+    /// A sync fails: the kernel takes the pages for clean, whatever of them got written. A
+    /// later sync has nothing to do.
+    pub(super) fn fail_sync(&self, chance: &mut Chance, survived: &mut Survived) {
+        let content = &mut *self.content.lock();
+        let pending = std::mem::take(&mut content.pending);
+        Mood::draw(chance).settle(&pending, &mut content.durable, chance, survived);
+    }
+
+    /// Power is cut.
+    pub(super) fn cut(&self, mood: Mood, chance: &mut Chance, survived: &mut Survived) {
+        let content = &mut *self.content.lock();
+        let pending = std::mem::take(&mut content.pending);
+        mood.settle(&pending, &mut content.durable, chance, survived);
+        content.live.clone_from(&content.durable);
+        content.blocks.truncate(content.live.len().div_ceil(BLOCK));
+    }
+
+    /// Flips a bit, now and for good; false beyond the end.
+    pub(super) fn flip(&self, offset: u64, bit: u8) -> bool {
+        let content = &mut *self.content.lock();
+        let Ok(offset) = usize::try_from(offset) else { return false };
+        let Some(byte) = content.live.get_mut(offset) else { return false };
+        *byte ^= 1 << (bit % 8);
+        if let Some(byte) = content.durable.get_mut(offset) {
+            *byte ^= 1 << (bit % 8);
+        }
+        // What waits for a sync would undo it.
+        for change in &mut content.pending {
+            if let Change::Write { offset: start, bytes } = change
+                && let Some(byte) = offset.checked_sub(*start).and_then(|at| bytes.get_mut(at))
+            {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        true
+    }
+}
+
+fn position(offset: u64) -> io::Result<usize> {
+    match usize::try_from(offset) {
+        Ok(offset) if offset <= FILE_BYTES_MAX => Ok(offset),
+        _ => Err(ErrorKind::FileTooLarge.into()),
+    }
+}
+
+/// Takes blocks into use until there is no space; returns how many of `length` bytes fit.
+fn allocate(blocks: &mut Vec<bool>, offset: usize, length: usize, free: &mut Option<u64>) -> usize {
+    const BLOCK_BYTES: u64 = BLOCK as u64;
+    let end = offset + length;
+    for block in offset / BLOCK..end.div_ceil(BLOCK) {
+        if blocks.get(block) == Some(&true) {
+            continue;
+        }
+        match free {
+            None => {}
+            Some(free) if *free >= BLOCK_BYTES => *free -= BLOCK_BYTES,
+            Some(_) => return (block * BLOCK).saturating_sub(offset),
+        }
+        if blocks.len() <= block {
+            blocks.resize(block + 1, false);
+        }
+        blocks[block] = true;
+    }
+    length
+}
+
+fn space(blocks: &[bool]) -> u64 {
+    let used = blocks.iter().filter(|used| **used).count() * BLOCK;
+    u64::try_from(used).expect("a length")
+}

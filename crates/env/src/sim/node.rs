@@ -1,0 +1,299 @@
+//! Nodes: their lives and deaths.
+//!
+//! ```text
+//!   node() ──▶ alive ──(kill, power cut)──▶ dead ──(restart)──▶ alive, new tasks and memory,
+//!                ▲ │                                             same disk and clocks
+//!         resume └─┘ pause
+//! ```
+//!
+//! Invariant: nothing of an ended life has an effect: its tasks never run again, its files
+//! and connections fail, its timers stay silent.
+
+use std::fmt::Debug;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+use super::chance::{Event, of_node};
+use super::clock::{Clocks, Drift, SimClock};
+use super::disk::{DiskControl, SimDisk, Storage, Survival};
+use super::executor::TaskId;
+use super::net::SimNet;
+use super::tasks::SimTasks;
+use super::world::World;
+use crate::{Env, Parts, Random};
+
+/// One run of a node, from its start to its end.
+pub(super) struct Life {
+    number: u64,
+    alive: AtomicBool,
+    /// Who waits for its end.
+    mourners: Mutex<Vec<Waker>>,
+}
+
+impl Life {
+    pub(super) fn new(number: u64) -> Self {
+        Self { number, alive: AtomicBool::new(true), mourners: Mutex::default() }
+    }
+
+    /// Unique in the simulation.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Ends it; true the first time.
+    pub(super) fn end(&self) -> bool {
+        let first = self.alive.swap(false, Ordering::Relaxed);
+        let mourners = std::mem::take(&mut *self.mourners.lock());
+        for mourner in mourners {
+            mourner.wake();
+        }
+        first
+    }
+}
+
+/// What outlives a node's lives.
+pub(super) struct NodeState {
+    id: u32,
+    name: String,
+    pub(super) clocks: Mutex<Clocks>,
+    pub(super) disk: Arc<Storage>,
+    random: Mutex<ChaCha8Rng>,
+    life: Mutex<Arc<Life>>,
+    paused: AtomicBool,
+    /// Ready tasks of a paused node.
+    parked: Mutex<Vec<TaskId>>,
+}
+
+impl NodeState {
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn life(&self) -> Arc<Life> {
+        self.life.lock().clone()
+    }
+
+    /// Keeps a ready task for later if the node is paused.
+    pub(super) fn park(&self, task: TaskId) -> bool {
+        let paused = self.paused.load(Ordering::Relaxed);
+        if paused {
+            self.parked.lock().push(task);
+        }
+        paused
+    }
+}
+
+/// Where a part of an [`Env`] stands: in this world, at this node, in this life of it.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) world: Arc<World>,
+    pub(super) node: Arc<NodeState>,
+    pub(super) life: Arc<Life>,
+}
+
+/// A simulated machine. A handle: clones mean the same node.
+#[derive(Clone)]
+pub struct Node {
+    world: Arc<World>,
+    state: Arc<NodeState>,
+}
+
+impl Node {
+    pub(super) fn add(world: &Arc<World>, name: &str, disk: Arc<Storage>) -> Self {
+        let mut nodes = world.nodes.lock();
+        assert!(nodes.iter().all(|node| node.name != name), "two nodes are called {name}");
+        let id = u32::try_from(nodes.len()).expect("few nodes");
+        let state = Arc::new(NodeState {
+            id,
+            name: name.to_owned(),
+            clocks: Mutex::new(drawn_clocks(world)),
+            disk,
+            random: Mutex::new(of_node(world.options.seed, id)),
+            life: Mutex::new(world.new_life()),
+            paused: AtomicBool::new(false),
+            parked: Mutex::default(),
+        });
+        state.clocks.lock().start(world.now());
+        nodes.push(state.clone());
+        Self { world: world.clone(), state }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// Its address, at which it listens for connections.
+    pub fn ip(&self) -> IpAddr {
+        ip(self.state.id)
+    }
+
+    /// The view of its present life.
+    ///
+    /// # Panics
+    /// When the node is dead: [`Node::restart`] it.
+    pub fn env(&self) -> Env {
+        assert!(self.is_alive(), "{} is dead: restart it", self.name());
+        let place = Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() };
+        Env::new(Parts {
+            clock: Arc::new(SimClock { place: place.clone() }),
+            random: Arc::new(SimRandom { place: place.clone() }),
+            tasks: Arc::new(SimTasks { place: place.clone() }),
+            disk: Arc::new(SimDisk { place: place.clone() }),
+            net: Arc::new(SimNet { place }),
+        })
+    }
+
+    /// Whether it runs (a paused one does).
+    pub fn is_alive(&self) -> bool {
+        self.state.life.lock().is_alive()
+    }
+
+    /// Cuts its power: drops its tasks wherever they wait, resets its connections, and
+    /// keeps of its disk what was synced plus what the seed decides of the rest. The page
+    /// cache survives as long as another live node shares the disk. Fine if it is dead.
+    pub fn kill(&self) {
+        self.end(Survival::Drawn);
+    }
+
+    /// Kills its process alone, as SIGKILL does: everything that it wrote stays.
+    pub fn kill_process(&self) {
+        self.end(Survival::Everything);
+    }
+
+    fn end(&self, survival: Survival) {
+        let life = self.state.life();
+        self.world.end_life(&life);
+        let in_use = self
+            .world
+            .nodes
+            .lock()
+            .iter()
+            .any(|other| Arc::ptr_eq(&other.disk, &self.state.disk) && other.life().is_alive());
+        let survival = if in_use { Survival::Everything } else { survival };
+        self.world.decide(|chance| self.state.disk.ended(chance, &life, survival));
+        self.state.paused.store(false, Ordering::Relaxed);
+        self.state.parked.lock().clear();
+        self.world.reap();
+    }
+
+    /// Starts it again over its disk, with its monotonic clock at zero.
+    ///
+    /// # Panics
+    /// When it is alive: [`Node::kill`] it first.
+    pub fn restart(&self) -> Env {
+        assert!(!self.is_alive(), "{} is alive: kill it first", self.name());
+        // After a power cut in the middle of a turn the pause and the tasks are still there.
+        self.end(Survival::Everything);
+        self.state.clocks.lock().start(self.world.now());
+        *self.state.life.lock() = self.world.new_life();
+        self.env()
+    }
+
+    /// Carries out `work` for as long as this life of the node lasts; `None` when it ends
+    /// first, or with the last of the work.
+    pub async fn while_alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let life = self.state.life();
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let polled = if life.is_alive() { work.as_mut().poll(cx) } else { Poll::Pending };
+            if !life.is_alive() {
+                return Poll::Ready(None);
+            }
+            let mut mourners = life.mourners.lock();
+            if polled.is_pending() && !mourners.iter().any(|waker| waker.will_wake(cx.waker())) {
+                mourners.push(cx.waker().clone());
+            }
+            polled.map(Some)
+        })
+        .await
+    }
+
+    /// Stops its tasks as SIGSTOP does: time and its connections go on without it.
+    pub fn pause(&self) {
+        self.state.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.state.paused.store(false, Ordering::Relaxed);
+        let parked = std::mem::take(&mut *self.state.parked.lock());
+        self.world.executor.put_ready(&parked);
+    }
+
+    /// Changes how fast its clocks run from now on; survives restarts.
+    pub fn set_drift(&self, drift: Drift) {
+        self.state.clocks.lock().set_drift(self.world.now(), drift);
+        self.world.timers.wake_node(self.state.id);
+    }
+
+    /// Moves its wall clock forward (or back); its monotonic clock stays.
+    pub fn jump_wall(&self, by_ms: i64) {
+        self.state.clocks.lock().jump_wall(by_ms);
+    }
+
+    /// Its disk: faults, crash points and counts.
+    pub fn disk(&self) -> DiskControl {
+        DiskControl::new(self.state.disk.clone())
+    }
+
+    pub(super) fn state(&self) -> &Arc<NodeState> {
+        &self.state
+    }
+}
+
+impl Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("name", &self.name()).field("alive", &self.is_alive()).finish()
+    }
+}
+
+/// The address of node number `id`.
+pub(super) fn ip(id: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + id))
+}
+
+/// Every node has clocks of its own, so that nothing comes to rest on equal ones.
+fn drawn_clocks(world: &World) -> Clocks {
+    let options = &world.options;
+    world.decide(|chance| {
+        let mut drift = || {
+            let span = u64::from(options.drift_ppm_max);
+            let drawn = chance.below(Event::Node, 2 * span + 1);
+            let drawn = i64::try_from(drawn).expect("small") - i64::from(options.drift_ppm_max);
+            i32::try_from(drawn).expect("at most a u16 either way")
+        };
+        let drift = Drift { monotonic_ppm: drift(), wall_ppm: drift() };
+        let spread = chance.below(Event::Node, 2 * options.wall_spread_ms_max + 1);
+        let wall_ms = options.wall_start_ms - options.wall_spread_ms_max + spread;
+        Clocks::new(wall_ms * 1_000_000, drift)
+    })
+}
+
+struct SimRandom {
+    place: Place,
+}
+
+impl Random for SimRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.place.node.random.lock().fill_bytes(bytes);
+        let length = u64::try_from(bytes.len()).expect("a length");
+        self.place.world.decide(|chance| chance.note(Event::NodeRandom, length));
+    }
+}

@@ -1,0 +1,54 @@
+//! Tasks and blocking work of one life of a node.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::chance::Event;
+use super::node::Place;
+use super::timers::Delay;
+use crate::{Tasks, Work};
+
+pub(super) struct SimTasks {
+    pub(super) place: Place,
+}
+
+impl SimTasks {
+    fn start(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let Place { world, node, life } = &self.place;
+        // A dead node starts nothing.
+        if life.is_alive() {
+            world.executor.spawn(node.clone(), life.clone(), name, task);
+        }
+    }
+
+    /// What work on the disk or a processor may take.
+    fn delay(&self, max: std::time::Duration) -> Delay {
+        let world = &self.place.world;
+        let at = world.after_delay(Event::Delay, max.max(self.place.node.disk.latency_max()));
+        Delay::until(Arc::clone(world), at)
+    }
+}
+
+impl Tasks for SimTasks {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.start(name, task);
+    }
+
+    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.start(name, task);
+    }
+
+    fn blocking(&self, work: Work) {
+        let delay = self.delay(self.place.world.options.blocking_max);
+        let turn = async move {
+            delay.await;
+            work();
+        };
+        self.start("blocking work", Box::pin(turn));
+    }
+
+    fn before_inline(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.delay(self.place.world.options.inline_max))
+    }
+}

@@ -1,0 +1,197 @@
+//! What all parts of one simulation share, and its main loop.
+//!
+//! One turn: fire the timers whose instant has come, let the seed pick a ready task, poll
+//! it, drop what died meanwhile. Nothing ready: time jumps to the next timer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Options;
+use super::chance::{Chance, Event, scale_index};
+use super::executor::{Executor, Polled, Task, TaskId, TaskPanic};
+use super::net::Network;
+use super::node::{Life, NodeState};
+use super::timers::{NEVER, Timers};
+
+/// What one turn of the main loop came to.
+pub(super) enum Step {
+    /// A task ran.
+    Ran,
+    /// It is the turn of the future that `block_on` was given.
+    Root,
+    /// Nothing is ready, and no timer ends within the horizon.
+    Idle,
+}
+
+/// The longest a turn takes in virtual time is twice this less one, the shortest this: a
+/// task that looks at the clock until it moves must see it move.
+const TURN_NS: u64 = 50;
+
+pub(super) struct World {
+    pub(super) options: Options,
+    pub(super) timers: Timers,
+    pub(super) executor: Executor,
+    pub(super) network: Network,
+    pub(super) nodes: Mutex<Vec<Arc<NodeState>>>,
+    pub(super) panics: Mutex<Vec<TaskPanic>>,
+    chance: Mutex<Chance>,
+    now: AtomicU64,
+    turns: AtomicU64,
+    lives: AtomicU64,
+    dying: Mutex<Vec<Arc<Life>>>,
+    any_dying: AtomicBool,
+}
+
+impl World {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            timers: Timers::new(),
+            executor: Executor::default(),
+            network: Network::default(),
+            nodes: Mutex::default(),
+            panics: Mutex::default(),
+            chance: Mutex::new(Chance::new(options.seed)),
+            now: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            lives: AtomicU64::new(0),
+            dying: Mutex::default(),
+            any_dying: AtomicBool::new(false),
+            options,
+        }
+    }
+
+    /// Nanoseconds of virtual time since the simulation began.
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Turns of tasks so far.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Makes a decision. Nothing else may be locked that a decision could need.
+    pub(super) fn decide<T>(&self, decision: impl FnOnce(&mut Chance) -> T) -> T {
+        decision(&mut self.chance.lock())
+    }
+
+    /// The instant a random delay of at most `max` from now.
+    pub(super) fn after_delay(&self, event: Event, max: Duration) -> u64 {
+        self.now().saturating_add(self.decide(|chance| chance.delay(event, max)))
+    }
+
+    pub(super) fn new_life(&self) -> Arc<Life> {
+        Arc::new(Life::new(self.lives.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Takes one turn, without letting time pass `horizon`.
+    pub(super) fn step(&self, root: Option<u32>, horizon: u64) -> Step {
+        loop {
+            if self.timers.next() <= self.now() {
+                self.timers.fire(self.now());
+            }
+            let Some(picked) = self.pick() else {
+                let next = self.timers.next();
+                if next > horizon || next == NEVER {
+                    return Step::Idle;
+                }
+                self.now.fetch_max(next, Ordering::Relaxed);
+                continue;
+            };
+            if let Some(generation) = root
+                && Executor::is_root(picked, generation)
+            {
+                return Step::Root;
+            }
+            if let Some(task) = self.executor.take(picked)
+                && self.run(picked, task)
+            {
+                return Step::Ran;
+            }
+        }
+    }
+
+    /// Lets the time of a whole idle stretch pass.
+    pub(super) fn skip_to(&self, instant: u64) {
+        self.now.fetch_max(instant, Ordering::Relaxed);
+    }
+
+    fn pick(&self) -> Option<TaskId> {
+        self.executor.pick(|ready| {
+            let mut chance = self.chance.lock();
+            let drawn = chance.draw(Event::Turn);
+            chance.note(Event::Turn, self.now());
+            self.now.fetch_add(TURN_NS + drawn % TURN_NS, Ordering::Relaxed);
+            scale_index(drawn, ready)
+        })
+    }
+
+    /// Polls a task; false when it was not its turn after all.
+    fn run(&self, id: TaskId, mut task: Task) -> bool {
+        if !task.life.is_alive() {
+            self.executor.free(id);
+            task.discard();
+            return false;
+        }
+        if task.node.park(id) {
+            self.executor.put_back(id, task);
+            return false;
+        }
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        match task.poll() {
+            Polled::Waits if task.life.is_alive() => self.executor.put_back(id, task),
+            Polled::Waits | Polled::Done => {
+                self.executor.free(id);
+                task.discard();
+            }
+            Polled::Panicked(message) => {
+                self.executor.free(id);
+                self.panics.lock().push(TaskPanic {
+                    node: task.node.name().to_owned(),
+                    task: task.name,
+                    message,
+                    at: Duration::from_nanos(self.now()),
+                });
+                task.discard();
+            }
+        }
+        self.reap();
+        true
+    }
+
+    /// Ends a life: from here on nothing of it has an effect. Its tasks are dropped by the
+    /// next [`World::reap`]; not here, where one of them may hold a lock in mid-turn.
+    pub(super) fn end_life(&self, life: &Arc<Life>) {
+        if life.end() {
+            self.decide(|chance| chance.note(Event::Node, life.number()));
+            self.network.cut(life);
+            self.dying.lock().push(life.clone());
+            self.any_dying.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops the tasks of lives that have ended, except the one being polled, which its
+    /// turn will drop.
+    pub(super) fn reap(&self) {
+        while self.any_dying.swap(false, Ordering::Relaxed) {
+            // Not under the lock: what is dropped may kill as well.
+            let dying = std::mem::take(&mut *self.dying.lock());
+            for life in dying {
+                for task in self.executor.remove(|task| Arc::ptr_eq(&task.life, &life)) {
+                    task.discard();
+                }
+            }
+        }
+    }
+
+    pub(super) fn trace_hash(&self) -> u64 {
+        let now = self.now();
+        self.decide(|chance| {
+            let hash = chance.hash();
+            hash ^ now.rotate_left(17)
+        })
+    }
+}

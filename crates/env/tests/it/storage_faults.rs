@@ -1,0 +1,148 @@
+//! Disks that fail without a power cut; and the suite over the simulated disk.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use kelpie_env::Open;
+use kelpie_env::sim::Sim;
+
+use crate::disk;
+
+#[test]
+fn disk_suite() {
+    for seed in 0..5 {
+        let sim = Sim::new(seed);
+        disk::suite(&sim.node("n").env(), Path::new("/data"));
+        disk::suite(&sim.node("m").env(), Path::new(""));
+    }
+}
+
+#[test]
+fn a_failed_sync_loses_what_a_later_one_reports_as_safe() {
+    let mut images = BTreeSet::new();
+    for seed in 0..100 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        let env = node.env();
+        let file = env.disk().open(Path::new("f"), Open::New).unwrap();
+        env.disk().sync_dir(Path::new("")).unwrap();
+        file.write_all_at(b"first", 0).unwrap();
+        node.disk().fail_next_sync();
+        assert!(file.sync().is_err());
+        let mut bytes = [0; 5];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"first", "reads come from memory");
+        file.write_all_at(b"second", 5).unwrap();
+        file.sync().unwrap();
+        node.kill();
+        let file = node.restart().disk().open(Path::new("f"), Open::Existing).unwrap();
+        let mut bytes = [0; 11];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes[5..], b"second");
+        images.insert(bytes);
+    }
+    assert!(images.contains(b"\0\0\0\0\0second") && images.contains(b"firstsecond"), "{images:?}");
+}
+
+#[test]
+fn a_lying_sync_keeps_nothing_safe() {
+    let mut lost = 0;
+    for seed in 0..50 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        node.disk().set_sync_lies(true);
+        let env = node.env();
+        env.disk().open(Path::new("f"), Open::New).unwrap().sync().unwrap();
+        env.disk().sync_dir(Path::new("")).unwrap();
+        node.kill();
+        lost += u32::from(!node.restart().disk().exists(Path::new("f")).unwrap());
+    }
+    assert!(lost > 5, "{lost}");
+}
+
+#[test]
+fn a_full_disk_refuses_growth_until_there_is_room() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let disk = node.env().disk().clone();
+    let file = disk.open(Path::new("f"), Open::New).unwrap();
+    file.write_all_at(&[1; 4096], 0).unwrap();
+    node.disk().set_free_space(Some(8192));
+    let full = file.write_all_at(&[2; 20_000], 4000).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    assert_eq!(file.len().unwrap(), 3 * 4096, "what fits is written");
+    file.write_all_at(&[3; 4096], 0).unwrap();
+    file.set_len(1 << 20).unwrap();
+    assert_eq!(file.write_all_at(b"x", 900_000).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(file.write_all_at(b"x", 12_288).unwrap_err().kind(), ErrorKind::StorageFull);
+    disk.open(Path::new("g"), Open::New).unwrap();
+    disk.remove(Path::new("f")).unwrap();
+    let other = disk.open(Path::new("g"), Open::Existing).unwrap();
+    other.write_all_at(&[1; 3 * 4096], 0).unwrap();
+    assert!(other.write_all_at(b"x", 3 * 4096).is_err());
+    other.set_len(4096).unwrap();
+    other.write_all_at(&[1; 8192], 4096).unwrap();
+    node.disk().set_free_space(None);
+    other.write_all_at(&[1; 100_000], 0).unwrap();
+}
+
+#[test]
+fn a_failed_write_leaves_a_part() {
+    let mut lengths = BTreeSet::new();
+    for seed in 0..50 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        let file = node.env().disk().open(Path::new("f"), Open::New).unwrap();
+        node.disk().fail_next_write();
+        file.write_all_at(&[1; 10], 0).unwrap_err();
+        lengths.insert(file.len().unwrap());
+        file.write_all_at(&[1; 10], 0).unwrap();
+    }
+    assert_eq!(lengths, (0..10).collect());
+}
+
+#[test]
+fn unreadable_files_and_flipped_bits() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let env = node.env();
+    let path = Path::new("f");
+    let file = env.disk().open(path, Open::New).unwrap();
+    file.write_all_at(b"ab", 0).unwrap();
+    let mut bytes = [0; 2];
+    node.disk().set_unreadable(path, true);
+    assert!(file.read_exact_at(&mut bytes, 0).is_err());
+    node.disk().set_unreadable(path, false);
+    node.disk().flip_bit(path, 1, 0).unwrap();
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"ac");
+    // Also on the disk, though it was not synced then.
+    file.sync().unwrap();
+    env.disk().sync_dir(Path::new("")).unwrap();
+    node.kill();
+    let file = node.restart().disk().open(path, Open::Existing).unwrap();
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"ac");
+    assert!(node.disk().flip_bit(path, 2, 0).is_err());
+    assert!(node.disk().flip_bit(Path::new("g"), 0, 0).is_err());
+}
+
+#[test]
+fn a_slow_disk_takes_time() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let env = node.env();
+    let ten = |env: kelpie_env::Env| async move {
+        for _ in 0..10 {
+            env.inline(|| ()).await;
+            env.blocking(|| ()).await;
+        }
+        env.now()
+    };
+    let normal = sim.block_on(ten(env.clone()));
+    node.disk().set_latency(Duration::from_secs(5));
+    let slow = sim.block_on(ten(env)) - normal;
+    assert!(slow > 100 * normal, "{normal:?}, then {slow:?}");
+}

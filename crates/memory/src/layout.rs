@@ -1,0 +1,44 @@
+//! Where the rows of each tier stand inside their actor's records.
+//!
+//! Positions are big-endian, so that the order of the bytes is the order of time.
+
+/// What all blocks' keys begin with.
+pub const BLOCKS: &[u8] = b"block/";
+/// What all log entries' keys begin with.
+pub const LOG: &[u8] = b"log/";
+/// What all passages' keys begin with.
+pub const PASSAGES: &[u8] = b"passage/";
+
+/// The row of a block.
+pub fn block(label: &str) -> Vec<u8> {
+    [BLOCKS, label.as_bytes()].concat()
+}
+
+/// The row of a log entry.
+pub fn log(position: u64) -> Vec<u8> {
+    [LOG, &position.to_be_bytes()].concat()
+}
+
+/// The row of a passage.
+pub fn passage(position: u64) -> Vec<u8> {
+    [PASSAGES, &position.to_be_bytes()].concat()
+}
+
+/// The position in a row's key, which begins with `prefix`.
+pub fn position(prefix: &[u8], key: &[u8]) -> Option<u64> {
+    let position = key.strip_prefix(prefix)?;
+    Some(u64::from_be_bytes(position.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_positions_and_read_back() {
+        assert!(log(255) < log(256));
+        assert_eq!(position(LOG, &log(256)), Some(256));
+        assert_eq!(position(LOG, &passage(256)), None);
+        assert_eq!(position(LOG, b"log/short"), None);
+    }
+}
