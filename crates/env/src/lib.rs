@@ -10,6 +10,8 @@
 //! the argument and never by a cargo feature, so the code that runs in production is the
 //! code that was simulated.
 //!
+//! What is simulated and what is not is said at [`sim`].
+//!
 //! Invariant: the simulated world is weaker than reality and never stronger. What it
 //! allows (lost unsynced writes, slow timers, any order of ready tasks) production code
 //! must survive.

@@ -11,6 +11,32 @@ use super::super::chance::nanos;
 use super::{Storage, Survived};
 
 /// The faults, crash points and counts of one disk.
+///
+/// A power cut at every operation of some work:
+/// ```
+/// use std::path::Path;
+/// use kelpie_env::{Env, Open, sim::Sim};
+///
+/// fn work(env: &Env) -> std::io::Result<()> {
+///     let file = env.disk().open(Path::new("f"), Open::New)?;
+///     file.write_all_at(b"safe", 0)?;
+///     file.sync()?;
+///     env.disk().sync_dir(Path::new(""))
+/// }
+///
+/// for cut in 1.. {
+///     let sim = Sim::new(cut);
+///     let node = sim.node("n1");
+///     node.disk().crash_at(cut);
+///     let env = node.env();
+///     let done = sim.block_on(node.while_alive(async { work(&env) }));
+///     if done.is_some() {
+///         break; // the work has fewer operations than that
+///     }
+///     let env = node.restart();
+///     assert!(env.disk().list(Path::new("")).is_ok());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct DiskControl {
     disk: Arc<Storage>,
