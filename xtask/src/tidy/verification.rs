@@ -12,7 +12,8 @@ use crate::repo::Tree;
 /// Reports names in proof tables that nothing in the sources answers to.
 pub(super) fn check(tree: &Tree) -> Findings {
     let mut findings = Findings::default();
-    let functions: BTreeSet<&str> = tree.rust().flat_map(|(_, text)| functions(text)).collect();
+    let functions: BTreeSet<&str> =
+        tree.rust().flat_map(|(_, text)| functions(text).chain(mutants(text))).collect();
     for (path, text) in tree.texts() {
         if !(path.starts_with("docs/adr/") || path == "docs/verification.md") {
             continue;
@@ -56,6 +57,11 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
         (end > 0).then(|| &rest[..end])
     })
+}
+
+/// Names of seeded bugs stand as `mutant!("name")` where they bite.
+fn mutants(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("mutant!(\"").filter_map(|(at, found)| text[at + found.len()..].split('"').next())
 }
 
 #[cfg(test)]
