@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod actors;
+mod embedded;
 mod keys;
 mod lossy;
 mod outbox;
