@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
-//! cargo xtask specs          every TLA+ config: good ones hold, bad ones fail as they say
+//! cargo xtask specs [NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask test [--full]  everything, cheapest first; what continuous integration runs
 //! ```
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | specs [NAME…] | tools | test [--full]";
+const USAGE: &str = "usage: cargo xtask tidy | specs [--full | NAME…] | tools | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -50,8 +50,13 @@ fn run() -> Result<bool> {
             println!("{} passed, {} failed", outcome.passed, outcome.failed);
             Ok(outcome.failed == 0)
         }
-        ["specs", only @ ..] => {
-            let outcome = specs::run(&root, only)?;
+        ["specs", names @ ..] => {
+            let scope = match names {
+                [] => specs::Scope::Quick,
+                ["--full"] => specs::Scope::All,
+                names => specs::Scope::Named(names),
+            };
+            let outcome = specs::run(&root, &scope)?;
             if let Some(missing) = &outcome.not_run {
                 println!("NOT RUN: {missing}");
             }

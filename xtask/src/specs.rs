@@ -3,15 +3,18 @@
 //! `specs/X.cfg` is the good config of module `X`: TLC must find no error, and the number of
 //! distinct states must be the one that its header records (`\* states: N`), so that a change
 //! of the model that makes it explore less does not pass unseen.
+//! Further good configs of a module (`X_Wide.cfg`) look the same.
 //! `specs/X_Bug.cfg` seeds one bug and names in its header the invariant or property that must
 //! catch it (`\* violates: Name`). Every invariant of a good config must be killed by one.
 //!
-//! Other header lines: `\* deadlock: ignore` for models that may end.
+//! Other header lines: `\* deadlock: ignore` for models that may end, `\* only: full` for configs
+//! that run when they are named and with `--full`.
 
 mod config;
 mod tlc;
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -23,6 +26,9 @@ use config::{Config, Expected};
 /// A config that takes longer is too big for a check that runs on every change.
 const TIME_MAX: Duration = Duration::from_secs(900);
 
+/// A config, what TLC said, and the seconds it took.
+type Searched<'a> = (&'a Config, Result<tlc::Report>, f64);
+
 /// How the specifications ended.
 pub(crate) struct Outcome {
     pub(crate) passed: usize,
@@ -31,8 +37,28 @@ pub(crate) struct Outcome {
     pub(crate) not_run: Option<String>,
 }
 
-/// Checks the configs whose name starts with one of `only`; all of them if it is empty.
-pub(crate) fn run(root: &Path, only: &[&str]) -> Result<Outcome> {
+/// Which configs to check.
+pub(crate) enum Scope<'a> {
+    /// What every change has to pass.
+    Quick,
+    /// All of them.
+    All,
+    /// Those whose name starts with one of these.
+    Named(&'a [&'a str]),
+}
+
+impl Scope<'_> {
+    fn has(&self, config: &Config) -> bool {
+        match self {
+            Scope::Quick => !config.only_full,
+            Scope::All => true,
+            Scope::Named(names) => names.iter().any(|name| config.name.starts_with(name)),
+        }
+    }
+}
+
+/// Checks the configs in `scope`.
+pub(crate) fn run(root: &Path, scope: &Scope) -> Result<Outcome> {
     let mut outcome = Outcome { passed: 0, failed: 0, not_run: None };
     let configs = config::all(&Tree::load(root)?);
     let mistakes = config::mistakes(&configs);
@@ -40,12 +66,9 @@ pub(crate) fn run(root: &Path, only: &[&str]) -> Result<Outcome> {
         println!("specs: {mistake}");
     }
     outcome.failed += mistakes.len();
-    let chosen: Vec<&Config> = configs
-        .iter()
-        .filter(|config| only.is_empty() || only.iter().any(|name| config.name.starts_with(name)))
-        .collect();
-    if chosen.is_empty() && !only.is_empty() {
-        bail!("no config in specs/ starts with {}", only.join(" or "));
+    let chosen: Vec<&Config> = configs.iter().filter(|config| scope.has(config)).collect();
+    if let (Scope::Named(names), true) = (scope, chosen.is_empty()) {
+        bail!("no config in specs/ starts with {}", names.join(" or "));
     }
     let java = match tools::java() {
         Ok(java) => java,
@@ -56,29 +79,55 @@ pub(crate) fn run(root: &Path, only: &[&str]) -> Result<Outcome> {
     };
     let jar = tools::tlc_jar(root)?;
     println!("{:<48} {:<44} {:>9} {:>6} {:>8}", "config", "result", "states", "depth", "seconds");
-    for config in chosen {
-        let start = Instant::now();
-        let report = tlc::run(root, java, &jar, config, TIME_MAX)?;
+    for (config, report, seconds) in search(root, java, &jar, chosen) {
+        let report = report?;
         let verdict = judge(config, &report);
         let result = verdict.as_ref().unwrap_or_else(|problem| problem);
         println!(
             "{:<48} {:<44} {:>9} {:>6} {:>8.1}",
-            config.name,
-            result,
-            report.states,
-            report.depth,
-            start.elapsed().as_secs_f64()
+            config.name, result, report.states, report.depth, seconds
         );
         if verdict.is_ok() {
             outcome.passed += 1;
         } else {
             outcome.failed += 1;
-            for line in &report.output {
+            let whole = matches!(scope, Scope::Named(_));
+            for line in report.output.iter().filter(|line| whole || is_outline(line)) {
                 println!("    {line}");
             }
         }
     }
     Ok(outcome)
+}
+
+/// Runs TLC on all configs, one per processor at a time; the results in order of their names.
+fn search<'a>(root: &Path, java: &'static str, jar: &Path, configs: Vec<&'a Config>) -> Vec<Searched<'a>> {
+    let queue = Mutex::new(configs.into_iter());
+    let done = Mutex::new(Vec::new());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().expect("no thread panics with the queue").next();
+                    let Some(config) = next else { break };
+                    let start = Instant::now();
+                    let report = tlc::run(root, java, jar, config, TIME_MAX);
+                    let searched = (config, report, start.elapsed().as_secs_f64());
+                    done.lock().expect("no thread panics with the results").push(searched);
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panicked");
+    done.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
+    done
+}
+
+/// Whether a line of TLC's output tells what happened: errors and the actions that led there.
+/// The states between them are shown when a config is named.
+fn is_outline(line: &str) -> bool {
+    line.starts_with("Error: ") || line.starts_with("State ")
 }
 
 /// Whether TLC said what the config expects; both ways in words.

@@ -3,6 +3,7 @@
 //! Each rule is a module with one function and a test that plants a violation. A rule
 //! that matters is a failing build, never a paragraph.
 
+mod actions;
 mod adr;
 mod history;
 mod hosts;
@@ -60,6 +61,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
         ("hosts", hosts::check(&tree)),
         ("stray", stray::check(&tree)),
         ("adr", adr::check(&tree)),
+        ("actions", actions::check(&tree)),
         ("verification", verification::check(&tree)),
         ("history", history::check(root)),
     ];

@@ -18,6 +18,8 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) module: String,
     pub(super) expected: Expected,
+    /// Whether it is too big for every change.
+    pub(super) only_full: bool,
     /// Whether a state without successor is an error.
     pub(super) checks_deadlock: bool,
     /// The names under INVARIANT and INVARIANTS.
@@ -63,6 +65,7 @@ impl Config {
             name: name.to_owned(),
             module: module.to_owned(),
             expected,
+            only_full: header("only:") == Some("full"),
             checks_deadlock: header("deadlock:") != Some("ignore"),
             invariants: section(text, &["INVARIANT", "INVARIANTS"]),
             properties: section(text, &["PROPERTY", "PROPERTIES"]),
@@ -99,8 +102,11 @@ pub(super) fn mistakes(configs: &[Config]) -> Vec<String> {
             Expected::Violates { .. } if is_good => {
                 mistakes.push(format!("{}.cfg is the good config, but expects a violation", config.name));
             }
-            Expected::Holds { .. } if !is_good => {
-                mistakes.push(format!("{}.cfg lacks `\\* violates: Name`", config.name));
+            Expected::Holds { states: 0 } => {
+                mistakes.push(format!(
+                    "{}.cfg says neither `\\* states: N` nor `\\* violates: Name`",
+                    config.name
+                ));
             }
             Expected::Violates { name }
                 if !(config.invariants.contains(name) || config.properties.contains(name)) =>
@@ -152,7 +158,7 @@ mod tests {
         let homeless = tree(&[("specs/B_x.cfg", "\\* violates: Safe\nINVARIANT Safe\n")]);
         assert_eq!(homeless, ["B_x.cfg belongs to no module"]);
         let silent = tree(&[("specs/A.tla", ""), ("specs/A_x.cfg", "INVARIANT Safe\n")]);
-        assert_eq!(silent, ["A_x.cfg lacks `\\* violates: Name`"]);
+        assert_eq!(silent, ["A_x.cfg says neither `\\* states: N` nor `\\* violates: Name`"]);
         let unchecked =
             tree(&[("specs/A.tla", ""), ("specs/A_x.cfg", "\\* violates: Safe\nINVARIANT Other\n")]);
         assert_eq!(unchecked, ["A_x.cfg does not check Safe, which it is to violate"]);

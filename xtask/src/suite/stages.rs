@@ -68,7 +68,11 @@ fn run_tidy(context: &mut Context) -> Result<Ended> {
 }
 
 fn run_specs(context: &mut Context) -> Result<Ended> {
-    let outcome = specs::run(context.root, &[])?;
+    let scope = match context.length {
+        Length::Short => specs::Scope::Quick,
+        Length::Full => specs::Scope::All,
+    };
+    let outcome = specs::run(context.root, &scope)?;
     Ok(match outcome.not_run {
         Some(missing) if outcome.failed == 0 => Ended::NotRun(missing),
         _ => Ended::Counted(Counts { passed: outcome.passed, failed: outcome.failed }),
