@@ -158,6 +158,15 @@ CallerGaveUp(k) ==
     /\ caller' = [caller EXCEPT ![k] = Unsure(@)]
     /\ UNCHANGED <<db, wire, act, mine, gate, box, asked, runs>>
 
+\* A caller's deadline ends while its call waits for its turn: it is taken out, and
+\* the caller knows that it did not run.
+Withdrawn(n, k) ==
+    /\ Fault
+    /\ k \in WaitingAt(n, box[n]) \ {act[n].key, act[n].found}
+    /\ box' = [box EXCEPT ![n] = @ \ {k}]
+    /\ caller' = [caller EXCEPT ![k] = Refused(@)]
+    /\ UNCHANGED <<db, wire, act, mine, gate, asked, runs>>
+
 \* One node at a time: two that drain do nothing together that each does not alone.
 DrainStarted(n) ==
     /\ \A other \in Nodes : gate[other] = "open"
@@ -371,15 +380,16 @@ Moved(n) ==
     /\ Gone(n)
     /\ UNCHANGED <<db, mine, gate, asked, runs, faults>>
 
-\* The copy is worth nothing, and the caller is told. A turn that has recorded a
+\* The copy is worth nothing, and the caller is told. But a turn that has recorded a
 \* step will be finished by whoever finds it, or has been by another owner: its
-\* caller must not be told that nothing happened.
+\* caller must not be told that nothing happened. The activation goes, the next one
+\* finds the step and resumes the turn.
 RolledBack(n, a, k) ==
-    /\ act' = [act EXCEPT ![n] = [a EXCEPT !.phase = "idle", !.key = None, !.copy = a.view]]
-    /\ caller' = IF a.found = k /\ Bug # "refused_after_step"
-                 THEN Tell(n, {k}, Unsure)
-                 ELSE Tell(n, {k}, Refused)
-    /\ box' = [box EXCEPT ![n] = @ \ {k}]
+    IF a.found = k /\ Bug # "refused_after_step"
+    THEN Gone(n)
+    ELSE /\ act' = [act EXCEPT ![n] = [a EXCEPT !.phase = "idle", !.key = None, !.copy = a.view]]
+         /\ caller' = Tell(n, {k}, Refused)
+         /\ box' = [box EXCEPT ![n] = @ \ {k}]
 
 \* The store says that nothing happened.
 CommitRefused(n) ==
@@ -472,7 +482,7 @@ Dropped(n) ==
 Next ==
     \/ \E n \in Nodes, k \in Keys :
         \/ Called(n, k) \/ CalledLooked(n, k) \/ CalledEntered(n, k) \/ CallRefused(n, k)
-        \/ DedupHit(n, k) \/ TurnBegan(n, k)
+        \/ Withdrawn(n, k) \/ DedupHit(n, k) \/ TurnBegan(n, k)
     \/ \E n \in Nodes :
         \/ DrainStarted(n) \/ Closed(n) \/ ClosedAtDeadline(n)
         \/ Loaded(n) \/ Claimed(n) \/ Evicted(n)
