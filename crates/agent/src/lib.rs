@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod event;
+pub mod http_client;
 pub mod message;
 pub mod outcome;
 pub mod provider;

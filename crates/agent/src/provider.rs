@@ -13,14 +13,25 @@
 //! [`ModelError::Cut`] and nothing of it counts, however much was already streamed.
 
 mod answer;
+mod anthropic;
 mod error;
+mod openai;
+mod patience;
+mod providers;
+mod refusal;
+mod remote;
 mod request;
 mod scripted;
+mod secret;
+mod sse;
+mod wire;
 
 use futures::future::BoxFuture;
 
 pub use answer::{Delta, ModelAnswer, ModelInfo, Stop, Usage};
-pub use error::ModelError;
+pub use error::{Awaited, ModelError};
+pub use patience::Patience;
+pub use providers::{Listing, Providers, ProvidersError, VARIABLES};
 pub use request::{ModelRequest, PromptMessage, RawTurn, ToolCall, ToolSpec};
 pub use scripted::Scripted;
 
@@ -35,6 +46,11 @@ pub trait Provider: Send + Sync {
     /// The models that it offers now.
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, ModelError>>;
 
+    /// The handle of the model to take when nobody chose one.
+    fn usual_model(&self) -> BoxFuture<'_, Result<String, ModelError>> {
+        Box::pin(async move { first_model(self.models().await?) })
+    }
+
     /// Asks a model and waits for its whole answer. Pieces go to `deltas` as they come and
     /// are provisional until this returns; after [`Delta::Restart`] those before it are void.
     fn complete<'a>(
@@ -42,4 +58,24 @@ pub trait Provider: Send + Sync {
         request: &'a ModelRequest,
         deltas: DeltaSink<'a>,
     ) -> BoxFuture<'a, Result<ModelAnswer, ModelError>>;
+}
+
+/// The first model that can talk.
+fn first_model(models: Vec<ModelInfo>) -> Result<String, ModelError> {
+    let talks = |info: &ModelInfo| !info.name.to_ascii_lowercase().contains("embed");
+    models.into_iter().find(talks).map(|info| info.handle).ok_or_else(|| ModelError::NoSuchModel {
+        model: String::new(),
+        message: "the provider lists no model that can talk".to_owned(),
+    })
+}
+
+/// The part of a handle after `provider/`, which is the model's name at its provider.
+fn name_at<'a>(provider: &str, handle: &'a str) -> Result<&'a str, ModelError> {
+    match handle.split_once('/') {
+        Some((before, name)) if before == provider && !name.is_empty() => Ok(name),
+        Some(_) | None => Err(ModelError::NoSuchModel {
+            model: handle.to_owned(),
+            message: format!("its handle does not start with {provider}/"),
+        }),
+    }
 }
