@@ -59,7 +59,7 @@ impl Call {
 }
 
 /// A call on its way through this node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) actor: ActorId,
     pub(crate) operation: String,

@@ -38,7 +38,7 @@ impl Activation {
             let loaded = state.loaded.as_ref().expect("a turn runs on a loaded activation");
             (finished, loaded.own.clone(), loaded.head.clone(), loaded.swept.clone())
         };
-        let next = self.next_head(&own, &head, &finished);
+        let mut next = self.next_head(&own, &head, &finished);
         finished.written = Some(next.clone());
         let mut swept_to = None;
         let input = 'attempts: {
@@ -65,6 +65,12 @@ impl Activation {
                         finished.refused = Some(CallError::NotRun { reason: describe(&error) });
                         break 'attempts Input::CommitRefused;
                     }
+                    // The same would come again: the turn ends with this error, and its steps with it.
+                    Err(CommitError::Limit(limit)) if finished.running.is_some() => {
+                        finished.fail(too_large(limit));
+                        next = self.next_head(&own, &head, &finished);
+                        finished.written = Some(next.clone());
+                    }
                     Err(CommitError::Limit(limit)) => {
                         finished.refused = Some(too_large(limit));
                         break 'attempts Input::CommitRefused;
@@ -75,6 +81,7 @@ impl Activation {
                 Some(CallError::NotRun { reason: "the store kept answering conflict".to_owned() });
             Input::CommitRefused
         };
+        let input = if matches!(input, Input::CommitRefused) { finished.not_landed(input) } else { input };
         let mut state = self.state.lock();
         if let Some(loaded) = &mut state.loaded {
             loaded.swept = swept_to;
@@ -258,7 +265,11 @@ impl Activation {
             loaded.fence = Fence { own: record::encode(&own), head: record::encode(&settled) };
             loaded.head = settled;
         }
-        Input::Settled { landed }
+        let settled = Input::Settled { landed };
+        match &state.finished {
+            Some(finished) if !landed => finished.not_landed(settled),
+            Some(_) | None => settled,
+        }
     }
 
     /// The owner record and head after a settling write. `None`: another node has the actor.

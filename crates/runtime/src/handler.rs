@@ -81,7 +81,8 @@ impl Activation {
                 metrics::counter!("kelpie_turn_panics_total", "type" => self.actor.actor_type().to_owned())
                     .increment(1);
                 tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
-                Input::Panicked
+                // What it had recorded is resumed, a bounded number of times.
+                if turn.running.is_some() { Input::Moved } else { Input::Panicked }
             }
         }
     }
@@ -258,6 +259,24 @@ impl Activation {
 }
 
 impl Finished {
+    /// What a commit that has not landed means: `input`, unless a step was recorded. Such a
+    /// turn is under way in the store, so nobody is told that it did not run: the activation
+    /// goes, and the next one resumes it.
+    pub(crate) fn not_landed(&self, input: Input) -> Input {
+        if self.running.is_some() && !kelpie_core::mutant!("refused_after_step") {
+            Input::CommitConflicted
+        } else {
+            input
+        }
+    }
+
+    /// Makes the turn end with an error and leave nothing.
+    pub(crate) fn fail(&mut self, error: CallError) {
+        self.outcome = Err(error);
+        self.work = Work::default();
+        self.dedup = None;
+    }
+
     fn without_work(request: Arc<Request>, outcome: Outcome, fence: Fence) -> Self {
         Self {
             request,

@@ -114,7 +114,7 @@ impl Node {
     /// Brings an admitted request to its activation.
     pub(crate) async fn enter(
         self: Arc<Self>,
-        request: Arc<Request>,
+        mut request: Arc<Request>,
         task: Task,
         admission: Admission,
     ) -> Outcome {
@@ -134,6 +134,10 @@ impl Node {
             }
             match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
                 Told::Outcome(outcome) => return outcome,
+                // It may have begun there: whoever is asked next has to look for its record.
+                Told::Gone if request.fresh => {
+                    request = Arc::new(Request { fresh: false, ..Request::clone(&request) });
+                }
                 Told::Gone => {}
             }
         }

@@ -1,10 +1,13 @@
 //! A store that loses answers: each key still has its effect once.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::future::join_all;
 use kelpie_core::advice::Advice;
 use kelpie_runtime::Runtime;
 
-use crate::actors::Counter;
+use crate::actors::{Counter, Outside};
 use crate::world::{World, actor, bytes, call, call_with_key};
 
 /// Adds one with each of twenty keys, again until the store has taken it. Returns the total.
@@ -81,9 +84,81 @@ fn what_was_told_not_to_have_happened_never_happens() {
     }
 }
 
+/// One turn with three recorded steps, called once, and in every second world another turn
+/// after it. Returns whether all is as it was told, once what was owed has had its time in
+/// this life of the node and in the next.
+fn believe_a_turn_with_steps(seed: u64) -> bool {
+    let outside = Arc::new(Outside::default());
+    let world = World::lossy(seed);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::with(&world.node.env(), &outside)).await;
+        let a = actor("counter", "a");
+        let told = call_with_key(&runtime, &a, "steps", bytes(1), "k").await;
+        let others = seed % 2;
+        if others == 1 {
+            add_until_taken(&runtime, 7).await;
+        }
+        runtime.env().sleep(Duration::from_secs(10)).await;
+        let runtime = world.restart(|env| Counter::with(env, &outside)).await;
+        runtime.env().sleep(Duration::from_secs(20)).await;
+        let total = runtime.view(&a).get(b"total").await.unwrap().unwrap_or_default();
+        let by_steps = crate::world::number(&total) - others;
+        let steps = outside.effects.lock().unwrap().len();
+        match told {
+            Ok(_) => by_steps == 1 && steps == 3,
+            Err(error) if error.advice() == Advice::NotRun => by_steps == 0,
+            // It had begun, so it ends.
+            Err(_) => steps == 0 || by_steps == 1,
+        }
+    })
+}
+
+#[test]
+fn a_turn_with_recorded_steps_is_never_refused_as_not_run() {
+    let wrong: Vec<u64> = (0..400).filter(|&seed| !believe_a_turn_with_steps(seed)).collect();
+    assert!(wrong.is_empty(), "seeds {wrong:?}");
+}
+
+/// Turns with steps and turns without, all at once and without keys. Returns how many were
+/// told that they happened, how many were told nothing certain, and how many did happen.
+fn believe_without_keys(seed: u64) -> (u64, u64, u64) {
+    let world = World::lossy(seed);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let a = actor("counter", "a");
+        let operations = ["steps", "add", "steps", "add", "add", "steps"];
+        let replies = join_all(operations.map(|operation| call(&runtime, &a, operation, bytes(1)))).await;
+        runtime.env().sleep(Duration::from_secs(20)).await;
+        let total = runtime.view(&a).get(b"total").await.unwrap().unwrap_or_default();
+        let unsure = |reply: &Result<_, kelpie_runtime::CallError>| {
+            reply.as_ref().is_err_and(|error| error.advice() == Advice::Unknown)
+        };
+        let told = replies.iter().filter(|reply| reply.is_ok()).count() as u64;
+        let open = replies.iter().filter(|reply| unsure(reply)).count() as u64;
+        (told, open, crate::world::number(&total))
+    })
+}
+
+#[test]
+fn a_call_without_a_key_that_is_asked_again_has_its_effect_once() {
+    for seed in 0..400 {
+        let (told, open, happened) = believe_without_keys(seed);
+        assert!(
+            (told..=told + open).contains(&happened),
+            "seed {seed}: {told} told, {open} open, {happened} happened"
+        );
+    }
+}
+
 #[cfg(feature = "mutants")]
 mod mutants {
-    use super::{add_over_a_lossy_store, believe_every_answer};
+    use super::{add_over_a_lossy_store, believe_a_turn_with_steps, believe_every_answer};
+
+    #[test]
+    fn refusing_a_turn_with_recorded_steps_is_caught() {
+        let _armed = kelpie_core::mutant::arm("refused_after_step");
+        assert!((0..400).any(|seed| !believe_a_turn_with_steps(seed)));
+    }
 
     fn caught(name: &'static str) -> bool {
         let _armed = kelpie_core::mutant::arm(name);
