@@ -60,8 +60,10 @@ fn hosts(line: &str) -> impl Iterator<Item = &str> {
 fn known(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     let is_loopback = host.starts_with("127.") || host == "0.0.0.0";
-    // Documentation blocks of RFC 5737.
-    let is_documentation = ["192.0.2.", "198.51.100.", "203.0.113."].iter().any(|net| host.starts_with(net));
+    // Documentation blocks of RFC 5737,
+    // and the first block that everybody has at home.
+    let is_documentation =
+        ["192.0.2.", "198.51.100.", "203.0.113.", "10.0.0."].iter().any(|net| host.starts_with(net));
     // A word without a dot is a made-up name in a test, never a host of the internet.
     let is_word = !host.contains('.');
     is_loopback
