@@ -1,0 +1,3 @@
+//! The agent crate from outside, over real connections.
+
+mod providers;
