@@ -76,7 +76,7 @@ pub enum Delta {
     ToolCall {
         /// Which call of this answer, from 0.
         index: usize,
-        /// Its id, at the start. The answer's differs where the provider's was empty or taken.
+        /// Its id, at the start; empty afterwards. The same as in the answer.
         id: String,
         /// The tool's name, at the start; empty afterwards.
         name: String,

@@ -90,8 +90,8 @@ pub struct ToolCall {
     pub id: String,
     /// The tool.
     pub name: String,
-    /// JSON text exactly as the model gave it, which may be no JSON at all: who runs the tool
-    /// parses it and answers the model with what is wrong.
+    /// JSON text exactly as the model gave it (`{}` where it gave nothing), which may be no JSON
+    /// at all: who runs the tool parses it and answers the model with what is wrong.
     pub arguments: String,
 }
 
