@@ -40,7 +40,7 @@ const AIMOCK: &str = "aimock";
 const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
 const README: &str = "readme";
-const OWN_STAGE: &[&str] = &[SIMULATION, AIMOCK, PYTHON, TYPESCRIPT, README];
+const NEEDS_TOOLS: &[&str] = &[AIMOCK, PYTHON, TYPESCRIPT, README];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -88,15 +88,23 @@ fn clippy(_: &mut Context) -> Result<Ended> {
 }
 
 fn tests(context: &mut Context) -> Result<Ended> {
+    let own_stage: Vec<&str> = NEEDS_TOOLS.iter().chain(&[SIMULATION]).copied().collect();
+    all_but(context, &own_stage, |command| {
+        command.arg("--workspace");
+    })
+}
+
+/// Runs the tests of the packages that `scope` chooses, without those that have one of
+/// `parts` in their path.
+fn all_but(context: &Context, parts: &[&str], scope: impl FnOnce(&mut Command)) -> Result<Ended> {
+    let mut command = if has_nextest() { nextest(context) } else { cargo_test(context) };
+    scope(&mut command);
     if has_nextest() {
-        let own: Vec<String> = OWN_STAGE.iter().map(|part| format!("test({part})")).collect();
-        let mut command = nextest(context);
-        command.args(["--workspace", "-E", &format!("not ({})", own.join(" + "))]);
-        return counted(&mut command);
+        let left_out: Vec<String> = parts.iter().map(|part| format!("test({part})")).collect();
+        command.args(["-E", &format!("not ({})", left_out.join(" + "))]);
+    } else {
+        command.arg("--").args(parts.iter().flat_map(|part| ["--skip", part]));
     }
-    let mut command = cargo_test(context);
-    command.args(["--workspace", "--"]);
-    command.args(OWN_STAGE.iter().flat_map(|part| ["--skip", part]));
     counted(&mut command)
 }
 
@@ -117,11 +125,11 @@ fn mutants(context: &mut Context) -> Result<Ended> {
     if crates.is_empty() {
         return Ok(Ended::Done);
     }
-    let mut command = if has_nextest() { nextest(context) } else { cargo_test(context) };
-    for name in crates {
-        command.args(["--package", &name, "--features", &format!("{name}/mutants")]);
-    }
-    counted(&mut command)
+    all_but(context, NEEDS_TOOLS, |command| {
+        for name in crates {
+            command.args(["--package", &name, "--features", &format!("{name}/mutants")]);
+        }
+    })
 }
 
 fn doctests(_: &mut Context) -> Result<Ended> {
@@ -173,13 +181,17 @@ fn with_node(context: &mut Context, part: &str) -> Result<Ended> {
     part_of_tests(context, part)
 }
 
-/// Runs the tests whose path contains `part`.
+/// Runs the tests whose path contains `part`. When none does, nothing was shown: that is said.
 fn part_of_tests(context: &Context, part: &str) -> Result<Ended> {
-    if has_nextest() {
+    let ended = if has_nextest() {
         counted(nextest(context).args(["--workspace", "-E", &format!("test({part})")]))
     } else {
         counted(cargo_test(context).args(["--workspace", "--", part]))
+    }?;
+    if matches!(ended, Ended::Counted(Counts { passed: 0, failed: 0 })) {
+        return Ok(Ended::NotRun(format!("no test has `{part}` in its path")));
     }
+    Ok(ended)
 }
 
 fn has_nextest() -> bool {
