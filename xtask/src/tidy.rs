@@ -5,6 +5,7 @@
 
 mod actions;
 mod adr;
+mod faults;
 mod history;
 mod hosts;
 mod layers;
@@ -63,6 +64,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
         ("adr", adr::check(&tree)),
         ("actions", actions::check(&tree)),
         ("verification", verification::check(&tree)),
+        ("faults", faults::check(&tree)),
         ("history", history::check(root)),
     ];
     let mut outcome = Outcome { passed: 0, failed: 0, skipped: Vec::new() };
