@@ -67,6 +67,7 @@ impl RedbBase {
         path: PathBuf,
         cache_bytes: usize,
     ) -> io::Result<(Self, Version)> {
+        harden(&*disk, &path)?;
         let opened = open_database(&*disk, &path, cache_bytes)?;
         let position = read_position(&opened.database).map_err(io::Error::other)?;
         let database = RwLock::new(Some(opened));
@@ -77,6 +78,17 @@ impl RedbBase {
     pub(super) fn close(&self) {
         let _writing = self.writing.lock();
         drop(self.database.write().take());
+    }
+
+    /// Runs `fold` under a marker that tells the next process whether it ended. The marker
+    /// needs no sync: with the power goes the page cache, and with it what it warns of.
+    fn marked(&self, fold: impl FnOnce() -> Result<(), redb::Error>) -> Result<(), redb::Error> {
+        let marker = marker(&self.path);
+        if !self.disk.exists(&marker)? {
+            self.disk.open(&marker, Open::New)?;
+        }
+        fold()?;
+        Ok(self.disk.remove(&marker)?)
     }
 
     fn opened(&self) -> Result<Opened, Outage> {
@@ -162,7 +174,8 @@ impl Base for RedbBase {
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
         let _writing = self.writing.lock();
         let opened = self.opened()?;
-        let Err(error) = Self::fold_into(&opened.database, memtable, version) else { return Ok(()) };
+        let folded = self.marked(|| Self::fold_into(&opened.database, memtable, version));
+        let Err(error) = folded else { return Ok(()) };
         let fault = opened.faults.first.lock().take();
         let (outage, again) = match fault {
             // Nothing of this fold counts; with room it can be tried again.
@@ -176,6 +189,38 @@ impl Base for RedbBase {
         }
         Err(outage)
     }
+}
+
+fn marker(path: &Path) -> PathBuf {
+    path.with_extension("folding")
+}
+
+/// After a fold that did not end in an earlier process, the system may show pages that the
+/// disk does not hold, and may take them for written. A copy is written for certain, and
+/// takes the file's place in one step.
+fn harden(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if !disk.exists(&marker(path))? || kelpie_core::mutant!("recovery_trusts_the_page_cache") {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the last checkpoint was interrupted: copying the base");
+    let copy = path.with_extension("new");
+    if disk.exists(&copy)? {
+        disk.remove(&copy)?;
+    }
+    let (from, to) = (disk.open(path, Open::Existing)?, disk.open(&copy, Open::New)?);
+    let len = from.len()?;
+    let mut piece = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < len {
+        let bytes = usize::try_from(len - at).unwrap_or(usize::MAX).min(piece.len());
+        from.read_exact_at(&mut piece[..bytes], at)?;
+        to.write_all_at(&piece[..bytes], at)?;
+        at += bytes as u64;
+    }
+    to.sync()?;
+    disk.rename(&copy, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+    disk.remove(&marker(path))
 }
 
 type Row<'a> = Result<(AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>), StorageError>;
