@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::{Actor, TurnError};
 use crate::call::{CallError, Outcome, Request};
+use crate::effect::Effects;
 use crate::handler::Finished;
 use crate::node::{Node, Permit};
 use crate::outbox::Fate;
@@ -127,8 +128,8 @@ impl Activation {
             Ok(Ok(told)) => told,
             Ok(Err(_)) => Told::Outcome(Err(CallError::Unknown)),
             Err(_) => {
-                let effects = self.input(Input::Withdrawn { call });
-                effects.into_iter().for_each(|effect| self.settle_call(effect));
+                let rest = self.input(Input::Withdrawn { call });
+                debug_assert!(rest.is_empty(), "a withdrawn call leaves nothing to carry out: {rest:?}");
                 told.try_recv().unwrap_or(Told::Outcome(Err(CallError::Unknown)))
             }
         }
@@ -156,9 +157,29 @@ impl Activation {
         (call, effects)
     }
 
-    /// Feeds one input to the machine.
-    pub(crate) fn input(&self, input: Input) -> Vec<Effect> {
-        self.state.lock().machine.step(self.node.env.now(), input)
+    /// Feeds one input to the machine and does what follows at once; what remains has to be
+    /// carried out.
+    ///
+    /// A turn's changes are published and its call is answered under the lock of the step that
+    /// ends it: a moment later the machine is idle, and another thread's call may put its own
+    /// turn in this one's place.
+    pub(crate) fn input(self: &Arc<Self>, input: Input) -> Vec<Effect> {
+        let now = self.node.env.now();
+        let (mut rest, mut started) = (Vec::new(), Vec::new());
+        let mut state = self.state.lock();
+        for effect in state.machine.step(now, input) {
+            match effect {
+                Effect::Publish => started.extend(self.publish(&mut state)),
+                Effect::Answer(_) | Effect::Refuse(_, _) => state.settle_call(effect),
+                Effect::Discard => {}
+                Effect::Run(_) | Effect::Commit | Effect::Settle | Effect::Drop => rest.push(effect),
+            }
+        }
+        drop(state);
+        for effect in started {
+            Effects::start(&self.node, self.behaviour.clone(), &self.actor, effect);
+        }
+        rest
     }
 
     /// Runs on the caller as long as nothing has to be waited for, else on a task of its
@@ -216,9 +237,10 @@ impl Activation {
                     let input = self.settle().await;
                     effects.extend(self.input(input));
                 }
-                Effect::Publish => self.publish(),
-                Effect::Discard => {}
-                Effect::Answer(_) | Effect::Refuse(_, _) => self.settle_call(effect),
+                // Only of a call that was refused when it came in: all others are settled with
+                // the input that leads to them.
+                Effect::Answer(_) | Effect::Refuse(_, _) => self.state.lock().settle_call(effect),
+                Effect::Publish | Effect::Discard => {}
                 Effect::Drop => self.node.forget(&self),
             }
         }
@@ -227,30 +249,6 @@ impl Activation {
 
     fn carry_out_apart(self: Arc<Self>, effects: VecDeque<Effect>) -> BoxFuture<'static, ()> {
         Box::pin(self.carry_out(effects, false))
-    }
-
-    /// Gives a call its end.
-    fn settle_call(&self, effect: Effect) {
-        let mut state = self.state.lock();
-        let (call, told) = match effect {
-            Effect::Answer(call) => {
-                let finished = state.finished.as_ref().expect("an answer follows a finished turn");
-                (call, Told::Outcome(finished.outcome.clone()))
-            }
-            Effect::Refuse(call, refusal) => (call, state.refused(refusal)),
-            Effect::Run(_)
-            | Effect::Commit
-            | Effect::Settle
-            | Effect::Publish
-            | Effect::Discard
-            | Effect::Drop => {
-                return;
-            }
-        };
-        if let Some(reply) = state.slots.remove(&call).and_then(|slot| slot.reply) {
-            // Who does not listen any more asks again with its key.
-            drop(reply.send(told));
-        }
     }
 
     /// The seeded bug of answering first.
@@ -304,6 +302,29 @@ impl State {
     fn next_call(&mut self) -> CallNo {
         self.next_call += 1;
         CallNo(self.next_call)
+    }
+
+    /// Gives a call its end.
+    fn settle_call(&mut self, effect: Effect) {
+        let (call, told) = match effect {
+            Effect::Answer(call) => {
+                let finished = self.finished.as_ref().expect("an answer follows a finished turn");
+                (call, Told::Outcome(finished.outcome.clone()))
+            }
+            Effect::Refuse(call, refusal) => (call, self.refused(refusal)),
+            Effect::Run(_)
+            | Effect::Commit
+            | Effect::Settle
+            | Effect::Publish
+            | Effect::Discard
+            | Effect::Drop => {
+                return;
+            }
+        };
+        if let Some(reply) = self.slots.remove(&call).and_then(|slot| slot.reply) {
+            // Who does not listen any more asks again with its key.
+            drop(reply.send(told));
+        }
     }
 
     fn refused(&self, refusal: Refusal) -> Told {

@@ -10,10 +10,10 @@ use kelpie_core::{record, row};
 use kelpie_registry::{Head, Settled};
 use kelpie_storage::{CommitError, RangeQuery, Transaction};
 
-use crate::activation::Activation;
+use crate::activation::{Activation, State};
 use crate::actor::TurnError;
 use crate::call::CallError;
-use crate::effect::Effects;
+use crate::effect::PendingEffect;
 use crate::handler::Finished;
 use crate::large;
 use crate::load::describe;
@@ -289,33 +289,27 @@ impl Activation {
     }
 
     /// The commit is in: the copy becomes the state, and what was left for after begins.
-    pub(crate) fn publish(self: &Arc<Self>) {
-        let effects = {
-            let mut state = self.state.lock();
-            let Some(mut finished) = state.finished.take() else { return };
-            let loaded = state.loaded.as_mut().expect("a turn runs on a loaded activation");
-            if let Some(head) = finished.written.clone() {
-                loaded.fence = Fence { own: record::encode(&loaded.own), head: record::encode(&head) };
-                loaded.head = head;
-            }
-            let work = std::mem::take(&mut finished.work);
-            work.cleared.iter().for_each(|range| loaded.cache.forget(range));
-            for (record, value) in work.writes {
-                loaded.cache.put(record, value);
-            }
-            let head = loaded.head.clone();
-            state.finished = Some(finished);
-            if let Some(due_ms) = head.wake_ms {
-                self.node.waker.expect(&self.actor, due_ms);
-            }
-            if head.outbox > 0 && !std::mem::replace(&mut state.delivering, true) {
-                self.clone().deliver();
-            }
-            work.effects
-        };
-        for effect in effects {
-            Effects::start(&self.node, self.behaviour.clone(), &self.actor, effect);
+    pub(crate) fn publish(self: &Arc<Self>, state: &mut State) -> Vec<PendingEffect> {
+        let Some(mut finished) = state.finished.take() else { return Vec::new() };
+        let loaded = state.loaded.as_mut().expect("a turn runs on a loaded activation");
+        if let Some(head) = finished.written.clone() {
+            loaded.fence = Fence { own: record::encode(&loaded.own), head: record::encode(&head) };
+            loaded.head = head;
         }
+        let work = std::mem::take(&mut finished.work);
+        work.cleared.iter().for_each(|range| loaded.cache.forget(range));
+        for (record, value) in work.writes {
+            loaded.cache.put(record, value);
+        }
+        let head = loaded.head.clone();
+        state.finished = Some(finished);
+        if let Some(due_ms) = head.wake_ms {
+            self.node.waker.expect(&self.actor, due_ms);
+        }
+        if head.outbox > 0 && !std::mem::replace(&mut state.delivering, true) {
+            self.clone().deliver();
+        }
+        work.effects
     }
 }
 
