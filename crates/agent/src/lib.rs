@@ -1,11 +1,19 @@
 //! The agent as an actor: runs, tools and model providers.
 
+mod actor;
+mod date;
 pub mod error;
 pub mod event;
 pub mod http_client;
+mod hub;
 pub mod message;
+pub mod models;
 pub mod outcome;
+mod pieces;
+mod prompt;
 pub mod provider;
 pub mod query;
 pub mod record;
+pub mod service;
+mod show;
 pub mod tool;

@@ -85,6 +85,9 @@ pub struct RunRecord {
     /// Where its entries end in the log, exclusive; absent until it ended.
     #[serde(default)]
     pub end: Option<u64>,
+    /// Steps that it may take, if not as many as its agent allows.
+    #[serde(default)]
+    pub max_steps: Option<u32>,
     /// Whether `send_message` shows as a call.
     #[serde(default)]
     pub tool_calls_verbatim: bool,

@@ -1,3 +1,13 @@
-//! The agent crate from outside, over real connections.
+//! Agents through their service, in the simulated world and once in the real one; model
+//! providers over real connections.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod crash;
+mod doubles;
+mod lists;
+mod manage;
 mod providers;
+mod real;
+mod talk;
+mod world;

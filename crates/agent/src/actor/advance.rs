@@ -1,0 +1,310 @@
+//! A run goes on: inputs are fed to its machine, and what comes out is recorded and owed.
+
+use std::collections::VecDeque;
+
+use kelpie_core::record;
+use kelpie_core::run::{Closing, Effect, Input, Owed, StopReason};
+use kelpie_memory::recall::{CallMade, Said};
+use kelpie_runtime::HandlerError;
+
+use super::desk::Desk;
+use super::judge::{self, Meaning};
+use super::perform::{Ask, Invoke, Job};
+use super::rows::{self, Current};
+use super::talk::lost;
+use super::{Answered, NotAnswered, Returned, builtin, perform};
+use crate::outcome::{RunFailure, RunRecord, RunStatus, RunUsage};
+use crate::prompt;
+use crate::provider::{ModelAnswer, ToolCall, Usage};
+use crate::show::{self, CALLS_MAX};
+use crate::tool::builtin::BuiltIn;
+use crate::tool::runner::{Invocation, ToolOutcome};
+
+impl Desk<'_> {
+    /// Records the model's answer with all that it changes here and now.
+    pub(super) async fn model_answered(&mut self, input: Answered) -> Result<(), HandlerError> {
+        let Answered { run_id, step, attempt, mut answer } = input;
+        let Some(mut run) = self.awaited(&run_id, Owed::Answer { step, attempt }).await? else {
+            return Ok(());
+        };
+        add(&mut run.usage, answer.usage);
+        let number = self.current()?.number;
+        self.save_run(number, &run);
+        if answer.tool_calls.len() > CALLS_MAX {
+            // What is sent back to the provider has to be what stands in the history.
+            answer.tool_calls.truncate(CALLS_MAX);
+            answer.raw = None;
+        }
+        let calls = std::mem::take(&mut answer.tool_calls);
+        let meanings: Vec<Meaning> = calls.iter().map(|call| self.meaning(call)).collect();
+        let then = judge::ending(&answer, &meanings);
+        self.record_answer(&run_id, step, answer, &calls, &meanings)?;
+        let mut new_calls = Vec::new();
+        for (call, meaning) in calls.iter().zip(meanings) {
+            let ok = self.record_inner_result(&run_id, step, call, &meaning).await?;
+            new_calls.push(judge::new_call(&meaning, ok));
+        }
+        self.feed(Input::ModelAnswered { step, attempt, calls: new_calls, then }).await
+    }
+
+    fn record_answer(
+        &mut self,
+        run_id: &str,
+        step: u32,
+        answer: ModelAnswer,
+        calls: &[ToolCall],
+        meanings: &[Meaning],
+    ) -> Result<(), HandlerError> {
+        let made = calls.iter().zip(meanings).map(|(call, meaning)| CallMade {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            says: match meaning {
+                Meaning::BuiltIn(BuiltIn::SendMessage, arguments) => builtin::speech(arguments),
+                Meaning::BuiltIn(..) | Meaning::Outside { .. } | Meaning::Refused(_) => None,
+            },
+        });
+        let said = prompt::said(answer, made.collect());
+        let answer_at = self.current()?.answer_at;
+        self.write(answer_at, run_id, step, said);
+        Ok(())
+    }
+
+    /// Carries out what is done within this turn; `true` also for what is left to others.
+    async fn record_inner_result(
+        &mut self,
+        run_id: &str,
+        step: u32,
+        call: &ToolCall,
+        meaning: &Meaning,
+    ) -> Result<bool, HandlerError> {
+        let (outcome, of_speech) = match meaning {
+            Meaning::Outside { .. } => return Ok(true),
+            Meaning::Refused(why) => (ToolOutcome::failed(why), false),
+            Meaning::BuiltIn(tool, arguments) => {
+                (self.built_in(*tool, arguments.clone()).await?, *tool == BuiltIn::SendMessage)
+            }
+        };
+        metrics::counter!("kelpie_agent_tool_calls_total", "kind" => "built_in").increment(1);
+        let ok = outcome.ok;
+        self.record_result(run_id, step, &call.id, &call.name, outcome, of_speech && ok);
+        Ok(ok)
+    }
+
+    fn record_result(
+        &mut self,
+        run_id: &str,
+        step: u32,
+        call_id: &str,
+        name: &str,
+        outcome: ToolOutcome,
+        of_speech: bool,
+    ) {
+        let ToolOutcome { text, ok } = outcome;
+        let (call_id, name) = (call_id.to_owned(), name.to_owned());
+        self.append(run_id, step, Said::Result { call_id, name, text, is_error: !ok, of_speech });
+    }
+
+    /// Ends the run when the model has no answer.
+    pub(super) async fn model_failed(&mut self, input: NotAnswered) -> Result<(), HandlerError> {
+        let NotAnswered { run_id, step, attempt, code, message } = input;
+        if self.awaited(&run_id, Owed::Answer { step, attempt }).await?.is_none() {
+            return Ok(());
+        }
+        self.failure = Some(RunFailure { code, message });
+        self.feed(Input::ModelFailed { step, attempt, reason: StopReason::LlmApiError }).await
+    }
+
+    /// Records a tool's result.
+    pub(super) async fn tool_returned(&mut self, input: Returned) -> Result<(), HandlerError> {
+        let Returned { run_id, step, call, attempt, outcome } = input;
+        let owed = Owed::Result { step, call, attempt };
+        let accepts_late = kelpie_core::mutant!("run_late_result_accepted");
+        if !accepts_late && self.awaited(&run_id, owed).await?.is_none() {
+            return Ok(());
+        }
+        let Some(made) = self.call_made(call).await? else { return Ok(()) };
+        let ok = outcome.ok;
+        self.record_result(&run_id, step, &made.id, &made.name, outcome.bounded(), false);
+        self.feed(Input::ToolReturned { step, call, attempt, ok }).await
+    }
+
+    /// The agent wakes up: what is owed and not under way is asked for again, or settled.
+    pub(super) async fn wake(&mut self) -> Result<(), HandlerError> {
+        let Some(current) = &self.progress.current else {
+            self.turn.wake_at(None);
+            return Ok(());
+        };
+        let run_id = show::run_id(&self.agent.id, current.number);
+        let owed = current.machine.owed();
+        let in_flight = owed.into_iter().filter(|owed| self.turn.in_flight(&perform::key(&run_id, *owed)));
+        let in_flight = in_flight.collect();
+        self.feed(Input::Woken { in_flight }).await
+    }
+
+    /// The run's record, if it goes on and waits for this; else the input comes late and is
+    /// counted.
+    async fn awaited(&mut self, run_id: &str, owed: Owed) -> Result<Option<RunRecord>, HandlerError> {
+        let current = self.progress.current.as_ref();
+        let current = current.filter(|current| show::run_id(&self.agent.id, current.number) == run_id);
+        match current.filter(|current| current.machine.owed().contains(&owed)) {
+            Some(current) => {
+                let number = current.number;
+                Ok(Some(self.run(number).await?.ok_or_else(|| lost("run"))?))
+            }
+            None => {
+                metrics::counter!("kelpie_agent_late_inputs_total").increment(1);
+                Ok(None)
+            }
+        }
+    }
+
+    fn current(&self) -> Result<&Current, HandlerError> {
+        self.progress.current.as_ref().ok_or_else(|| lost("current run"))
+    }
+
+    async fn call_made(&mut self, call: usize) -> Result<Option<CallMade>, HandlerError> {
+        let Some(answer_at) = self.progress.current.as_ref().map(|current| current.answer_at) else {
+            return Ok(None);
+        };
+        match self.entry(answer_at).await?.map(|entry| entry.said) {
+            Some(Said::Answer { mut calls, .. }) if call < calls.len() => Ok(Some(calls.swap_remove(call))),
+            Some(Said::Answer { .. } | Said::Heard { .. } | Said::Result { .. }) | None => Ok(None),
+        }
+    }
+
+    /// Feeds the run that goes on, and does what comes out.
+    pub(super) async fn feed(&mut self, input: Input) -> Result<(), HandlerError> {
+        let now_ms = self.turn.now_ms();
+        let Some(current) = &mut self.progress.current else { return Ok(()) };
+        let effects = current.machine.step(now_ms, input);
+        self.carry_out(effects.into()).await
+    }
+
+    /// Does what a machine wants, in order; a run that ends lets the next one begin.
+    pub(super) async fn carry_out(&mut self, mut effects: VecDeque<Effect>) -> Result<(), HandlerError> {
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::WakeAt(at) => self.turn.wake_at(at),
+                Effect::Drop(_) => metrics::counter!("kelpie_agent_late_inputs_total").increment(1),
+                Effect::Close { step, call, why } => self.close_call(step, call, why).await?,
+                Effect::Finish(reason) => {
+                    self.finish(reason).await?;
+                    // What the ended run still wants comes before what the next one wants.
+                    let more = self.begin_next().await?;
+                    effects.extend(more);
+                }
+                Effect::Perform(Owed::Answer { step, attempt }) => {
+                    effects.extend(self.ask(step, attempt).await?);
+                }
+                Effect::Perform(Owed::Result { step, call, attempt }) => {
+                    self.invoke(step, call, attempt).await?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the question to the model as an effect. When there is no room for a question, the
+    /// run ends.
+    async fn ask(&mut self, step: u32, attempt: u32) -> Result<Vec<Effect>, HandlerError> {
+        let number = self.current()?.number;
+        let run = self.run(number).await?.ok_or_else(|| lost("run"))?;
+        let specs = self.tool_specs();
+        let Some(room) = prompt::room(&self.agent, &specs) else {
+            let message = "instructions and memory alone are longer than the model can read".to_owned();
+            self.failure = Some(RunFailure { code: "model.context_overflow".to_owned(), message });
+            let reason = StopReason::ContextWindowOverflowInSystemPrompt;
+            let now_ms = self.turn.now_ms();
+            let Some(current) = &mut self.progress.current else { return Ok(Vec::new()) };
+            return Ok(current.machine.step(now_ms, Input::ModelFailed { step, attempt, reason }));
+        };
+        let from = self.progress.context_from;
+        let range = rows::log_range(from, self.progress.log_next);
+        let mut entries = rows::entries(self.turn.range(range).await?)?;
+        let start = prompt::start(&entries, from, room);
+        self.progress.context_from = start;
+        entries.retain(|(position, _)| *position >= start);
+        let request = prompt::request(&self.agent, specs, &entries);
+        let answer_at = self.reserve();
+        if let Some(current) = &mut self.progress.current {
+            current.answer_at = answer_at;
+        }
+        let job = Job::Ask(Ask { run_id: run.id.clone(), step, attempt, answer_at, request });
+        self.turn.perform(perform::key(&run.id, Owed::Answer { step, attempt }), record::encode(&job));
+        Ok(Vec::new())
+    }
+
+    /// Leaves the call of a tool outside as an effect.
+    async fn invoke(&mut self, step: u32, call: usize, attempt: u32) -> Result<(), HandlerError> {
+        let run_id = show::run_id(&self.agent.id, self.current()?.number);
+        let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
+        // An empty text was taken for an empty object when the call was judged.
+        let arguments = if made.arguments.trim().is_empty() { "{}".to_owned() } else { made.arguments };
+        let invocation = Invocation {
+            tool: made.name,
+            arguments,
+            agent_id: self.agent.id.clone(),
+            call_id: made.id,
+            // Without the attempt: a repetition is the same call.
+            idempotency_key: format!("{}/{run_id}/{step}/{call}", self.agent.id),
+            run_id: run_id.clone(),
+        };
+        let job = Job::Invoke(Invoke { step, call, attempt, invocation });
+        self.turn.perform(perform::key(&run_id, Owed::Result { step, call, attempt }), record::encode(&job));
+        Ok(())
+    }
+
+    /// Records a result for a call that gets none of its own.
+    async fn close_call(&mut self, step: u32, call: usize, why: Closing) -> Result<(), HandlerError> {
+        let run_id = show::run_id(&self.agent.id, self.current()?.number);
+        let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
+        let text = match why {
+            Closing::NotRun => "NOT RUN: the run was cancelled before the tool was called.",
+            Closing::CancelledUnknown => {
+                "UNKNOWN: the run was cancelled while the tool was being called; it may have had its effect."
+            }
+            Closing::CrashedUnknown => {
+                "UNKNOWN: the process ended while the tool was being called; it may have had its effect. \
+                 Find out before you call it again."
+            }
+        };
+        self.record_result(&run_id, step, &made.id, &made.name, ToolOutcome::failed(text), false);
+        Ok(())
+    }
+
+    /// Records the end of the run.
+    async fn finish(&mut self, reason: StopReason) -> Result<(), HandlerError> {
+        let Some(current) = self.progress.current.take() else { return Ok(()) };
+        let mut run = self.run(current.number).await?.ok_or_else(|| lost("run"))?;
+        run.failure = self.failure_for(reason);
+        run.status = if reason == StopReason::Cancelled {
+            RunStatus::Cancelled
+        } else if reason.failed() {
+            RunStatus::Failed
+        } else {
+            RunStatus::Completed
+        };
+        run.stop_reason = Some(reason);
+        run.completed_ms = Some(self.turn.now_ms());
+        run.end = Some(self.progress.log_next);
+        self.save_run(current.number, &run);
+        self.announce_end(&run.id);
+        metrics::counter!("kelpie_agent_runs_ended_total", "reason" => reason.word()).increment(1);
+        Ok(())
+    }
+
+    /// Tells who waits, after the commit.
+    pub(super) fn announce_end(&mut self, run_id: &str) {
+        let job = Job::Ended { run_id: run_id.to_owned() };
+        self.turn.perform(format!("ended/{run_id}"), record::encode(&job));
+    }
+}
+
+fn add(usage: &mut RunUsage, answer: Usage) {
+    usage.prompt_tokens += answer.input_tokens;
+    usage.completion_tokens += answer.output_tokens;
+    usage.cached_tokens += answer.cached_tokens;
+    usage.reasoning_tokens += answer.reasoning_tokens;
+    usage.steps += 1;
+}

@@ -1,0 +1,230 @@
+//! The built-in tools at work: changes of the agent's own state, within the turn that records
+//! the call, so that no crash and no second call can come between.
+
+use bytes::Bytes;
+use kelpie_core::record;
+use kelpie_memory::archival::{Passage, PassageError};
+use kelpie_memory::block::EditError;
+use kelpie_memory::layout;
+use kelpie_memory::name::{self, Place};
+use kelpie_memory::recall::Entry;
+use kelpie_memory::search::{HITS_DEFAULT, HITS_MAX, Query, ROWS_MAX};
+use kelpie_runtime::{RecordRange, TurnError};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::desk::Desk;
+use super::rows;
+use crate::date;
+use crate::tool::builtin::BuiltIn;
+use crate::tool::runner::ToolOutcome;
+
+/// Rows of one read of a search.
+const ROWS_AT_ONCE: usize = 500;
+
+#[derive(Deserialize)]
+struct Speech {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Append {
+    label: String,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct Replace {
+    label: String,
+    old_content: String,
+    new_content: String,
+}
+
+#[derive(Deserialize)]
+struct Search {
+    query: String,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Insert {
+    content: String,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// Why a built-in tool did nothing: words for the model, or the turn's own failure.
+enum Failed {
+    Words(String),
+    Turn(TurnError),
+}
+
+impl From<EditError> for Failed {
+    fn from(error: EditError) -> Self {
+        Self::Words(error.to_string())
+    }
+}
+
+impl From<PassageError> for Failed {
+    fn from(error: PassageError) -> Self {
+        Self::Words(error.to_string())
+    }
+}
+
+impl From<TurnError> for Failed {
+    fn from(error: TurnError) -> Self {
+        Self::Turn(error)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Failed> {
+    serde_json::from_value(Value::Object(arguments))
+        .map_err(|error| Failed::Words(format!("the arguments do not fit: {error}")))
+}
+
+/// What `send_message` says, if its arguments fit.
+pub(super) fn speech(arguments: &Map<String, Value>) -> Option<String> {
+    parsed::<Speech>(arguments.clone()).ok().map(|speech| speech.message)
+}
+
+impl Desk<'_> {
+    /// Carries out a built-in tool.
+    pub(super) async fn built_in(
+        &mut self,
+        tool: BuiltIn,
+        arguments: Map<String, Value>,
+    ) -> Result<ToolOutcome, TurnError> {
+        let outcome = match tool {
+            BuiltIn::SendMessage => parsed::<Speech>(arguments).map(|_| "Message sent.".to_owned()),
+            BuiltIn::CoreMemoryAppend => parsed(arguments).and_then(|append| self.core_append(&append)),
+            BuiltIn::CoreMemoryReplace => parsed(arguments).and_then(|replace| self.core_replace(&replace)),
+            BuiltIn::ArchivalMemoryInsert => {
+                parsed(arguments).and_then(|insert| self.archival_insert(insert))
+            }
+            BuiltIn::ConversationSearch => match parsed(arguments) {
+                Ok(search) => self.conversation_search(&search).await,
+                Err(failed) => Err(failed),
+            },
+            BuiltIn::ArchivalMemorySearch => match parsed(arguments) {
+                Ok(search) => self.archival_search(&search).await,
+                Err(failed) => Err(failed),
+            },
+        };
+        match outcome {
+            Ok(text) => Ok(ToolOutcome::ok(text).bounded()),
+            Err(Failed::Words(text)) => Ok(ToolOutcome::failed(text)),
+            Err(Failed::Turn(error)) => Err(error),
+        }
+    }
+
+    fn core_append(&mut self, append: &Append) -> Result<String, Failed> {
+        let block = self.block(&append.label)?.appended(&append.content)?;
+        self.save_block(block);
+        Ok(format!("Added to block '{}'.", append.label))
+    }
+
+    fn core_replace(&mut self, replace: &Replace) -> Result<String, Failed> {
+        let block = self.block(&replace.label)?.replaced(&replace.old_content, &replace.new_content)?;
+        self.save_block(block);
+        Ok(format!("Replaced in block '{}'.", replace.label))
+    }
+
+    fn archival_insert(&mut self, insert: Insert) -> Result<String, Failed> {
+        let position = self.progress.passages;
+        let id = name::placed("passage", &self.agent.id, Place { position, part: 0 });
+        let passage = Passage::new(id, insert.content, insert.tags, self.turn.now_ms())?;
+        self.turn.set(layout::passage(position), record::encode(&passage));
+        self.progress.passages += 1;
+        Ok("Kept in archival memory.".to_owned())
+    }
+
+    async fn archival_search(&mut self, search: &Search) -> Result<String, Failed> {
+        let query = Query::new(&search.query);
+        let mut hits = Vec::new();
+        let limit = limit(search);
+        let mut pages = Newest::of(layout::PASSAGES);
+        while let Some(rows) = pages.next(self).await? {
+            for (_, row) in rows {
+                let passage: Passage = record::decode(&row).map_err(TurnError::from)?;
+                if hits.len() < limit && query.finds(&format!("{} {}", passage.text, passage.tags.join(" ")))
+                {
+                    hits.push(format!("[{}] {}", date::iso8601(passage.created_ms), passage.text));
+                }
+            }
+            if hits.len() >= limit {
+                break;
+            }
+        }
+        Ok(found(&hits))
+    }
+
+    async fn conversation_search(&mut self, search: &Search) -> Result<String, Failed> {
+        let query = Query::new(&search.query);
+        let mut hits = Vec::new();
+        let limit = limit(search);
+        let now = self.current_run().await?;
+        let mut pages = Newest::of(layout::LOG);
+        while let Some(rows) = pages.next(self).await? {
+            for (_, entry) in rows::entries(rows)? {
+                // What was just said is before the model's eyes; finding it again helps nobody.
+                if Some(&entry.run_id) != now.as_ref() {
+                    hits.extend(hits_in(&entry, &query));
+                }
+            }
+            if hits.len() >= limit {
+                break;
+            }
+        }
+        hits.truncate(limit);
+        Ok(found(&hits))
+    }
+
+    async fn current_run(&mut self) -> Result<Option<String>, TurnError> {
+        let Some(number) = self.progress.current.as_ref().map(|current| current.number) else {
+            return Ok(None);
+        };
+        Ok(self.run(number).await?.map(|run| run.id))
+    }
+}
+
+fn hits_in(entry: &Entry, query: &Query) -> Vec<String> {
+    let spoken = entry.spoken().into_iter().filter(|(_, text)| query.finds(text));
+    spoken.map(|(by, text)| format!("[{}] {by}: {text}", date::iso8601(entry.date_ms))).collect()
+}
+
+fn limit(search: &Search) -> usize {
+    search.limit.unwrap_or(HITS_DEFAULT).clamp(1, HITS_MAX)
+}
+
+fn found(hits: &[String]) -> String {
+    if hits.is_empty() { "No results found.".to_owned() } else { hits.join("\n") }
+}
+
+/// Rows of a prefix, newest first, page by page, up to the bound of one search.
+struct Newest {
+    range: RecordRange,
+    looked_at: usize,
+    ended: bool,
+}
+
+impl Newest {
+    fn of(prefix: &[u8]) -> Self {
+        let range = RecordRange::prefix(prefix).reversed().limit(ROWS_AT_ONCE);
+        Self { range, looked_at: 0, ended: false }
+    }
+
+    async fn next(&mut self, desk: &mut Desk<'_>) -> Result<Option<Vec<(Bytes, Bytes)>>, TurnError> {
+        if self.ended || self.looked_at >= ROWS_MAX {
+            return Ok(None);
+        }
+        let rows = desk.turn.range(self.range.clone()).await?;
+        self.looked_at += rows.len();
+        self.ended = rows.len() < ROWS_AT_ONCE;
+        if let Some((oldest, _)) = rows.last() {
+            self.range.end = oldest.clone();
+        }
+        Ok(Some(rows))
+    }
+}

@@ -1,0 +1,108 @@
+//! One turn's work on its agent: what was read, what is to be written.
+
+use kelpie_core::record;
+use kelpie_core::run::StopReason;
+use kelpie_memory::layout;
+use kelpie_memory::recall::{Entry, Said};
+use kelpie_runtime::{HandlerError, Turn, TurnError};
+
+use super::rows::{self, Life, Progress};
+use super::{Shared, code};
+use crate::outcome::{RunFailure, RunRecord};
+use crate::provider::ToolSpec;
+use crate::record::AgentRecord;
+use crate::tool::builtin::BuiltIn;
+
+/// An agent on the desk of one turn.
+pub(super) struct Desk<'a> {
+    pub(super) turn: &'a mut Turn,
+    pub(super) shared: &'a Shared,
+    pub(super) agent: AgentRecord,
+    pub(super) progress: Progress,
+    /// The record of the run that goes on, once it is needed.
+    pub(super) failure: Option<RunFailure>,
+}
+
+impl<'a> Desk<'a> {
+    /// Reads the agent; refuses when there is none.
+    pub(super) async fn open(turn: &'a mut Turn, shared: &'a Shared) -> Result<Self, HandlerError> {
+        let agent = match rows::decoded(turn.get(rows::AGENT).await?)? {
+            Some(Life::Alive(agent)) => *agent,
+            Some(Life::Deleted { .. }) | None => {
+                return Err(HandlerError::app(code::NOT_FOUND, "Agent not found"));
+            }
+        };
+        let blocks = rows::blocks(turn).await?;
+        let progress = rows::decoded(turn.get(rows::PROGRESS).await?)?.unwrap_or_default();
+        Ok(Self { turn, shared, agent: AgentRecord { blocks, ..agent }, progress, failure: None })
+    }
+
+    /// Writes where the agent stands now.
+    pub(super) fn close(self) {
+        self.turn.set(rows::PROGRESS, record::encode(&self.progress));
+    }
+
+    /// Writes the agent's settings; its blocks stand in rows of their own.
+    pub(super) fn save_agent(&mut self) {
+        let blocks = std::mem::take(&mut self.agent.blocks);
+        self.turn.set(rows::AGENT, record::encode(&Life::Alive(Box::new(self.agent.clone()))));
+        self.agent.blocks = blocks;
+    }
+
+    /// Adds an entry at the end of the log.
+    pub(super) fn append(&mut self, run_id: &str, step: u32, said: Said) {
+        let position = self.reserve();
+        self.write(position, run_id, step, said);
+    }
+
+    /// Keeps the next position of the log for an entry to come.
+    pub(super) fn reserve(&mut self) -> u64 {
+        let position = self.progress.log_next;
+        self.progress.log_next += 1;
+        position
+    }
+
+    /// Writes an entry at a position that was reserved for it.
+    pub(super) fn write(&mut self, position: u64, run_id: &str, step: u32, said: Said) {
+        let entry = Entry { run_id: run_id.to_owned(), step, date_ms: self.turn.now_ms(), said };
+        self.turn.set(layout::log(position), record::encode(&entry));
+    }
+
+    /// The entry at a position.
+    pub(super) async fn entry(&mut self, position: u64) -> Result<Option<Entry>, TurnError> {
+        rows::decoded(self.turn.get(&layout::log(position)).await?)
+    }
+
+    /// A run's record.
+    pub(super) async fn run(&mut self, number: u64) -> Result<Option<RunRecord>, TurnError> {
+        rows::decoded(self.turn.get(&rows::run(number)).await?)
+    }
+
+    /// Writes a run's record.
+    pub(super) fn save_run(&mut self, number: u64, run: &RunRecord) {
+        self.turn.set(rows::run(number), record::encode(run));
+    }
+
+    /// The tools that the model gets to see, in the order of the agent's settings. One that is
+    /// no longer on offer is left out.
+    pub(super) fn tool_specs(&self) -> Vec<ToolSpec> {
+        let spec = |name: &String| match BuiltIn::from_name(name) {
+            Some(tool) => Some(tool.spec()),
+            None => self.shared.outside.get(name).map(|tool| tool.spec.clone()),
+        };
+        self.agent.tools.iter().filter_map(spec).collect()
+    }
+
+    /// Why a run that ends for this reason has failed, if it has.
+    pub(super) fn failure_for(&mut self, reason: StopReason) -> Option<RunFailure> {
+        let known = self.failure.take();
+        if !reason.failed() {
+            return None;
+        }
+        let never = || RunFailure {
+            code: "model.never_answered".to_owned(),
+            message: "the process ended each time while the model was asked; given up".to_owned(),
+        };
+        Some(known.unwrap_or_else(never))
+    }
+}

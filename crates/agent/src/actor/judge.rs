@@ -1,0 +1,74 @@
+//! What an answer of the model means: which calls are made, and whether the run may end.
+
+use kelpie_core::run::{NewCall, StopReason};
+use serde_json::{Map, Value};
+
+use super::desk::Desk;
+use crate::provider::{ModelAnswer, Stop, ToolCall};
+use crate::tool;
+use crate::tool::builtin::BuiltIn;
+
+/// What a call means.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Meaning {
+    /// A change of the agent's own state.
+    BuiltIn(BuiltIn, Map<String, Value>),
+    /// Somebody outside carries it out.
+    Outside {
+        /// Whether asking twice with the same key has one effect.
+        idempotent: bool,
+    },
+    /// It is not made; the model is told why.
+    Refused(String),
+}
+
+impl Desk<'_> {
+    /// What a call means for this agent.
+    pub(super) fn meaning(&self, call: &ToolCall) -> Meaning {
+        let ToolCall { name, arguments, .. } = call;
+        if !self.agent.tools.contains(name) {
+            return Meaning::Refused(format!(
+                "the tool {name:?} is not granted to this agent; it was not called"
+            ));
+        }
+        let arguments = match tool::arguments(arguments) {
+            Ok(arguments) => arguments,
+            Err(problem) => return Meaning::Refused(format!("the tool {name:?} was not called: {problem}")),
+        };
+        match (BuiltIn::from_name(name), self.shared.outside.get(name)) {
+            (Some(tool), _) => Meaning::BuiltIn(tool, arguments),
+            (None, Some(tool)) => Meaning::Outside { idempotent: tool.idempotent },
+            (None, None) => Meaning::Refused(format!("the tool {name:?} is not on offer here any more")),
+        }
+    }
+}
+
+/// What the run ends with if nothing in this answer has to be seen by the model first.
+///
+/// An agent of this type talks by calling `send_message`: having done that, it is done, unless
+/// the same answer calls for something whose result it wants to read. Plain text without a
+/// call is what it says, too: many models forget the tool.
+pub(super) fn ending(answer: &ModelAnswer, meanings: &[Meaning]) -> Option<StopReason> {
+    if meanings.is_empty() {
+        let empty = answer.text.as_ref().is_none_or(|text| text.trim().is_empty());
+        return Some(match answer.stop {
+            Stop::MaxTokens => StopReason::MaxTokensExceeded,
+            Stop::EndTurn | Stop::ToolUse | Stop::Refusal | Stop::Other(_) if empty => StopReason::NoToolCall,
+            Stop::EndTurn | Stop::ToolUse | Stop::Refusal | Stop::Other(_) => StopReason::EndTurn,
+        });
+    }
+    let speaks = meanings.iter().any(|meaning| matches!(meaning, Meaning::BuiltIn(BuiltIn::SendMessage, _)));
+    let wants_more = meanings.iter().any(|meaning| match meaning {
+        Meaning::BuiltIn(tool, _) => tool.result_matters(),
+        Meaning::Outside { .. } | Meaning::Refused(_) => true,
+    });
+    (speaks && !wants_more).then_some(StopReason::EndTurn)
+}
+
+/// What the machine has to know of a call.
+pub(super) fn new_call(meaning: &Meaning, ok: bool) -> NewCall {
+    match meaning {
+        Meaning::BuiltIn(..) | Meaning::Refused(_) => NewCall::Done { ok },
+        Meaning::Outside { idempotent } => NewCall::Outside { idempotent: *idempotent },
+    }
+}

@@ -1,0 +1,148 @@
+//! Agents as a service: what the HTTP front, the command line and tests call.
+//!
+//! ```text
+//!   writes ─▶ Runtime::call (the agent's own turn)       reads ─▶ Runtime::view (the store)
+//!   send   ─▶ turn that accepts ─▶ wait for the run's end ─▶ rendered from committed records
+//! ```
+//!
+//! Invariant: what is answered about a run is a pure function of committed records, so that a
+//! repeated request gets the same bytes, also after a crash.
+
+mod agents;
+mod failure;
+mod log;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_core::call::IdempotencyKey;
+use kelpie_core::id::ActorId;
+use kelpie_core::record;
+use kelpie_env::Env;
+use kelpie_runtime::{Call, Runtime, View};
+use kelpie_storage::Store;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::actor::{ACTOR_TYPE, AgentActor, Shared, rows};
+use crate::error::{AgentError, Thing};
+use crate::models::Models;
+use crate::provider::ModelInfo;
+use crate::query::Scope;
+use crate::tool::builtin::BuiltIn;
+use crate::tool::runner::ToolRunner;
+use crate::tool::{ToolInfo, ToolKind};
+
+pub use kelpie_runtime::StartError;
+
+/// What agents work with.
+pub struct Parts {
+    /// The models.
+    pub models: Models,
+    /// The tools outside.
+    pub tools: Arc<dyn ToolRunner>,
+}
+
+/// All agents of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    runtime: Runtime,
+    shared: Arc<Shared>,
+}
+
+/// How often a waiting call looks into the store although nobody told it to: another node may
+/// carry on the run.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+impl Agents {
+    /// Starts the runtime with agents as its actors. Runs that a crash has interrupted go on.
+    pub async fn start(
+        env: Env,
+        store: Store,
+        options: kelpie_runtime::Options,
+        parts: Parts,
+    ) -> Result<Self, StartError> {
+        let Parts { models, tools: runner } = parts;
+        let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
+        let shared = Arc::new(Shared { models, runner, outside, hub: Default::default() });
+        // Before the first agent is made: its default model and how much it can read.
+        shared.models.list().await;
+        let actor = Arc::new(AgentActor { shared: shared.clone() });
+        let runtime = Runtime::start(options, env, store, vec![actor]).await?;
+        Ok(Self { runtime, shared })
+    }
+
+    /// The runtime underneath: health, draining.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The models on offer now.
+    pub async fn models(&self) -> Vec<ModelInfo> {
+        self.shared.models.list().await
+    }
+
+    /// The tools on offer: built-in ones, then those outside.
+    pub fn tools(&self) -> Vec<ToolInfo> {
+        let built_in = BuiltIn::ALL.into_iter().map(|tool| ToolInfo::new(tool.spec(), ToolKind::BuiltIn));
+        let outside =
+            self.shared.outside.values().map(|tool| ToolInfo::new(tool.spec.clone(), ToolKind::Outside));
+        built_in.chain(outside).collect()
+    }
+
+    fn actor(scope: &Scope, agent: &str) -> Result<ActorId, AgentError> {
+        // An id that cannot be one names nothing.
+        ActorId::new(&scope.tenant, ACTOR_TYPE, agent).map_err(|_| not_found(Thing::Agent, agent))
+    }
+
+    /// Calls an agent that is, or was, there: an id that never named one gets no records.
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        key: Option<&IdempotencyKey>,
+        operation: &'static str,
+        request: &Q,
+    ) -> Result<A, AgentError> {
+        let actor = Self::actor(scope, agent)?;
+        let known =
+            self.runtime.view(&actor).get(rows::AGENT).await.map_err(|error| failure::read(&error))?;
+        if known.is_none() {
+            return Err(not_found(Thing::Agent, agent));
+        }
+        self.call_actor(scope, actor, key, operation, request).await
+    }
+
+    async fn call_actor<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        scope: &Scope,
+        actor: ActorId,
+        key: Option<&IdempotencyKey>,
+        operation: &'static str,
+        request: &Q,
+    ) -> Result<A, AgentError> {
+        let agent = actor.key().to_owned();
+        let call = Call::new(actor, operation, record::encode(request)).caller(scope.caller.clone());
+        let call = match key {
+            Some(key) => call.key(key.clone()),
+            None => call,
+        };
+        let reply = self.runtime.call(call).await.map_err(|error| failure::call(&error, &agent))?;
+        record::decode(&reply).map_err(|error| failure::damaged(&error))
+    }
+
+    /// A view of an agent that is there.
+    async fn view(&self, scope: &Scope, agent: &str) -> Result<View, AgentError> {
+        let view = self.runtime.view(&Self::actor(scope, agent)?);
+        let life = rows::decoded(view.get(rows::AGENT).await.map_err(|error| failure::read(&error))?);
+        match life.map_err(|error| failure::read(&error))? {
+            Some(rows::Life::Alive(_)) => Ok(view),
+            Some(rows::Life::Deleted { .. }) | None => Err(not_found(Thing::Agent, agent)),
+        }
+    }
+}
+
+fn not_found(thing: Thing, id: &str) -> AgentError {
+    AgentError::NotFound { thing, id: id.to_owned() }
+}

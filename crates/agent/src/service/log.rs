@@ -1,0 +1,263 @@
+//! Messages and runs: send, list, show, cancel.
+
+use kelpie_core::call::IdempotencyKey;
+use kelpie_core::record;
+use kelpie_core::run::StopReason;
+use kelpie_memory::archival::Passage;
+use kelpie_memory::layout;
+use kelpie_memory::name::{self, Place};
+use kelpie_runtime::{RecordRange, View};
+
+use super::{Agents, failure, not_found};
+use crate::actor::{Accepted, Say, operation, rows};
+use crate::error::{AgentError, Thing};
+use crate::message::{Message, NewMessage};
+use crate::outcome::{RunRecord, RunResult};
+use crate::query::{Order, PAGE_MAX, Page, Scope, SendOptions};
+use crate::show;
+
+/// Log rows that are read at once.
+const ROWS_AT_ONCE: usize = 200;
+
+impl Agents {
+    /// Says something to an agent and waits until the run that it sets off has ended. A
+    /// repetition with the same key waits for the same run and gets the same answer.
+    pub async fn send(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        key: Option<&IdempotencyKey>,
+        messages: Vec<NewMessage>,
+        options: SendOptions,
+    ) -> Result<RunResult, AgentError> {
+        let run_id = self.accept(scope, agent, key, messages, options).await?;
+        let (view, run) = self.ended(scope, agent, &run_id).await?;
+        result(agent, &view, run).await
+    }
+
+    /// Says something to an agent; its run goes on by itself.
+    pub async fn send_and_leave(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        key: Option<&IdempotencyKey>,
+        messages: Vec<NewMessage>,
+        options: SendOptions,
+    ) -> Result<RunRecord, AgentError> {
+        let run_id = self.accept(scope, agent, key, messages, options).await?;
+        self.run(scope, agent, &run_id).await
+    }
+
+    /// Commits what is said; its run's id.
+    pub(super) async fn accept(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        key: Option<&IdempotencyKey>,
+        messages: Vec<NewMessage>,
+        options: SendOptions,
+    ) -> Result<String, AgentError> {
+        let otid = messages.first().and_then(|message| message.otid.as_ref());
+        let own = match (key, otid) {
+            (None, Some(otid)) => {
+                Some(IdempotencyKey::new(&format!("otid:{otid}")).map_err(|error| AgentError::Invalid {
+                    field: "otid".to_owned(),
+                    message: error.problem,
+                })?)
+            }
+            (Some(_), _) | (None, None) => None,
+        };
+        let say = Say { messages, options };
+        let accepted: Accepted =
+            self.call(scope, agent, key.or(own.as_ref()), operation::MESSAGE, &say).await?;
+        Ok(accepted.run_id)
+    }
+
+    /// Messages, page by page.
+    pub async fn messages(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        page: &Page,
+    ) -> Result<Vec<Message>, AgentError> {
+        let view = self.view(scope, agent).await?;
+        let place = |id: &Option<String>| match id {
+            None => Ok(None),
+            Some(id) => match name::place("message", agent, id) {
+                Some(place) => Ok(Some(place)),
+                None => Err(not_found(Thing::Message, id)),
+            },
+        };
+        let walk = Walk::new(page, place(&page.before)?, place(&page.after)?);
+        let mut range = RecordRange::prefix(layout::LOG).limit(ROWS_AT_ONCE);
+        if let Some(from) = walk.after {
+            range.begin = layout::log(from.position).into();
+        }
+        if let Some(to) = walk.before {
+            range.end = layout::log(to.position + 1).into();
+        }
+        range.reverse = walk.reverse;
+        let mut found = Vec::new();
+        while found.len() < walk.limit {
+            let rows = view.range(range.clone()).await.map_err(|error| failure::read(&error))?;
+            let more = rows.len() == ROWS_AT_ONCE;
+            let entries = rows::entries(rows).map_err(|error| failure::read(&error))?;
+            for (position, entry) in &entries {
+                let mut shown = show::messages(agent, *position, entry, false);
+                shown.retain(|(place, _)| walk.contains(*place));
+                if walk.reverse {
+                    shown.reverse();
+                }
+                found.extend(shown.into_iter().map(|(_, message)| message));
+            }
+            let Some((last, _)) = entries.last().filter(|_| more) else { break };
+            if walk.reverse {
+                range.end = layout::log(*last).into();
+            } else {
+                range.begin = layout::log(last + 1).into();
+            }
+        }
+        Ok(walk.in_order(found))
+    }
+
+    /// Archival passages, page by page.
+    pub async fn passages(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        page: &Page,
+    ) -> Result<Vec<Passage>, AgentError> {
+        let view = self.view(scope, agent).await?;
+        let walk = Walk::of_ids("passage", Thing::Message, agent, page)?;
+        let rows = view.range(walk.rows(layout::PASSAGES)).await.map_err(|error| failure::read(&error))?;
+        let passages: Result<Vec<Passage>, _> = rows.iter().map(|(_, row)| record::decode(row)).collect();
+        Ok(walk.in_order(passages.map_err(|error| failure::damaged(&error))?))
+    }
+
+    /// Runs, page by page.
+    pub async fn runs(&self, scope: &Scope, agent: &str, page: &Page) -> Result<Vec<RunRecord>, AgentError> {
+        let view = self.view(scope, agent).await?;
+        let walk = Walk::of_ids("run", Thing::Run, agent, page)?;
+        let rows = view.range(walk.rows(rows::RUNS)).await.map_err(|error| failure::read(&error))?;
+        let runs: Result<Vec<RunRecord>, _> = rows.iter().map(|(_, row)| record::decode(row)).collect();
+        Ok(walk.in_order(runs.map_err(|error| failure::damaged(&error))?))
+    }
+
+    /// One run.
+    pub async fn run(&self, scope: &Scope, agent: &str, run_id: &str) -> Result<RunRecord, AgentError> {
+        let view = self.view(scope, agent).await?;
+        run_in(&view, agent, run_id).await
+    }
+
+    /// What a run that has ended did and said.
+    pub async fn run_result(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        run_id: &str,
+    ) -> Result<RunResult, AgentError> {
+        let view = self.view(scope, agent).await?;
+        let run = run_in(&view, agent, run_id).await?;
+        result(agent, &view, run).await
+    }
+
+    /// Ends a run that goes on or waits; one that has ended stays as it is.
+    pub async fn cancel(&self, scope: &Scope, agent: &str, run_id: &str) -> Result<RunRecord, AgentError> {
+        let run: RunRecord = self.call(scope, agent, None, operation::CANCEL, &run_id.to_owned()).await?;
+        Ok(run)
+    }
+}
+
+/// A run as the view sees it.
+pub(super) async fn run_in(view: &View, agent: &str, run_id: &str) -> Result<RunRecord, AgentError> {
+    let number = show::run_number(agent, run_id).ok_or_else(|| not_found(Thing::Run, run_id))?;
+    let row = view.get(&rows::run(number)).await.map_err(|error| failure::read(&error))?;
+    let run = rows::decoded(row).map_err(|error| failure::read(&error))?;
+    run.ok_or_else(|| not_found(Thing::Run, run_id))
+}
+
+/// The messages of a run from a position on, with their places; not what set it off.
+pub(super) async fn shown(
+    agent: &str,
+    view: &View,
+    run: &RunRecord,
+    from: u64,
+) -> Result<Vec<(Place, Message)>, AgentError> {
+    let rows = view.range(rows::log_range(from, run.end.unwrap_or(u64::MAX))).await;
+    let entries = rows.and_then(rows::entries).map_err(|error| failure::read(&error))?;
+    let own = entries.iter().filter(|(_, entry)| entry.step > 0 && entry.run_id == run.id);
+    Ok(own
+        .flat_map(|(position, entry)| show::messages(agent, *position, entry, run.tool_calls_verbatim))
+        .collect())
+}
+
+async fn result(agent: &str, view: &View, run: RunRecord) -> Result<RunResult, AgentError> {
+    let messages = match run.first {
+        Some(first) => {
+            shown(agent, view, &run, first).await?.into_iter().map(|(_, message)| message).collect()
+        }
+        None => Vec::new(),
+    };
+    let RunRecord { id: run_id, stop_reason, failure, usage, .. } = run;
+    Ok(RunResult { run_id, messages, stop_reason: stop_reason.unwrap_or(StopReason::Error), failure, usage })
+}
+
+/// How a page walks along positions.
+struct Walk {
+    /// Only what is later.
+    after: Option<Place>,
+    /// Only what is earlier.
+    before: Option<Place>,
+    limit: usize,
+    reverse: bool,
+    backwards: bool,
+}
+
+impl Walk {
+    fn new(page: &Page, before: Option<Place>, after: Option<Place>) -> Self {
+        // Away from a `before` alone one walks backwards, and shows in order.
+        let backwards = before.is_some() && after.is_none();
+        let (before, after) = match page.order {
+            Order::Ascending => (before, after),
+            Order::Descending => (after, before),
+        };
+        let reverse = (page.order == Order::Descending) != backwards;
+        Self { after, before, limit: page.limit.clamp(1, PAGE_MAX), reverse, backwards }
+    }
+
+    /// For things whose ids tell their row.
+    fn of_ids(kind: &str, thing: Thing, agent: &str, page: &Page) -> Result<Self, AgentError> {
+        let place = |id: &Option<String>| {
+            let place =
+                id.as_ref().map(|id| name::place(kind, agent, id).ok_or_else(|| not_found(thing, id)));
+            place.transpose()
+        };
+        Ok(Self::new(page, place(&page.before)?, place(&page.after)?))
+    }
+
+    fn contains(&self, place: Place) -> bool {
+        self.after.is_none_or(|after| place > after) && self.before.is_none_or(|before| place < before)
+    }
+
+    /// The rows of a page of things that are one row each.
+    fn rows(&self, prefix: &[u8]) -> RecordRange {
+        let mut range = RecordRange::prefix(prefix).limit(self.limit);
+        let row = |position: u64| [prefix, &position.to_be_bytes()].concat();
+        if let Some(after) = self.after {
+            range.begin = row(after.position + 1).into();
+        }
+        if let Some(before) = self.before {
+            range.end = row(before.position).into();
+        }
+        range.reverse = self.reverse;
+        range
+    }
+
+    fn in_order<T>(&self, mut found: Vec<T>) -> Vec<T> {
+        found.truncate(self.limit);
+        if self.backwards {
+            found.reverse();
+        }
+        found
+    }
+}

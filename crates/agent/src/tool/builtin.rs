@@ -1,0 +1,139 @@
+//! The built-in tools: how an agent talks and keeps its memory.
+
+use serde_json::{Value, json};
+
+use crate::provider::ToolSpec;
+
+/// One built-in tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// Says something to the person.
+    SendMessage,
+    /// Adds a line to a core memory block.
+    CoreMemoryAppend,
+    /// Replaces text in a core memory block.
+    CoreMemoryReplace,
+    /// Searches what was said.
+    ConversationSearch,
+    /// Puts a passage aside.
+    ArchivalMemoryInsert,
+    /// Searches the passages.
+    ArchivalMemorySearch,
+}
+
+impl BuiltIn {
+    /// All of them, in the order of the prompt.
+    pub const ALL: [Self; 6] = [
+        Self::SendMessage,
+        Self::ConversationSearch,
+        Self::ArchivalMemoryInsert,
+        Self::ArchivalMemorySearch,
+        Self::CoreMemoryAppend,
+        Self::CoreMemoryReplace,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SendMessage => "send_message",
+            Self::CoreMemoryAppend => "core_memory_append",
+            Self::CoreMemoryReplace => "core_memory_replace",
+            Self::ConversationSearch => "conversation_search",
+            Self::ArchivalMemoryInsert => "archival_memory_insert",
+            Self::ArchivalMemorySearch => "archival_memory_search",
+        }
+    }
+
+    /// The tool of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    /// Whether the model has to see its result before the run may end. Results of searches it
+    /// wants to read; that an edit was made it need not be told.
+    pub fn result_matters(self) -> bool {
+        match self {
+            Self::ConversationSearch | Self::ArchivalMemorySearch => true,
+            Self::SendMessage
+            | Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::ArchivalMemoryInsert => false,
+        }
+    }
+
+    /// What the model gets to see.
+    pub fn spec(self) -> ToolSpec {
+        let (description, parameters) = match self {
+            Self::SendMessage => (
+                "Sends a message to the human user. This is the only way to talk to them.",
+                object(&["message"], json!({ "message": text("What to say, in full.") })),
+            ),
+            Self::CoreMemoryAppend => (
+                "Appends a line to a block of core memory.",
+                object(
+                    &["label", "content"],
+                    json!({ "label": text("The block to edit."), "content": text("What to add.") }),
+                ),
+            ),
+            Self::CoreMemoryReplace => (
+                "Replaces text in a block of core memory. To delete, replace with an empty string.",
+                object(
+                    &["label", "old_content", "new_content"],
+                    json!({
+                        "label": text("The block to edit."),
+                        "old_content": text("The text to replace, exactly as it stands there."),
+                        "new_content": text("What to write instead."),
+                    }),
+                ),
+            ),
+            Self::ConversationSearch => (
+                "Searches everything that was said in this conversation, also what is no longer in view.",
+                object(&["query"], json!({ "query": text("Words to find."), "limit": limit() })),
+            ),
+            Self::ArchivalMemoryInsert => (
+                "Puts a self-contained passage into long-term memory, which has no size limit.",
+                object(
+                    &["content"],
+                    json!({
+                        "content": text("What to keep."),
+                        "tags": { "type": "array", "items": { "type": "string" }, "description": "What to find it by." },
+                    }),
+                ),
+            ),
+            Self::ArchivalMemorySearch => (
+                "Searches the passages in long-term memory, newest first.",
+                object(&["query"], json!({ "query": text("Words to find."), "limit": limit() })),
+            ),
+        };
+        ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
+    }
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn limit() -> Value {
+    json!({ "type": "integer", "minimum": 1, "description": "At most so many results; 10 when absent." })
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_required_argument_is_described() {
+        for tool in BuiltIn::ALL {
+            let spec = tool.spec();
+            assert_eq!(BuiltIn::from_name(&spec.name), Some(tool));
+            for name in spec.parameters["required"].as_array().unwrap() {
+                let argument = &spec.parameters["properties"][name.as_str().unwrap()];
+                assert!(argument["description"].is_string(), "{}: {name}", spec.name);
+            }
+        }
+    }
+}
