@@ -47,12 +47,6 @@ pub struct AgentState {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// When its last run ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_run_completion: Option<Timestamp>,
-    /// Why its last run ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_stop_reason: Option<String>,
     /// The handle of its embedding model, as its maker gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding: Option<String>,
@@ -146,7 +140,7 @@ pub struct ModelChoice {
 pub struct ModelSettings {
     /// How freely the model chooses words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Tokens of the longest answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,

@@ -120,8 +120,6 @@ pub struct Reasoning {
     pub header: Header,
     /// The thought; in a stream of tokens, the next piece of it.
     pub reasoning: String,
-    /// `reasoner_model` if the model thinks by itself, else `non_reasoner_model`.
-    pub source: String,
 }
 
 /// A message that calls tools.
@@ -132,14 +130,16 @@ pub struct ToolCallMessage {
     pub header: Header,
     /// The first call.
     pub tool_call: ToolCall,
-    /// All calls.
+    /// All calls; absent in a piece.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
 }
 
 /// One call of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCall {
-    /// The tool.
+    /// The tool; absent in all pieces after the first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// The arguments: JSON in a string; in a stream of tokens, the next piece of it.
     pub arguments: String,

@@ -1,7 +1,7 @@
 //! What a client asks an agent to do.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// The body of `POST …/messages`, streamed or not.
@@ -66,6 +66,9 @@ pub struct NewMessage {
     /// The sender's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// All other fields.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// Text, or parts.
@@ -87,6 +90,9 @@ pub struct Part {
     /// The text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// All other fields.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// The body of `POST …/messages/cancel`.
@@ -96,4 +102,19 @@ pub struct CancelRuns {
     /// Which runs; all that are going on if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_ids: Option<Vec<String>>,
+}
+
+/// The body of `POST …/runs/{run_id}/stream`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ResumeStream {
+    /// Whose run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Only what comes after this `seq_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starting_after: Option<u64>,
+    /// Whether a stream that has nothing to say says so from time to time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_pings: Option<bool>,
 }

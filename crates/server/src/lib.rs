@@ -1,1 +1,40 @@
 //! The HTTP front of Kelpie.
+//!
+//! ```text
+//!   socket ─▶ listener ─▶ request_log ─▶ guard ─▶ handler ─▶ Agents
+//!                              │           │         └─ translate: wire ◀─▶ domain
+//!                              └─ id, log, metrics   └─ error: one answer for all failures
+//! ```
+//!
+//! Speaks the Letta v1 wire format, so that its clients work unchanged. Reads go to the store,
+//! writes through the agent; this crate keeps no state of its own.
+//!
+//! Invariant: every answer that is not a success is JSON with a `detail`, whatever came in;
+//! no request makes the process end.
+
+mod agents;
+mod blocks;
+mod body;
+pub mod error;
+pub mod front;
+mod guard;
+pub mod idempotency;
+pub mod listener;
+mod messages;
+mod models;
+pub mod openapi;
+pub mod options;
+mod panics;
+mod path;
+mod query;
+pub mod recorder;
+mod request_log;
+mod router;
+mod runs;
+mod stream;
+mod system;
+mod tools;
+mod translate;
+mod unbuilt;
+
+pub use router::router;

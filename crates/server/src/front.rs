@@ -1,0 +1,107 @@
+//! What all handlers share: the agents, the seam to the world, and whether the node takes calls.
+//!
+//! Invariant: no state of its own. Everything a request reads or writes goes through the
+//! agents; what is here is configuration, handles and counters.
+
+use std::sync::Arc;
+
+use kelpie_agent::service::Agents;
+use kelpie_env::Env;
+use kelpie_runtime::Health;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::options::Options;
+
+/// The parts of a [`Front`].
+pub struct Parts {
+    /// The agents.
+    pub agents: Agents,
+    /// The node's world.
+    pub env: Env,
+    /// Where counters are read from; `None` leaves `/metrics` empty.
+    pub metrics: Option<PrometheusHandle>,
+    /// What the operator chose.
+    pub options: Options,
+}
+
+/// What all handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Front(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    permits: Arc<Semaphore>,
+    draining: CancellationToken,
+    cut_off: CancellationToken,
+}
+
+impl Front {
+    /// Joins the parts.
+    pub fn new(parts: Parts) -> Self {
+        let permits = Arc::new(Semaphore::new(parts.options.requests_max));
+        Self(Arc::new(Shared {
+            parts,
+            permits,
+            draining: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
+        }))
+    }
+
+    /// The agents.
+    pub fn agents(&self) -> &Agents {
+        &self.0.parts.agents
+    }
+
+    /// The node's world.
+    pub fn env(&self) -> &Env {
+        &self.0.parts.env
+    }
+
+    /// What the operator chose.
+    pub fn options(&self) -> &Options {
+        &self.0.parts.options
+    }
+
+    pub(crate) fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.0.parts.metrics.as_ref()
+    }
+
+    /// Takes a place among the requests that are worked on, or none is left.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.permits.clone().try_acquire_owned().ok()
+    }
+
+    /// Whether the node takes calls, or why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.0.draining.is_cancelled() {
+            return Err("this node is shutting down".to_owned());
+        }
+        let runtime = self.agents().runtime();
+        match runtime.health() {
+            Health::Ready if runtime.is_draining() => Err("this node is shutting down".to_owned()),
+            Health::Ready => Ok(()),
+            Health::Silent { for_ms, cause } => {
+                Err(format!("this node could not renew its lease for {for_ms} ms: {cause}"))
+            }
+            Health::Superseded => Err("another process has taken this node's name".to_owned()),
+        }
+    }
+
+    /// From now on the node says that it takes no calls, so that load balancers look elsewhere.
+    /// What was admitted goes on.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// Ends the streams that are still open: their runs go on by themselves.
+    pub fn cut_off(&self) {
+        self.0.cut_off.cancel();
+    }
+
+    /// Completes once streams have to end.
+    pub(crate) async fn must_end(&self) {
+        self.0.cut_off.cancelled().await;
+    }
+}

@@ -1,0 +1,70 @@
+//! Which path goes where.
+//!
+//! Every route is there with and without a slash at its end, because the two SDKs differ in it;
+//! a redirect instead would lose the body of a POST.
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{MethodRouter, any, get, post};
+use kelpie_core::advice::Advice;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::error::HttpError;
+use crate::front::Front;
+use crate::{
+    agents, blocks, guard, messages, models, openapi, panics, request_log, runs, system, tools, unbuilt,
+};
+
+/// All routes as one service. Needs no listener: a test or the simulator may call it.
+pub fn router(front: Front) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes() {
+        router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
+    }
+    for &(path, what) in unbuilt::ROUTES {
+        let answer = any(move || async move { HttpError::not_built(what) });
+        router = router.route(path, answer.clone()).route(&format!("{path}/"), answer);
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::from_fn_with_state(front.clone(), guard::guard))
+        .layer(CatchPanicLayer::custom(panics::answer))
+        .layer(axum::middleware::from_fn_with_state(front.clone(), request_log::log))
+        .with_state(front)
+}
+
+fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
+    vec![
+        ("/health", get(system::health)),
+        ("/v1/health", get(system::health)),
+        ("/ready", get(system::ready)),
+        ("/metrics", get(system::metrics)),
+        ("/openapi.json", get(openapi::show)),
+        ("/v1/models", get(models::list)),
+        ("/v1/models/embedding", get(models::list_embedding)),
+        ("/v1/tools", get(tools::list)),
+        ("/v1/tools/{tool_id}", get(tools::retrieve)),
+        ("/v1/agents", get(agents::list).post(agents::create)),
+        ("/v1/agents/count", get(agents::count)),
+        ("/v1/agents/{agent_id}", get(agents::retrieve).patch(agents::update).delete(agents::delete)),
+        ("/v1/agents/{agent_id}/tools", get(tools::list_of_agent)),
+        ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
+        ("/v1/agents/{agent_id}/messages", get(messages::list).post(messages::create)),
+        ("/v1/agents/{agent_id}/messages/stream", post(messages::stream)),
+        ("/v1/agents/{agent_id}/messages/cancel", post(messages::cancel)),
+        ("/v1/runs/{run_id}", get(runs::retrieve)),
+        ("/v1/runs/{run_id}/stream", post(runs::stream)),
+    ]
+}
+
+async fn not_found(uri: Uri) -> HttpError {
+    let detail = format!("There is nothing at {}", uri.path());
+    HttpError::new(StatusCode::NOT_FOUND, "route.unknown", Advice::Fix, detail)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> HttpError {
+    let detail = format!("{method} is not possible at {}; the allow header says what is", uri.path());
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "route.wrong_method", Advice::Fix, detail)
+}

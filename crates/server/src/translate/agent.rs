@@ -1,0 +1,247 @@
+//! Agents, blocks and tools: between the wire and the domain.
+//!
+//! Letta knows some forty fields of an agent. Those that this server acts upon are fields of
+//! the domain; some are kept and given back, because clients store things in them; those that
+//! would change what the agent does are refused when they are set, because ignoring them would
+//! be a lie; the rest is ignored.
+
+use std::collections::BTreeMap;
+
+use kelpie_agent::record::{self, AgentRecord, AgentType};
+use kelpie_agent::tool::{ToolInfo, ToolKind};
+use kelpie_api::agent::{AgentState, CreateAgent, Memory, ModelChoice, ModelSettings, UpdateAgent};
+use kelpie_api::block::{self, CreateBlock, UpdateBlock};
+use kelpie_api::timestamp::Timestamp;
+use kelpie_api::tool::Tool;
+use kelpie_memory::block::{Block, BlockChange, NewBlock};
+use serde_json::{Map, Value};
+
+use crate::error::HttpError;
+use crate::translate::model;
+
+/// Kept as given and shown again.
+const KEPT: [&str; 7] = [
+    "hidden",
+    "project_id",
+    "template_id",
+    "base_template_id",
+    "embedding_config",
+    "compaction_settings",
+    "response_format",
+];
+
+/// Would change what the agent does, and this build does not have it.
+const REFUSED: [(&str, &str); 13] = [
+    ("tool_rules", "tool rules"),
+    ("secrets", "secrets"),
+    ("tool_exec_environment_variables", "secrets"),
+    ("block_ids", "blocks of their own"),
+    ("folder_ids", "folders"),
+    ("source_ids", "folders"),
+    ("identity_ids", "identities"),
+    ("enable_sleeptime", "sleep-time agents"),
+    ("message_buffer_autoclear", "agents that forget their messages"),
+    ("from_template", "templates"),
+    ("initial_message_sequence", "an initial conversation"),
+    ("memory_variables", "variables in memory"),
+    ("message_ids", "replacing the messages in context"),
+];
+
+/// An agent to create.
+pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::CreateAgent, HttpError> {
+    let extra = extra(wire.rest, wire.model_settings.as_ref())?;
+    let settings = wire.model_settings.unwrap_or_default();
+    let mut names = wire.tools.unwrap_or_default();
+    names.extend(names_of(wire.tool_ids.unwrap_or_default(), tools)?);
+    let blocks = wire.memory_blocks.unwrap_or_default();
+    let blocks = blocks.into_iter().enumerate().map(|(place, block)| new_block(place, block));
+    Ok(record::CreateAgent {
+        name: wire.name,
+        agent_type: wire.agent_type.map(|word| agent_type(&word)).transpose()?.unwrap_or_default(),
+        system: wire.system,
+        description: wire.description,
+        model: wire.model.or_else(|| handle(wire.llm_config)),
+        embedding: wire.embedding,
+        context_window: wire.context_window_limit,
+        max_tokens: wire.max_tokens.or(settings.max_output_tokens),
+        temperature: temperature(&settings),
+        blocks: blocks.collect::<Result<_, _>>()?,
+        tools: names,
+        include_base_tools: wire.include_base_tools.unwrap_or(true),
+        tags: wire.tags.unwrap_or_default(),
+        metadata: wire.metadata.unwrap_or_default().into_iter().collect(),
+        timezone: wire.timezone,
+        max_steps: None,
+        extra,
+    })
+}
+
+/// A change of an agent.
+pub(crate) fn update(wire: UpdateAgent, tools: &[ToolInfo]) -> Result<record::UpdateAgent, HttpError> {
+    let extra = extra(wire.rest, wire.model_settings.as_ref())?;
+    let settings = wire.model_settings.unwrap_or_default();
+    Ok(record::UpdateAgent {
+        name: wire.name,
+        system: wire.system,
+        description: wire.description,
+        model: wire.model.or_else(|| handle(wire.llm_config)),
+        embedding: wire.embedding,
+        context_window: wire.context_window_limit,
+        max_tokens: wire.max_tokens.or(settings.max_output_tokens),
+        temperature: temperature(&settings),
+        tools: wire.tool_ids.map(|ids| names_of(ids, tools)).transpose()?,
+        tags: wire.tags,
+        metadata: wire.metadata.map(|metadata| metadata.into_iter().collect()),
+        timezone: wire.timezone,
+        max_steps: None,
+        extra,
+    })
+}
+
+/// The agent as clients see it.
+pub(crate) fn state(agent: AgentRecord, tools: &[ToolInfo]) -> AgentState {
+    let blocks: Vec<block::Block> = agent.blocks.into_iter().map(block).collect();
+    let tools = tools.iter().filter(|tool| agent.tools.contains(&tool.spec.name)).map(tool).collect();
+    AgentState {
+        id: agent.id,
+        name: agent.name,
+        agent_type: agent.agent_type.word().to_owned(),
+        system: agent.system,
+        memory: Memory { blocks: blocks.clone() },
+        blocks,
+        llm_config: model::config(&agent.model),
+        model: agent.model.handle,
+        tools,
+        tags: agent.tags,
+        sources: Vec::new(),
+        description: agent.description,
+        metadata: agent.metadata.into_iter().collect(),
+        timezone: agent.timezone,
+        created_at: Timestamp(agent.created_ms),
+        updated_at: Timestamp(agent.updated_ms),
+        embedding: agent.embedding,
+        kept: agent.extra.into_iter().collect(),
+    }
+}
+
+/// A block as clients see it.
+pub(crate) fn block(block: Block) -> block::Block {
+    block::Block {
+        id: block.id,
+        value: block.value,
+        label: block.label,
+        limit: block.limit as u64,
+        description: block.description,
+        read_only: block.read_only,
+    }
+}
+
+/// A change of a block.
+pub(crate) fn block_change(label: &str, wire: UpdateBlock) -> Result<BlockChange, HttpError> {
+    if wire.label.as_deref().is_some_and(|new| new != label) {
+        return Err(HttpError::body_field("label", "This build can't rename a block"));
+    }
+    Ok(BlockChange {
+        value: wire.value,
+        limit: wire.limit.map(size).transpose().map_err(|msg| HttpError::body_field("limit", msg))?,
+        description: wire.description,
+        read_only: wire.read_only,
+    })
+}
+
+/// A tool as clients see it.
+pub(crate) fn tool(tool: &ToolInfo) -> Tool {
+    let schema = serde_json::json!({
+        "name": tool.spec.name, "description": tool.spec.description, "parameters": tool.spec.parameters,
+    });
+    let tool_type = match tool.kind {
+        ToolKind::BuiltIn if tool.spec.name.starts_with("core_memory_") => "letta_memory_core",
+        ToolKind::BuiltIn => "letta_core",
+        ToolKind::Outside => "custom",
+    };
+    Tool {
+        id: tool.id.clone(),
+        name: tool.spec.name.clone(),
+        description: tool.spec.description.clone(),
+        json_schema: schema,
+        tool_type: tool_type.to_owned(),
+        tags: Vec::new(),
+    }
+}
+
+fn agent_type(word: &str) -> Result<AgentType, HttpError> {
+    AgentType::from_word(word).ok_or_else(|| {
+        let known: Vec<&str> = AgentType::ALL.into_iter().map(AgentType::word).collect();
+        HttpError::body_field("agent_type", format!("This build has {} only", known.join(", ")))
+    })
+}
+
+/// The older form of a model; a handle says more than a name.
+fn handle(choice: Option<ModelChoice>) -> Option<String> {
+    choice.and_then(|choice| choice.handle.or(choice.model))
+}
+
+fn names_of(ids: Vec<String>, tools: &[ToolInfo]) -> Result<Vec<String>, HttpError> {
+    let name = |(place, id): (usize, String)| {
+        let tool = tools.iter().find(|tool| tool.id == id);
+        let missing =
+            || HttpError::body_field(&format!("tool_ids.{place}"), format!("There is no tool {id}"));
+        tool.map(|tool| tool.spec.name.clone()).ok_or_else(missing)
+    };
+    ids.into_iter().enumerate().map(name).collect()
+}
+
+fn new_block(place: usize, wire: CreateBlock) -> Result<NewBlock, HttpError> {
+    let limit = wire.limit.map(size).transpose();
+    Ok(NewBlock {
+        label: wire.label,
+        value: wire.value,
+        limit: limit.map_err(|msg| HttpError::body_field(&format!("memory_blocks.{place}.limit"), msg))?,
+        description: wire.description,
+        read_only: wire.read_only.unwrap_or_default(),
+    })
+}
+
+fn size(limit: u64) -> Result<usize, String> {
+    usize::try_from(limit).map_err(|_| format!("{limit} characters are more than this machine can count"))
+}
+
+/// Sorts the fields that are none of the domain's.
+fn extra(
+    mut rest: Map<String, Value>,
+    settings: Option<&ModelSettings>,
+) -> Result<BTreeMap<String, Value>, HttpError> {
+    for (field, what) in REFUSED {
+        if rest.get(field).is_some_and(is_set) {
+            return Err(HttpError::body_field(field, format!("This build does not have {what}")));
+        }
+    }
+    let kept = KEPT.into_iter().filter_map(|field| rest.remove_entry(field));
+    let mut kept: BTreeMap<String, Value> = kept.filter(|(_, value)| !value.is_null()).collect();
+    if let Some(settings) = settings {
+        kept.insert("model_settings".to_owned(), as_json(settings));
+    }
+    Ok(kept)
+}
+
+fn as_json(settings: &ModelSettings) -> Value {
+    serde_json::to_value(settings).expect("settings have string keys and came as JSON")
+}
+
+/// The domain's precision: more than any model heeds.
+#[expect(clippy::cast_possible_truncation, reason = "a temperature needs no more digits")]
+fn temperature(settings: &ModelSettings) -> Option<f32> {
+    settings.temperature.map(|temperature| temperature as f32)
+}
+
+/// Whether a value asks for something: not null, not no, not empty.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(yes) => *yes,
+        Value::Number(_) => true,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}

@@ -1,0 +1,16 @@
+//! The HTTP front through its router, with real agents on a store in memory.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod agents;
+mod blocks;
+mod doors;
+mod keys;
+mod listener;
+mod messages;
+mod openapi;
+mod refusals;
+mod rubbish;
+mod streams;
+mod system;
+mod world;

@@ -1,0 +1,23 @@
+use crate::world::World;
+
+#[tokio::test]
+async fn the_description_names_every_route_and_its_fields() {
+    let world = World::new().await;
+    let description = world.get("/openapi.json").await.ok();
+    let paths = description["paths"].as_object().unwrap();
+    for (path, method) in [
+        ("/v1/health", "get"),
+        ("/v1/agents/", "post"),
+        ("/v1/agents/{agent_id}", "patch"),
+        ("/v1/agents/{agent_id}/messages", "post"),
+        ("/v1/agents/{agent_id}/messages/stream", "post"),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}", "patch"),
+        ("/v1/models/", "get"),
+    ] {
+        assert!(paths[path][method].is_object(), "{method} {path}");
+    }
+    let schemas = description["components"]["schemas"].as_object().unwrap();
+    for schema in ["AgentState", "CreateAgent", "Message", "LettaResponse", "ErrorBody", "SendMessages"] {
+        assert!(schemas.contains_key(schema), "{schema}");
+    }
+}
