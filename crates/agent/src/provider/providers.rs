@@ -118,6 +118,11 @@ impl Providers {
         self
     }
 
+    /// The providers themselves, in order of preference.
+    pub fn all(&self) -> Vec<Arc<dyn Provider>> {
+        self.providers.clone()
+    }
+
     /// The providers' names, in order of preference.
     pub fn names(&self) -> Vec<String> {
         self.providers.iter().map(|provider| provider.name().to_owned()).collect()

@@ -52,7 +52,7 @@ impl Drop for Server {
 pub(crate) async fn measure(env: &Env, table: &mut Table) {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"));
-    let client = reqwest::Client::new();
+    let client = kelpie_agent::http_client::for_server(&server.base.parse().unwrap()).build().unwrap();
     let peer = bare(env).await;
     let agent = create(&client, &server.base).await;
     let id = agent["id"].as_str().unwrap().to_owned();

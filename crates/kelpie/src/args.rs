@@ -1,0 +1,226 @@
+//! What can be said on the command line and in the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Where a server listens unless told otherwise.
+pub(crate) const LISTEN: &str = "127.0.0.1:8283";
+/// Where the data is unless told otherwise.
+pub(crate) const STORE: &str = "embedded:./kelpie-data";
+
+/// A durable runtime for stateful AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "kelpie", version, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server: agents behind an HTTP API that letta-client speaks
+    #[command(after_help = exit::HELP)]
+    Serve(ServeArgs),
+    /// Talk to an agent
+    #[command(after_help = exit::HELP)]
+    Chat(ChatArgs),
+    /// List, create, show and delete agents
+    #[command(after_help = exit::HELP)]
+    Agents(AgentsArgs),
+    /// Say what works on this machine, what does not, and why
+    #[command(after_help = exit::HELP)]
+    Doctor(DoctorArgs),
+    /// Show an agent that survives `kill -9` in the middle of a turn
+    #[command(after_help = exit::HELP)]
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port to listen at
+    #[arg(long, value_name = "ADDR", env = "KELPIE_LISTEN", default_value = LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Where the data is: embedded:DIR, or memory: (lost when the server ends)
+    #[arg(long, value_name = "URL", env = "KELPIE_STORE_URL", default_value = STORE)]
+    pub(crate) store: String,
+    /// Tools that agents may be given (JSON: name, description, parameters, url)
+    #[arg(long, value_name = "FILE", env = "KELPIE_TOOLS")]
+    pub(crate) tools: Option<PathBuf>,
+    /// Name of this node in its store
+    #[arg(long, value_name = "NAME", env = "KELPIE_NODE", default_value = "node-1")]
+    pub(crate) node: String,
+    /// Token that clients must send (`Authorization: Bearer …`)
+    #[arg(long, value_name = "TOKEN", env = "KELPIE_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// How log lines look; they go to the standard error, RUST_LOG filters them
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Seconds that requests in flight have to finish after SIGTERM or ^C
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain_seconds: u64,
+    /// Drain when the standard input closes: a parent process that dies takes its server along
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Which server a client command talks to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Remote {
+    /// The server to talk to
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KELPIE_SERVER",
+        default_value = "http://127.0.0.1:8283",
+        global = true
+    )]
+    pub(crate) server: String,
+    /// Token to send
+    #[arg(long, value_name = "TOKEN", env = "KELPIE_TOKEN", hide_env_values = true, global = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// The agent's id or name
+    pub(crate) agent: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentsArgs {
+    #[command(subcommand)]
+    pub(crate) action: AgentsAction,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsAction {
+    /// List agents
+    List {
+        /// At most this many (all, if not given)
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Create an agent
+    Create(CreateArgs),
+    /// Show one agent, its memory and its tools
+    Show {
+        /// The agent's id or name
+        agent: String,
+    },
+    /// Delete an agent, its memory and its messages
+    Delete {
+        /// The agent's id or name
+        agent: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The agent's name (the server chooses one, if not given)
+    pub(crate) name: Option<String>,
+    /// Model handle, as `doctor` and GET /v1/models list them
+    #[arg(long, value_name = "HANDLE")]
+    pub(crate) model: Option<String>,
+    /// A core memory block, e.g. human="My name is Ada."
+    #[arg(long = "memory", value_name = "LABEL=TEXT", value_parser = label_and_text)]
+    pub(crate) memory: Vec<(String, String)>,
+    /// A tool of the server's tools file, by name
+    #[arg(long = "tool", value_name = "NAME")]
+    pub(crate) tools: Vec<String>,
+    /// A tag
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// The system prompt, instead of the agent type's own
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The store to look at
+    #[arg(long, value_name = "URL", env = "KELPIE_STORE_URL", default_value = STORE)]
+    pub(crate) store: String,
+    /// The address a server would listen at
+    #[arg(long, value_name = "ADDR", env = "KELPIE_LISTEN", default_value = LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Answer in JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End after the checks (exit code 0 or 1) instead of serving on
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Where the demo's server listens (port 0: any free one)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Model handle to use instead of the one found
+    #[arg(long, value_name = "HANDLE")]
+    pub(crate) model: Option<String>,
+}
+
+fn label_and_text(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((label, value)) if !label.is_empty() => Ok((label.to_owned(), value.to_owned())),
+        _ => Err("expected LABEL=TEXT".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../../docs/guide/operations.md");
+
+    /// Words as a shell would give them, as far as the guide needs it.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" #").next().unwrap_or(line);
+        let mut quoted = false;
+        let is_end = |c: char| {
+            quoted ^= c == '"';
+            c == ' ' && !quoted
+        };
+        let words = line.split(is_end).filter(|word| !word.is_empty());
+        words.map(|word| word.replace('"', "")).collect()
+    }
+
+    #[test]
+    fn the_guide_s_commands_are_commands() {
+        let commands: Vec<&str> = GUIDE.lines().filter(|line| line.starts_with("kelpie ")).collect();
+        assert!(commands.len() >= 8, "{commands:?}");
+        for command in commands {
+            let parsed = Cli::try_parse_from(words(command));
+            assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn the_guide_s_exit_codes_are_those_of_the_help() {
+        for line in exit::HELP.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").expect("a code and its meaning");
+            let row = format!("| {code} | {} |", meaning.trim());
+            assert!(GUIDE.contains(&row), "{row:?} is not in the guide");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A client of a running server: the Letta wire format over HTTP.
+//!
+//! Every mutation carries an idempotency key, so a request whose answer was lost is simply
+//! sent again: the server gives the first answer and does nothing twice. That is why a
+//! chat goes on over a restart of its server.
+
+mod agents;
+mod events;
+
+use std::time::Duration;
+
+use kelpie_env::Env;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::Value;
+
+pub(crate) use agents::{NewAgent, text};
+pub(crate) use events::{Event, Events, content};
+
+use crate::args::Remote;
+use crate::exit::{Exit, Failure};
+
+/// How long a connection may take to open.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How often a mutation is sent before its caller hears that the server is away.
+const ATTEMPTS: u32 = 8;
+/// The first pause between two attempts; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a request has no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers there; a request in flight may or may not have been carried out.
+    #[error("no answer from {server}: {reason}")]
+    Unreachable {
+        /// The base URL.
+        server: String,
+        /// The innermost cause.
+        reason: String,
+    },
+    /// The server answered with an error.
+    #[error("{detail}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it said.
+        detail: String,
+    },
+    /// Something answered that is not this API.
+    #[error("{server} does not answer like a Kelpie server: {reason}")]
+    Foreign {
+        /// The base URL.
+        server: String,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the same request with the same key may be sent again.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => {
+                matches!(
+                    *status,
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+                )
+            }
+            Self::Foreign { .. } => false,
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match &error {
+            ClientError::Unreachable { .. } => Failure::new(Exit::Unreachable, &error)
+                .hint("start one:         kelpie serve\nor name another:   --server URL (KELPIE_SERVER)"),
+            ClientError::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED => {
+                Failure::new(Exit::Unreachable, &error).hint("give its token: --token TOKEN (KELPIE_TOKEN)")
+            }
+            ClientError::Refused { status, .. } if *status == StatusCode::NOT_FOUND => {
+                Failure::new(Exit::NotFound, &error)
+            }
+            ClientError::Refused { .. } | ClientError::Foreign { .. } => Failure::new(Exit::Failed, &error),
+        }
+    }
+}
+
+/// A connection pool to one server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    env: Env,
+}
+
+impl Client {
+    /// A client of the server that the arguments name.
+    pub(crate) fn new(remote: &Remote, env: Env) -> Result<Self, Failure> {
+        let base = Url::parse(&remote.server).map_err(|error| {
+            Failure::new(Exit::Usage, format!("--server {}: {error}", remote.server))
+                .hint("e.g. http://127.0.0.1:8283")
+        })?;
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &remote.token {
+            let value = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut value =
+                value.map_err(|_| Failure::new(Exit::Usage, "the token has characters that HTTP forbids"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = kelpie_agent::http_client::for_server(&base)
+            .connect_timeout(CONNECT_LIMIT)
+            .default_headers(headers)
+            .build();
+        let http =
+            http.map_err(|error| Failure::new(Exit::Failed, format!("cannot make an HTTP client: {error}")))?;
+        Ok(Self { http, base, env })
+    }
+
+    /// The server's base URL, for words to people.
+    pub(crate) fn server(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// A fresh idempotency key.
+    pub(crate) fn fresh_key(&self) -> String {
+        format!("cli-{:032x}", self.env.random_u128())
+    }
+
+    /// Reads; not repeated, since a person waits and a second try changes nothing.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ClientError> {
+        let response = self.send(Method::GET, path, query, None, None).await?;
+        self.body(response).await
+    }
+
+    /// Changes something, once: repeated under its key while the server is away.
+    pub(crate) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: &str,
+    ) -> Result<Value, ClientError> {
+        let mut pause = PAUSE;
+        let mut attempt = 1;
+        loop {
+            let answer = match self.send(method.clone(), path, &[], body, Some(key)).await {
+                Ok(response) => self.body(response).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.is_passing() && attempt < ATTEMPTS => {
+                    self.env.sleep(pause).await;
+                    pause *= 2;
+                    attempt += 1;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// Sends a request once; an HTTP error status is an error.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Response, ClientError> {
+        let mut request = self.http.request(method, self.url(path, query));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => {
+                let text = response.text().await.unwrap_or_default();
+                Err(ClientError::Refused { status, detail: detail(status, &text) })
+            }
+        }
+    }
+
+    async fn body(&self, response: Response) -> Result<Value, ClientError> {
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.foreign(error))
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        let joined = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        url.set_path(&joined);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable { server: self.server().to_owned(), reason: innermost(error) }
+    }
+
+    fn foreign(&self, reason: impl std::fmt::Display) -> ClientError {
+        ClientError::Foreign { server: self.server().to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// The cause at the bottom: "connection refused" says more than "error sending request".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// What an error body says: `{"detail": "…"}`, or a list of validation errors.
+fn detail(status: StatusCode, body: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(body).ok();
+    let parsed = parsed.as_ref();
+    // A server that is not ready gives its reason under another name.
+    match parsed.and_then(|value| value.get("detail").or_else(|| value.get("reason"))) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => format!("{status}: {other}"),
+        None => format!("the server answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_is_told_in_its_own_words() {
+        assert_eq!(detail(StatusCode::NOT_FOUND, r#"{"detail":"Agent not found"}"#), "Agent not found");
+        assert_eq!(
+            detail(StatusCode::UNPROCESSABLE_ENTITY, r#"{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}"#),
+            r#"422 Unprocessable Entity: [{"loc":["body"],"msg":"m","type":"t"}]"#
+        );
+        assert_eq!(detail(StatusCode::BAD_GATEWAY, "<html>"), "the server answered 502 Bad Gateway");
+    }
+}

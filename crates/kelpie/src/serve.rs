@@ -1,0 +1,152 @@
+//! `kelpie serve`: puts the crates together and runs them until told to stop.
+//!
+//! ```text
+//!   open:  port ─▶ store ─▶ models and tools ─▶ runtime (resumes what is owed) ─▶ HTTP
+//!   close: HTTP drains ─▶ runtime drains and leaves ─▶ store folds its log
+//! ```
+//!
+//! Invariant: the parts close in the opposite order of their opening, so nothing that was
+//! admitted finds a part gone that it needs.
+
+mod assembly;
+mod log;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{Either, select};
+use kelpie_env::{Env, Listener};
+use kelpie_server::listener::{self, Ended};
+use kelpie_server::options::Options;
+use tokio::sync::oneshot;
+
+use self::assembly::Node;
+pub(crate) use self::assembly::providers;
+use crate::args::ServeArgs;
+use crate::exit::{Exit, Failure};
+use crate::stop::{Stop, Why};
+use crate::{ports, say, store};
+
+/// What the runtime gets after the HTTP front has drained, however long that took.
+const RUNTIME_DRAIN_MIN: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
+    log::start(args.log_format)?;
+    arm_mutant();
+    let mut stop = Stop::new(args.end_with_stdin)?;
+    let options = assembly::front_options(&args)?;
+    // The port first: a second server started by mistake hears of the port, which is the
+    // clearer message, and touches no store.
+    let listener = listen(args.listen, &env).await?;
+    let address = listener.local_addr()?;
+    let store = store::open(&args.store, &env).await?;
+    let node = Node::start(&args, store, env.clone()).await?;
+    greet(&args, address, &node);
+
+    let (tell, told) = oneshot::channel::<()>();
+    let lost = node.lost();
+    let work = std::pin::pin!(serve(listener, node, options, told.map(|_| ())));
+    let (why, work) = {
+        let asked = std::pin::pin!(asked(&mut stop, lost));
+        match select(asked, work).await {
+            Either::Left((why, work)) => (why, work),
+            Either::Right((exit, _)) => return Ok(exit),
+        }
+    };
+    announce(why, args.drain_seconds);
+    // The other side is gone only if the work has ended, and then it is done.
+    drop(tell.send(()));
+    Ok(match stop.insisted(work).await {
+        None => Exit::Interrupted,
+        Some(_) if why.is_none() => Exit::Failed,
+        Some(exit) => exit,
+    })
+}
+
+/// Why to end: what was asked for, or nothing when this node's place was lost.
+async fn asked(stop: &mut Stop, lost: impl Future<Output = ()>) -> Option<Why> {
+    match select(std::pin::pin!(stop.asked()), std::pin::pin!(lost)).await {
+        Either::Left((why, _)) => Some(why),
+        Either::Right(_) => None,
+    }
+}
+
+/// Serves until told to stop, then closes part by part.
+async fn serve(
+    listener: Box<dyn Listener>,
+    node: Node,
+    options: Options,
+    told: impl Future<Output = ()>,
+) -> Exit {
+    let limit = options.drain_time;
+    let env = node.env().clone();
+    let drain_began = std::sync::OnceLock::new();
+    let told = told.map(|()| drop(drain_began.set(env.now())));
+    let ended = listener::serve(listener, node.front(options), told).await;
+    let spent = env.now().saturating_sub(drain_began.get().copied().unwrap_or_default());
+    let clean = node.close(limit.saturating_sub(spent).max(RUNTIME_DRAIN_MIN)).await;
+    if ended == Ended::Clean && clean { Exit::Success } else { Exit::Cut }
+}
+
+/// What a person wants to know who has just started a server. A closed standard output is
+/// no reason to stop serving.
+fn greet(args: &ServeArgs, address: SocketAddr, node: &Node) {
+    let mut lines = vec![format!("kelpie {} listens at http://{address}", env!("CARGO_PKG_VERSION"))];
+    lines.push(format!("  store   {}", args.store));
+    lines.push(format!("  model   {}", node.model()));
+    let tools = node.tools();
+    if !tools.is_empty() {
+        lines.push(format!("  tools   {}", tools.join(", ")));
+    }
+    lines.push("  stop    ^C drains, a second ^C ends at once".to_owned());
+    if let Err(error) = say::line(lines.join("\n")) {
+        tracing::debug!(%error, "nobody reads the standard output");
+    }
+    tracing::info!(%address, store = args.store, "serving");
+}
+
+fn announce(why: Option<Why>, seconds: u64) {
+    match why {
+        Some(why) => tracing::info!(?why, "draining for at most {seconds} s"),
+        None => {
+            tracing::error!("another process has taken this node's place: draining for at most {seconds} s")
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+fn arm_mutant() {
+    if let Ok(name) = std::env::var("KELPIE_MUTANT") {
+        tracing::warn!(name, "a seeded bug is armed");
+        kelpie_core::mutant::arm_process(name);
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+fn arm_mutant() {}
+
+async fn listen(address: SocketAddr, env: &Env) -> Result<Box<dyn Listener>, Failure> {
+    env.net().listen(address).await.map_err(|error| not_listening(address, &error))
+}
+
+/// Why nobody can listen there, and what to do.
+pub(crate) fn not_listening(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let kind = error.kind();
+    if kind == ErrorKind::AddrInUse {
+        let holder =
+            ports::holder(address).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+        return Failure::new(Exit::PortTaken, format!("{address} is taken by {holder}"))
+            .hint("choose another: --listen 127.0.0.1:PORT (KELPIE_LISTEN), port 0 for any free one");
+    }
+    if kind == ErrorKind::PermissionDenied {
+        return Failure::new(Exit::PortTaken, format!("no permission to listen at {address}"))
+            .hint("ports below 1024 are the administrator's: --listen 127.0.0.1:PORT (KELPIE_LISTEN)");
+    }
+    if kind == ErrorKind::AddrNotAvailable {
+        return Failure::new(Exit::PortTaken, format!("this machine has no address {}", address.ip()))
+            .hint("127.0.0.1 is this machine alone, 0.0.0.0 all its addresses: --listen (KELPIE_LISTEN)");
+    }
+    Failure::new(Exit::Failed, format!("cannot listen at {address}: {error}"))
+}

@@ -1,0 +1,162 @@
+//! The parts of a node and how they fit: store, models, tools, runtime, agents.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kelpie_agent::models::Models;
+use kelpie_agent::provider::{Patience, Providers};
+use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
+use kelpie_agent::tool::file::{self, HttpTool};
+use kelpie_agent::tool::http::HttpTools;
+use kelpie_env::{Env, Open};
+use kelpie_runtime::{Health, Options as RuntimeOptions};
+use kelpie_server::front::{Front, Parts};
+use kelpie_server::options::{Options, Token};
+use kelpie_storage::Store;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::args::ServeArgs;
+use crate::exit::{Exit, Failure};
+
+/// How often a node looks whether its place was taken.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a provider may take to say which model is its usual one, before people wait.
+const MODEL_LIMIT: Duration = Duration::from_secs(3);
+
+/// A running node.
+pub(super) struct Node {
+    env: Env,
+    store: Store,
+    agents: Agents,
+    /// The handle of the usual model, or why it is not known.
+    model: Result<String, String>,
+    /// Whether there is any model but the script.
+    real: bool,
+    tools: Vec<String>,
+    metrics: PrometheusHandle,
+}
+
+/// What the arguments say about the HTTP front, checked before anything is opened.
+pub(super) fn front_options(args: &ServeArgs) -> Result<Options, Failure> {
+    let usage = |error| Failure::new(Exit::Usage, error);
+    let token = args.token.as_deref().map(Token::new).transpose().map_err(usage)?;
+    let drain_time = Duration::from_secs(args.drain_seconds);
+    let options = Options { token, drain_time, ..Options::default() };
+    options.check(args.listen).map_err(usage)?;
+    Ok(options)
+}
+
+/// The models that the environment gives.
+pub(crate) fn providers(env: &Env) -> Result<Providers, Failure> {
+    Providers::from_variables(env, Patience::default(), |name| std::env::var(name).ok())
+        .map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+impl Node {
+    /// Starts the parts on an open store; what is owed from before goes on at once.
+    pub(super) async fn start(args: &ServeArgs, store: Store, env: Env) -> Result<Self, Failure> {
+        let metrics = kelpie_server::recorder::install();
+        let metrics = metrics.map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;
+        let providers = providers(&env)?;
+        let tools = match &args.tools {
+            Some(path) => read_tools(path, &env)?,
+            None => Vec::new(),
+        };
+        let names = tools.iter().map(|tool| tool.tool.spec.name.clone()).collect();
+        let runner = HttpTools::new(env.clone(), tools).map_err(|error| Failure::new(Exit::Failed, error))?;
+        let options = RuntimeOptions::alone(&args.node);
+        let options =
+            options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
+        let model = usual_model(&providers, &env).await;
+        let parts = AgentParts {
+            models: Models::new(env.clone(), providers.all(), model.clone().ok()),
+            tools: Arc::new(runner),
+        };
+        let agents = Agents::start(env.clone(), store.clone(), options, parts).await.map_err(not_started)?;
+        let real = providers.has_real_model();
+        Ok(Self { env, store, agents, model, real, tools: names, metrics })
+    }
+
+    /// The world.
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Its HTTP front.
+    pub(super) fn front(&self, options: Options) -> Front {
+        let (agents, env, metrics) = (self.agents.clone(), self.env.clone(), Some(self.metrics.clone()));
+        Front::new(Parts { agents, env, metrics, options })
+    }
+
+    /// The model that agents get whose creator names none, in words.
+    pub(super) fn model(&self) -> String {
+        match &self.model {
+            Ok(handle) if self.real => {
+                format!("{handle} (KELPIE_MODEL names another, `kelpie doctor` lists them)")
+            }
+            Ok(handle) => format!(
+                "{handle}, a script and no language model\n          \
+                 for a real one set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL"
+            ),
+            Err(why) => format!("not known yet: {why}"),
+        }
+    }
+
+    /// The names of the tools outside.
+    pub(super) fn tools(&self) -> &[String] {
+        &self.tools
+    }
+
+    /// Completes when another process has taken this node's place in the store.
+    pub(super) fn lost(&self) -> BoxFuture<'static, ()> {
+        let (runtime, env) = (self.agents.runtime().clone(), self.env.clone());
+        Box::pin(async move {
+            while runtime.health() != Health::Superseded {
+                env.sleep(LOOK).await;
+            }
+        })
+    }
+
+    /// Drains the runtime and closes the store; says whether everything had ended by then.
+    pub(super) async fn close(&self, limit: Duration) -> bool {
+        let drained = self.agents.runtime().drain(limit).await;
+        if drained.cut_off > 0 {
+            tracing::warn!(cut_off = drained.cut_off, "cut off in flight; they resume at the next start");
+        }
+        if let Err(error) = &drained.left {
+            tracing::warn!(%error, "the store does not know that this node has left");
+        }
+        let closed = self.store.close().await;
+        if let Err(error) = &closed {
+            tracing::error!(%error, "the store did not close; its log is replayed at the next start");
+        }
+        drained.cut_off == 0 && closed.is_ok()
+    }
+}
+
+/// Asked for a short while only: a provider that sleeps must not keep the server from its start.
+async fn usual_model(providers: &Providers, env: &Env) -> Result<String, String> {
+    match env.timeout(MODEL_LIMIT, providers.default_model()).await {
+        Ok(Ok(handle)) => Ok(handle),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(elapsed) => Err(elapsed.to_string()),
+    }
+}
+
+fn read_tools(path: &Path, env: &Env) -> Result<Vec<HttpTool>, Failure> {
+    let text = read(path, env).map_err(|error| Failure::new(Exit::Usage, format!("--tools: {error}")))?;
+    file::parse(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+}
+
+fn read(path: &Path, env: &Env) -> std::io::Result<String> {
+    let file = env.disk().open(path, Open::Existing)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(std::io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    String::from_utf8(bytes).map_err(std::io::Error::other)
+}
+
+fn not_started(error: StartError) -> Failure {
+    Failure::new(Exit::Store, format!("the node cannot join its store: {error}"))
+}

@@ -1,0 +1,129 @@
+//! `kill -9`, again and again, under load.
+//!
+//! ```text
+//!   clients ──numbered messages, each under its key──▶ server ◀──SIGKILL at random moments
+//!                                                         └──▶ tool: counter files by key
+//!   afterwards: replies, histories and counters are held against each other (audit)
+//! ```
+//!
+//! The machine keeps running, so the page cache survives: this test says nothing about
+//! fsync (the simulated disk does), and everything about what the process held in memory.
+
+mod audit;
+mod client;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_env::Env;
+
+use self::client::{Load, Sent};
+use crate::process::{Plan, client, create_agent};
+use crate::tool::{NAME, Tool};
+
+/// Agents that the messages go to.
+const AGENTS: usize = 4;
+/// Clients per agent: they meet in its mailbox.
+const CLIENTS_PER_AGENT: usize = 2;
+/// How long the tool takes, in milliseconds.
+const TOOL_MS: std::ops::Range<u64> = 0..60;
+/// How long a server lives after it was ready, in milliseconds.
+const LIFE_MS: std::ops::Range<u64> = 50..400;
+
+/// What a run of the crash test has seen.
+struct Seen {
+    kills: usize,
+    hits: usize,
+    sent: Vec<Sent>,
+    histories: Vec<Vec<serde_json::Value>>,
+    tool: Tool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
+    let kills = if std::env::var_os("KELPIE_TEST_FULL").is_some() { 200 } else { 50 };
+    let dir = tempfile::tempdir().expect("a directory");
+    let seen = crash(dir.path(), kills, None).await;
+    println!("{}", audit::counts(&seen));
+    let violations = audit::violations(&seen);
+    let log = std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default();
+    let tail: Vec<&str> = log.lines().rev().take(30).collect();
+    assert!(violations.is_empty(), "{}\n{}", violations.join("\n"), tail.join("\n"));
+    assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use super::{audit, crash};
+
+    /// Seeded bugs that a lost process makes visible.
+    async fn is_caught(mutant: &str) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let seen = crash(dir.path(), 40, Some(mutant)).await;
+        let violations = audit::violations(&seen);
+        println!("{mutant}: {}\n{}", audit::counts(&seen), violations.join("\n"));
+        assert!(!violations.is_empty(), "{mutant} went unnoticed");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn dedup_outside_commit_is_caught() {
+        is_caught("dedup_outside_commit").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn reply_before_commit_is_caught() {
+        is_caught("reply_before_commit").await;
+    }
+}
+
+async fn crash(dir: &Path, kills: usize, mutant: Option<&str>) -> Seen {
+    let tool = Tool::start(dir, TOOL_MS).await;
+    let mut plan = Plan::new(dir).await.arg("--tools", tool.file(dir).display());
+    if let Some(mutant) = mutant {
+        plan = plan.var("KELPIE_MUTANT", mutant);
+    }
+    let env = kelpie_env::real::env();
+    let http = client();
+    let server = plan.start().await;
+    let mut agents = Vec::new();
+    for at in 0..AGENTS {
+        agents.push(create_agent(&http, &plan.url(), &format!("agent-{at}"), &[NAME]).await);
+    }
+    server.kill().await;
+
+    let load = Arc::new(Load::new(plan.url(), env.clone()));
+    let clients: Vec<_> = agents
+        .iter()
+        .flat_map(|agent| std::iter::repeat_n(agent.clone(), CLIENTS_PER_AGENT))
+        .map(|agent| tokio::spawn(load.clone().run(agent)))
+        .collect();
+    let hits = kill_again_and_again(&plan, &tool, &env, kills).await;
+
+    let server = plan.start().await;
+    load.stop();
+    let mut sent = Vec::new();
+    for client in clients {
+        sent.extend(client.await.expect("no panic in a client"));
+    }
+    load.ask_again(&mut sent).await;
+    let mut histories = Vec::new();
+    for agent in &agents {
+        histories.push(load.history(agent).await);
+    }
+    server.kill().await;
+    Seen { kills, hits, sent, histories, tool }
+}
+
+/// Starts and kills the server; gives how many kills hit a turn whose tool was running.
+async fn kill_again_and_again(plan: &Plan, tool: &Tool, env: &Env, kills: usize) -> usize {
+    let mut hits = 0;
+    for _ in 0..kills {
+        let server = plan.start().await;
+        let life = LIFE_MS.start + env.random_u64() % (LIFE_MS.end - LIFE_MS.start);
+        tokio::time::sleep(Duration::from_millis(life)).await;
+        hits += usize::from(tool.running() > 0);
+        server.kill().await;
+    }
+    hits
+}

@@ -1,0 +1,66 @@
+//! `kelpie doctor` on a machine that works and on one that does not.
+
+use serde_json::Value;
+
+use crate::process::{Plan, free_address, run, text};
+
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().expect("a list");
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {report:#}"))
+}
+
+#[tokio::test]
+async fn a_good_machine_passes_with_measured_syncs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = format!("embedded:{}", dir.path().join("data").display());
+    let listen = free_address().await.to_string();
+    let output = run(&["doctor", "--store", &store, "--listen", &listen, "--json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["ok"], true);
+    assert!(
+        check(&report, "disk")["says"].as_str().is_some_and(|says| says.contains("fdatasync")),
+        "{report:#}"
+    );
+    assert_eq!(check(&report, "port")["status"], "ok");
+    assert!(!dir.path().join("data").exists(), "doctor made a store");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0, "doctor left a file");
+}
+
+#[tokio::test]
+async fn problems_are_named_and_fail() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listen = holder.local_addr().expect("bound").to_string();
+    // Answers nothing at all: that is no server of ours.
+    drop(std::thread::spawn(move || {
+        while let Ok((stream, _)) = holder.accept() {
+            drop(stream)
+        }
+    }));
+    let output = run(&["doctor", "--store", "redis://x", "--listen", &listen, "--json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    assert_eq!(check(&report, "store")["status"], "problem");
+    let port = check(&report, "port");
+    assert_eq!(port["status"], "problem");
+    assert!(
+        port["says"].as_str().is_some_and(|says| says.contains(&std::process::id().to_string())),
+        "{port}"
+    );
+}
+
+#[tokio::test]
+async fn a_held_store_is_asked_for_and_not_opened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let listen = plan.listen.to_string();
+    let output = run(&["doctor", "--store", &plan.store(), "--listen", &listen]).await;
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains(&format!("is held by kelpie (pid {})", server.pid())), "{said}");
+    let elsewhere = free_address().await.to_string();
+    let output = run(&["doctor", "--store", &plan.store(), "--listen", &elsewhere]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    server.kill().await;
+}

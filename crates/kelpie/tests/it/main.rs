@@ -1,0 +1,14 @@
+//! The binary from outside: real processes, real sockets, real disks.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests watch the program in the real world, beside its seam"
+)]
+
+mod arguments;
+mod crash;
+mod demo;
+mod doctor;
+mod drain;
+mod process;
+mod serve;
+mod tool;
