@@ -56,8 +56,9 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
         }
     };
     announce(why, args.drain_seconds);
-    // The other side is gone only if the work has ended, and then it is done.
-    drop(tell.send(()));
+    if tell.send(()).is_err() {
+        tracing::debug!("the server had ended already");
+    }
     Ok(match stop.insisted(work).await {
         None => Exit::Interrupted,
         Some(_) if why.is_none() => Exit::Failed,
@@ -83,7 +84,7 @@ async fn serve(
     let limit = options.drain_time;
     let env = node.env().clone();
     let drain_began = std::sync::OnceLock::new();
-    let told = told.map(|()| drop(drain_began.set(env.now())));
+    let told = told.map(|()| *drain_began.get_or_init(|| env.now())).map(|_| ());
     let ended = listener::serve(listener, node.front(options), told).await;
     let spent = env.now().saturating_sub(drain_began.get().copied().unwrap_or_default());
     let clean = node.close(limit.saturating_sub(spent).max(RUNTIME_DRAIN_MIN)).await;

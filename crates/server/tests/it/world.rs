@@ -49,7 +49,8 @@ impl Provider for Moody {
                 "moody/refuses" => Err(ModelError::Refused { status: 400, message: "no".to_owned() }),
                 "moody/waits" => {
                     self.go.acquire().await.unwrap().forget();
-                    Scripted.complete(request, deltas).await
+                    let request = ModelRequest { model: Scripted::HANDLE.to_owned(), ..request.clone() };
+                    Scripted.complete(&request, deltas).await
                 }
                 other => panic!("{other} at {:?}", self.env.now()),
             }
