@@ -128,11 +128,16 @@ impl Node {
         if let Err(error) = &drained.left {
             tracing::warn!(%error, "the store does not know that this node has left");
         }
+        let closed = self.close_store().await;
+        drained.cut_off == 0 && closed
+    }
+
+    async fn close_store(&self) -> bool {
         let closed = self.store.close().await;
         if let Err(error) = &closed {
             tracing::error!(%error, "the store did not close; its log is replayed at the next start");
         }
-        drained.cut_off == 0 && closed.is_ok()
+        closed.is_ok()
     }
 }
 
