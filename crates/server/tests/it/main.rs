@@ -5,6 +5,7 @@
 mod agents;
 mod blocks;
 mod doors;
+mod guide;
 mod keys;
 mod listener;
 mod messages;
