@@ -4,79 +4,77 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-#[tokio::test]
-async fn wrong_fields_are_named_one_by_one() {
-    let world = World::new().await;
-    let id = world.agent("Kel").await;
-    let messages = format!("/v1/agents/{id}/messages");
-    let cases = [
-        ("/v1/agents/", json!({"name": 5}), json!(["body", "name"]), "string_type"),
-        ("/v1/agents/", json!({"tags": "x"}), json!(["body", "tags"]), "list_type"),
-        ("/v1/agents/", json!({"tags": ["x", 1]}), json!(["body", "tags", 1]), "string_type"),
+type Case<'a> = (&'a str, Value, Value, &'static str);
+
+/// A path, a body, where it is wrong (null: not checked) and how.
+fn wrong_agents<'a>() -> Vec<Case<'a>> {
+    let path = "/v1/agents/";
+    vec![
+        (path, json!({"name": 5}), json!(["body", "name"]), "string_type"),
+        (path, json!({"tags": "x"}), json!(["body", "tags"]), "list_type"),
+        (path, json!({"tags": ["x", 1]}), json!(["body", "tags", 1]), "string_type"),
+        (path, json!({"include_base_tools": "maybe"}), json!(["body", "include_base_tools"]), "bool_type"),
         (
-            "/v1/agents/",
-            json!({"include_base_tools": "maybe"}),
-            json!(["body", "include_base_tools"]),
-            "bool_type",
-        ),
-        (
-            "/v1/agents/",
+            path,
             json!({"memory_blocks": [{"label": "a"}]}),
             json!(["body", "memory_blocks", 0, "value"]),
             "missing",
         ),
+        (path, json!({"context_window_limit": "x"}), json!(["body", "context_window_limit"]), "int_type"),
+        (path, json!({"agent_type": "no_such"}), json!(["body", "agent_type"]), "value_error"),
+        (path, json!({"tool_rules": [{}]}), json!(["body", "tool_rules"]), "value_error"),
+        (path, json!({"tool_ids": ["tool-none"]}), json!(["body", "tool_ids", 0]), "value_error"),
+        (path, json!({"tools": ["no_such_tool"]}), Value::Null, "value_error"),
+        (path, json!({"model": "nobody/nothing"}), json!(["body", "model"]), "value_error"),
+    ]
+}
+
+fn wrong_messages(path: &str) -> Vec<Case<'_>> {
+    vec![
+        (path, json!({}), json!(["body", "messages"]), "value_error"),
         (
-            "/v1/agents/",
-            json!({"context_window_limit": "x"}),
-            json!(["body", "context_window_limit"]),
-            "int_type",
-        ),
-        ("/v1/agents/", json!({"agent_type": "no_such"}), json!(["body", "agent_type"]), "value_error"),
-        ("/v1/agents/", json!({"tool_rules": [{}]}), json!(["body", "tool_rules"]), "value_error"),
-        ("/v1/agents/", json!({"tool_ids": ["tool-none"]}), json!(["body", "tool_ids", 0]), "value_error"),
-        ("/v1/agents/", json!({"tools": ["no_such_tool"]}), Value::Null, "value_error"),
-        ("/v1/agents/", json!({"model": "nobody/nothing"}), json!(["body", "model"]), "value_error"),
-        (&messages, json!({}), json!(["body", "messages"]), "value_error"),
-        (
-            &messages,
+            path,
             json!({"messages": [{"role": "dog", "content": "x"}]}),
             json!(["body", "messages", 0, "role"]),
             "value_error",
         ),
         (
-            &messages,
+            path,
             json!({"messages": [{"role": "user"}]}),
             json!(["body", "messages", 0, "content"]),
             "value_error",
         ),
-        (&messages, json!({"input": "x", "max_steps": 0}), json!(["body", "max_steps"]), "value_error"),
+        (path, json!({"input": "x", "max_steps": 0}), json!(["body", "max_steps"]), "value_error"),
+        (path, json!({"input": "x", "client_tools": [{}]}), json!(["body", "client_tools"]), "value_error"),
+        (path, json!({"input": [{"type": "image"}]}), json!(["body", "input", 0]), "value_error"),
         (
-            &messages,
-            json!({"input": "x", "client_tools": [{}]}),
-            json!(["body", "client_tools"]),
-            "value_error",
-        ),
-        (&messages, json!({"input": [{"type": "image"}]}), json!(["body", "input", 0]), "value_error"),
-        (
-            &messages,
+            path,
             json!({"messages": [{"type": "approval"}]}),
             json!(["body", "messages", 0, "type"]),
             "value_error",
         ),
         (
-            &messages,
+            path,
             json!({"input": "x", "include_return_message_types": ["x"]}),
             json!(["body", "include_return_message_types"]),
             "literal_error",
         ),
-        (&messages, json!([1]), json!(["body"]), "dict_type"),
+        (path, json!([1]), json!(["body"]), "dict_type"),
         (
-            &messages,
+            path,
             json!({"messages": [["message", "user", "x"]]}),
             json!(["body", "messages", 0]),
             "value_error",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named_one_by_one() {
+    let world = World::new().await;
+    let id = world.agent("Kel").await;
+    let messages = format!("/v1/agents/{id}/messages");
+    let cases = wrong_agents().into_iter().chain(wrong_messages(&messages));
     for (path, body, loc, kind) in cases {
         let detail = world.post(path, body.clone()).await.refused(StatusCode::UNPROCESSABLE_ENTITY);
         assert!(detail[0]["msg"].is_string(), "{body}: {detail}");

@@ -62,7 +62,6 @@ impl Provider for Moody {
 /// A front and what a test needs to reach behind it.
 pub(crate) struct World {
     pub(crate) front: Front,
-    pub(crate) agents: Agents,
     /// Each permit lets one answer of `moody/waits` go.
     pub(crate) go: Arc<Semaphore>,
     router: Router,
@@ -134,9 +133,9 @@ impl World {
         let parts = AgentParts { models, tools: Arc::new(NoTools) };
         let alone = kelpie_runtime::Options::alone("here").unwrap();
         let agents = Agents::start(env.clone(), store, alone, parts).await.unwrap();
-        let parts = Parts { agents: agents.clone(), env, metrics: Some(metrics()), options };
+        let parts = Parts { agents, env, metrics: Some(metrics()), options };
         let front = Front::new(parts);
-        Self { router: kelpie_server::router(front.clone()), front, agents, go }
+        Self { router: kelpie_server::router(front.clone()), front, go }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
