@@ -182,7 +182,7 @@ impl Activation {
                 Err(error) => return self.failed(request, fence, error.into()),
             }
         }
-        let dedup = recorded.then(|| Dedup {
+        let dedup = (recorded && !kelpie_core::mutant!("dedup_not_recorded")).then(|| Dedup {
             fingerprint: request.fingerprint,
             reply: reply.clone(),
             expires_ms: request.expires_ms(self.node.env.wall_ms(), self.node.env.now()),

@@ -1,4 +1,5 @@
 //! The binary from outside: real processes, real sockets, real disks.
+#![expect(clippy::print_stdout, reason = "what a crash run has seen is worth reading")]
 #![expect(
     clippy::disallowed_methods,
     reason = "these tests watch the program in the real world, beside its seam"
@@ -10,5 +11,6 @@ mod demo;
 mod doctor;
 mod drain;
 mod process;
+mod sdk;
 mod serve;
 mod tool;

@@ -1,0 +1,90 @@
+//! The real clients: `letta-client` for Python and TypeScript, and the README letter for
+//! letter.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::process::{Plan, text};
+
+/// Installing nothing, only running: a loaded machine may take its time.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Where the README's server is; the one difference to the test's.
+const README_SERVER: &str = "http://127.0.0.1:8283";
+
+fn tool(variable: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => path.into(),
+        None => panic!("{variable} is not set: run `cargo xtask test`, which installs the clients"),
+    }
+}
+
+/// The fenced block of a language under the README's heading for programs.
+fn snippet(language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(path).expect("the README");
+    let (_, rest) = readme.split_once("## Use it from your program").expect("the heading");
+    let (_, rest) = rest.split_once(&format!("```{language}\n")).expect("a block of the language");
+    rest.split_once("```").expect("the block's end").0.to_owned()
+}
+
+async fn succeeds(mut command: Command) -> String {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output =
+        tokio::time::timeout(LIMIT, command.output()).await.expect("the client ends").expect("it starts");
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}\n{complained}");
+    said
+}
+
+/// Runs a program's text with the Python that has the client.
+async fn python(program: &Path, args: &[&str]) -> String {
+    let mut command = Command::new(tool("KELPIE_TEST_PYTHON"));
+    command.arg(program).args(args).env_remove("LETTA_API_KEY");
+    succeeds(command).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_does_what_its_users_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/letta_sdk.py");
+    let said = python(&program, &[&plan.url()]).await;
+    assert!(said.contains("all of it"), "{said}");
+    server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readme_python_sdk_snippet_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let program = dir.path().join("snippet.py");
+    let source = snippet("python");
+    assert_eq!(source.lines().count(), 6, "the README promises six lines");
+    std::fs::write(&program, source.replace(README_SERVER, &plan.url())).expect("a file");
+    let said = python(&program, &[]).await;
+    assert!(said.contains("I like tea"), "{said}");
+    server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readme_typescript_sdk_snippet_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let modules = tool("KELPIE_TEST_NODE_MODULES");
+    std::os::unix::fs::symlink(&modules, dir.path().join("node_modules")).expect("a link");
+    let program = dir.path().join("snippet.mts");
+    let source = snippet("typescript");
+    assert_eq!(source.lines().count(), 6, "the README promises six lines");
+    std::fs::write(&program, source.replace(README_SERVER, &plan.url())).expect("a file");
+    let mut command = Command::new(modules.join(".bin/tsx"));
+    command.arg(&program).env_remove("LETTA_API_KEY");
+    let said = succeeds(command).await;
+    assert!(said.contains("I like tea"), "{said}");
+    server.kill().await;
+}
