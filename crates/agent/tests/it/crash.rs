@@ -132,8 +132,7 @@ fn a_tool_whose_outcome_a_crash_hides_is_unknown_and_an_idempotent_one_is_asked_
     });
 }
 
-#[test]
-fn a_run_goes_on_after_a_crash_although_nobody_asks() {
+fn goes_on_by_itself() {
     let world = World::new(8);
     world.sim.block_on(async {
         let agents = world.start().await;
@@ -152,4 +151,75 @@ fn a_run_goes_on_after_a_crash_although_nobody_asks() {
         world.node.env().sleep(Duration::from_secs(20)).await;
         assert_eq!(history(&agents, &agent).await.last().unwrap(), "agent: by itself");
     });
+}
+
+#[test]
+fn a_run_goes_on_after_a_crash_although_nobody_asks() {
+    goes_on_by_itself();
+}
+
+/// One run is cancelled while its tool works; the next one's tool works when that result comes.
+fn late_result() {
+    let world = World { takes: Duration::from_secs(5), ..World::new(9) };
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        let agent = create(&agents, "a").await.id;
+        let options = SendOptions::default;
+        let run =
+            agents.send_and_leave(&scope(), &agent, None, say("call book {}"), options()).await.unwrap();
+        world.node.env().sleep(Duration::from_secs(2)).await;
+        agents.cancel(&scope(), &agent, &run.id).await.unwrap();
+        let result = send(&agents, &agent, "next", "call note {}\nsay done").await;
+        assert_eq!(
+            lines(&result.messages),
+            ["calls note {}", "note Success: note did {}", "agent: done"],
+            "another run's result was taken"
+        );
+        let history = history(&agents, &agent).await;
+        let book: Vec<&String> = history.iter().filter(|line| line.starts_with("book ")).collect();
+        assert!(
+            matches!(&book[..], [line] if line.contains("UNKNOWN")),
+            "no result for the cancelled call: {book:?}"
+        );
+    });
+}
+
+#[test]
+fn a_late_result_of_a_cancelled_run_is_not_taken_for_another_ones() {
+    late_result();
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use super::*;
+
+    /// The words of the check that a seeded bug fails.
+    fn caught(name: &'static str, scenario: fn()) -> String {
+        let _armed = kelpie_core::mutant::arm(name);
+        let panic = std::panic::catch_unwind(scenario).expect_err("the seeded bug was not noticed");
+        let words = panic.downcast_ref::<String>().cloned();
+        words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_effect_before_its_record_is_caught() {
+        assert!(caught("run_effect_before_record", || kills(0)).contains("called twice"));
+    }
+
+    #[test]
+    fn a_late_result_accepted_is_caught() {
+        assert!(caught("run_late_result_accepted", late_result).contains("another run's result"));
+    }
+
+    #[test]
+    fn an_orphan_call_at_a_cancel_is_caught() {
+        assert!(
+            caught("run_orphan_call_at_cancel", late_result).contains("no result for the cancelled call")
+        );
+    }
+
+    #[test]
+    fn a_wake_entry_cleared_too_early_is_caught() {
+        assert!(caught("run_wake_cleared_early", goes_on_by_itself).contains("by itself"));
+    }
 }

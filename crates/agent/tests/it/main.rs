@@ -10,4 +10,5 @@ mod manage;
 mod providers;
 mod real;
 mod talk;
+mod tools;
 mod world;

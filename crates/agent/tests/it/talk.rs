@@ -231,3 +231,24 @@ fn a_cancel_ends_the_run_and_leaves_no_call_open() {
         assert_eq!(lines(&result.messages), ["agent: hello"]);
     });
 }
+
+#[test]
+fn concurrent_messages_lose_no_append_to_memory() {
+    let world = World::new(8);
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        let agent = create(&agents, "a").await.id;
+        let sends = (0..12).map(|number| {
+            let (agents, agent) = (agents.clone(), agent.clone());
+            let append =
+                |fact| format!("core_memory_append {{\"label\":\"human\",\"content\":\"fact {fact}.\"}}");
+            let text = format!("call {} and {}\nsay kept", append(2 * number), append(2 * number + 1));
+            async move { send(&agents, &agent, &format!("{number}"), &text).await }
+        });
+        futures::future::join_all(sends).await;
+        let human = agents.block(&scope(), &agent, "human").await.unwrap().value;
+        for fact in 0..24 {
+            assert_eq!(human.matches(&format!("fact {fact}.")).count(), 1, "{human}");
+        }
+    });
+}
