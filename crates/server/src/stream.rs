@@ -260,3 +260,6 @@ pub(crate) fn respond(
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
+
+#[cfg(test)]
+mod tests;
