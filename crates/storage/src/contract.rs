@@ -93,11 +93,9 @@ pub struct Stamped {
 /// written twice.
 #[derive(Debug, Clone, Default)]
 pub struct CommitRequest {
-    /// The version that all reads saw. Without reads there is none.
-    pub read_version: Option<Version>,
-    /// Single keys that must be unwritten since.
+    /// Single keys that the commit depends on.
     pub reads: Vec<Bytes>,
-    /// Ranges that must be unwritten since.
+    /// Ranges that the commit depends on.
     pub read_ranges: Vec<KeyRange>,
     /// Ranges that become empty.
     pub clears: Vec<KeyRange>,
@@ -109,12 +107,19 @@ pub struct CommitRequest {
     pub write_conflicts: Vec<KeyRange>,
 }
 
+impl CommitRequest {
+    /// Whether it depends on anything that was read.
+    pub fn has_reads(&self) -> bool {
+        !self.reads.is_empty() || !self.read_ranges.is_empty()
+    }
+}
+
 /// The commit happened, durably, and is visible to all later reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// Its place in the order of all commits. A transaction without writes commits at the
-    /// version it read.
-    pub version: Version,
+    /// Its place in the order of all commits, if it has written and the backend numbers what
+    /// it writes. Where numbers cost a lock, only commits with versionstamps have one.
+    pub version: Option<Version>,
 }
 
 /// Why a store cannot serve. A class, so that operators and callers can act on it.
@@ -276,28 +281,17 @@ pub struct Stats {
     pub commits: u64,
 }
 
-/// A transactional store. [`crate::Transaction`] does all that is common; a backend reads at
-/// a version, commits, and wakes watchers.
+/// A transactional store. [`crate::Transaction`] does all that is common; a backend gives
+/// snapshots, commits, and wakes watchers.
 pub trait Backend: Send + Sync + 'static {
     /// What callers may rely on.
     fn properties(&self) -> Properties;
 
-    /// The newest visible version, kept readable until [`Backend::close_version`] or until
-    /// it is too old. Every commit acknowledged before this call is at or below it.
-    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>>;
+    /// A view of the newest visible version: every commit acknowledged before this call is
+    /// in it.
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>>;
 
-    /// Ends one [`Backend::open_version`].
-    fn close_version(&self, version: Version);
-
-    /// The value of `key` at `version`.
-    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>>;
-
-    /// Rows at `version`. May stop before the limit, saying so in [`Rows::more`], but only
-    /// after one row at least.
-    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>>;
-
-    /// Commits if nothing in `reads` and `read_ranges` was written after `read_version`.
-    /// Going away while waiting does not take back what was asked.
+    /// Commits what depends on nothing that was read.
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>>;
 
     /// Watches a key: a commit that becomes visible after this call and touches `key`
@@ -309,4 +303,25 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends the store: later commits are refused, what it held is released.
     fn close(&self) -> BoxFuture<'_, Result<(), CloseError>>;
+}
+
+/// One version of the store, for one transaction: readable until it is dropped or too old.
+/// What was read is strictly serializable with what others commit, also when this
+/// transaction is dropped instead of committed.
+pub trait Snapshot: Send + Sync {
+    /// The value of `key`.
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>>;
+
+    /// The values of `keys`, in their order; one round trip where a backend is remote.
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>>;
+
+    /// Some rows. May stop before the limit, saying so in [`Rows::more`], but only after one
+    /// row at least.
+    fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>>;
+
+    /// Commits if no order of all commits is contradicted by what was read: nothing in
+    /// `reads` and `read_ranges` was written since, or writing it comes later in that order.
+    /// Refusing more than that is allowed. Going away while waiting does not take back what
+    /// was asked.
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>>;
 }

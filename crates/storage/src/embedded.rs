@@ -33,7 +33,7 @@ use kelpie_env::Env;
 use crate::config::EmbeddedOptions;
 use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, OpenError, Properties, ReadError,
-    Rows, Scan, Stats, Version, Watch,
+    Rows, Scan, Snapshot, Stats, Version, Watch,
 };
 use inner::Inner;
 
@@ -65,29 +65,13 @@ impl Backend for Embedded {
         Properties { name: "embedded", unknown_possible: false, single_process: true }
     }
 
-    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>> {
-        Answer::Now(Ok(self.inner.engine.readers.open(self.inner.env.now())))
-    }
-
-    fn close_version(&self, version: Version) {
-        self.inner.engine.readers.close(version);
-    }
-
-    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
-        let inner = &self.inner;
-        match inner.engine.get(version, key) {
-            Some(found) => Answer::Now(found),
-            None => Answer::Later(inner.env.inline(move || inner.engine.get_below(version, key)).boxed()),
-        }
-    }
-
-    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
-        let inner = &self.inner;
-        Answer::Later(inner.env.inline(move || inner.engine.scan(version, &scan)).boxed())
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        let version = self.inner.engine.readers.open(self.inner.env.now());
+        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version })))
     }
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
-        Answer::Later(self.inner.commit(request).boxed())
+        Answer::Later(self.inner.commit(request, None).boxed())
     }
 
     fn watch(&self, key: Bytes) -> Watch {
@@ -101,5 +85,47 @@ impl Backend for Embedded {
 
     fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
         self.inner.clone().close().boxed()
+    }
+}
+
+/// One version of the store.
+struct View {
+    inner: Arc<Inner>,
+    version: Version,
+}
+
+impl Snapshot for View {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        let Self { inner, version } = self;
+        match inner.engine.get(*version, key) {
+            Some(found) => Answer::Now(found),
+            None => Answer::Later(inner.env.inline(move || inner.engine.get_below(*version, key)).boxed()),
+        }
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
+        let each = async move {
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                found.push(self.get(key).wait().await?);
+            }
+            Ok(found)
+        };
+        Answer::Later(each.boxed())
+    }
+
+    fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
+        let Self { inner, version } = self;
+        Answer::Later(inner.env.inline(move || inner.engine.scan(*version, &scan)).boxed())
+    }
+
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
+        async move { self.inner.commit(request, Some(self.version)).await }.boxed()
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.inner.engine.readers.close(self.version);
     }
 }

@@ -76,8 +76,12 @@ impl Engine {
     }
 
     /// Whether nothing that was read has been written since, published or not.
-    pub(crate) fn resolve(&self, request: &CommitRequest) -> Result<(), CommitError> {
-        let Some(version) = request.read_version else { return Ok(()) };
+    pub(crate) fn resolve(
+        &self,
+        request: &CommitRequest,
+        read_version: Option<Version>,
+    ) -> Result<(), CommitError> {
+        let Some(version) = read_version.filter(|_| request.has_reads()) else { return Ok(()) };
         if self.readers.is_too_old(version) {
             return Err(CommitError::TooOld);
         }

@@ -32,7 +32,7 @@ pub use atomic::AtomicOp;
 pub use config::{EmbeddedOptions, StoreConfig, StoreUrlError};
 pub use contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Op, OpenError, Outage, Properties,
-    ReadError, Rows, Scan, Stamped, Stats, Version, Watch,
+    ReadError, Rows, Scan, Snapshot, Stamped, Stats, Version, Watch,
 };
 pub use embedded::Embedded;
 pub use keys::KeyRange;

@@ -1,5 +1,7 @@
 //! The engine without a log: for tests, gone with its process.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -8,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Outage, Properties, ReadError, Rows,
-    Scan, Stats, Version, Watch,
+    Scan, Snapshot, Stats, Version, Watch,
 };
 use crate::engine::{Engine, FOLD_KEYS, MapBase};
 
@@ -17,6 +19,10 @@ const FOLD_BYTES: u64 = 64 << 10;
 
 /// A store in memory.
 pub struct Memory {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     env: Env,
     engine: Engine,
     writer: Mutex<Writer>,
@@ -33,16 +39,22 @@ struct Writer {
 impl Memory {
     /// An empty one.
     pub fn new(env: Env) -> Self {
-        let seed = env.random_u64();
-        Self { env, engine: Engine::new(Box::new(MapBase::default()), 0, seed), writer: Mutex::default() }
+        let engine = Engine::new(Box::new(MapBase::default()), 0, env.random_u64());
+        Self { inner: Arc::new(Inner { env, engine, writer: Mutex::default() }) }
     }
+}
 
-    fn commit_now(&self, request: CommitRequest) -> Result<Committed, CommitError> {
+impl Inner {
+    fn commit(
+        &self,
+        request: CommitRequest,
+        read_version: Option<Version>,
+    ) -> Result<Committed, CommitError> {
         let mut writer = self.writer.lock();
         if writer.closed {
             return Err(CommitError::Unavailable(Outage::Closed));
         }
-        self.engine.resolve(&request)?;
+        self.engine.resolve(&request, read_version)?;
         let version = writer.version + 1;
         let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
         self.engine.insert(version, &mutations);
@@ -52,7 +64,7 @@ impl Memory {
         if self.engine.memtable.bytes() > FOLD_BYTES {
             self.fold(&mut writer).map_err(CommitError::Unavailable)?;
         }
-        Ok(Committed { version })
+        Ok(Committed { version: Some(version) })
     }
 
     fn fold(&self, writer: &mut Writer) -> Result<(), Outage> {
@@ -73,38 +85,28 @@ impl Backend for Memory {
         Properties { name: "memory", unknown_possible: false, single_process: true }
     }
 
-    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>> {
-        Answer::Now(Ok(self.engine.readers.open(self.env.now())))
-    }
-
-    fn close_version(&self, version: Version) {
-        self.engine.readers.close(version);
-    }
-
-    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
-        Answer::Now(self.engine.get(version, key).unwrap_or_else(|| self.engine.get_below(version, key)))
-    }
-
-    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
-        Answer::Now(self.engine.scan(version, &scan))
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        let version = self.inner.engine.readers.open(self.inner.env.now());
+        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version })))
     }
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
-        Answer::Now(self.commit_now(request))
+        Answer::Now(self.inner.commit(request, None))
     }
 
     fn watch(&self, key: Bytes) -> Watch {
-        let _writer = self.writer.lock();
-        self.engine.watch(key)
+        let _writer = self.inner.writer.lock();
+        self.inner.engine.watch(key)
     }
 
     fn stats(&self) -> Stats {
-        let writer = self.writer.lock();
+        let Inner { engine, writer, .. } = &*self.inner;
+        let writer = writer.lock();
         Stats {
             version: writer.version,
-            checkpoint: self.engine.memtable.base(),
-            memtable_keys: self.engine.memtable.keys(),
-            memtable_bytes: self.engine.memtable.bytes(),
+            checkpoint: engine.memtable.base(),
+            memtable_keys: engine.memtable.keys(),
+            memtable_bytes: engine.memtable.bytes(),
             checkpoints: writer.folds,
             commits: writer.commits,
             ..Stats::default()
@@ -112,7 +114,44 @@ impl Backend for Memory {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
-        self.writer.lock().closed = true;
+        self.inner.writer.lock().closed = true;
         async { Ok(()) }.boxed()
+    }
+}
+
+/// One version of the store.
+struct View {
+    inner: Arc<Inner>,
+    version: Version,
+}
+
+impl View {
+    fn value(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let engine = &self.inner.engine;
+        engine.get(self.version, key).unwrap_or_else(|| engine.get_below(self.version, key))
+    }
+}
+
+impl Snapshot for View {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        Answer::Now(self.value(key))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
+        Answer::Now(keys.iter().map(|key| self.value(key)).collect())
+    }
+
+    fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
+        Answer::Now(self.inner.engine.scan(self.version, &scan))
+    }
+
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
+        async move { self.inner.commit(request, Some(self.version)) }.boxed()
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.inner.engine.readers.close(self.version);
     }
 }

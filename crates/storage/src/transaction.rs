@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::atomic::AtomicOp;
-use crate::contract::{CommitError, CommitRequest, Committed, ReadError, Stamped, Version};
+use crate::contract::{CommitError, CommitRequest, Committed, ReadError, Snapshot, Stamped};
 use crate::keys::KeyRange;
 use crate::limits::{
     LimitError, TRANSACTION_BYTES_MAX, TRANSACTION_TIME_MAX, VERSIONSTAMP_BYTES, check_key, check_value,
@@ -22,8 +22,8 @@ pub use page::{Page, RangeQuery};
 /// A transaction. Dropping it forgets it; nothing has happened then.
 pub struct Transaction {
     shared: Arc<Shared>,
-    /// The version that reads see and when it was taken: fixed at the first read.
-    snapshot: Option<Snapshot>,
+    /// What reads see, fixed at the first one.
+    view: Option<View>,
     buffer: WriteBuffer,
     stamped: Vec<Stamped>,
     reads: Vec<Bytes>,
@@ -35,9 +35,9 @@ pub struct Transaction {
     read_failed: Option<ReadError>,
 }
 
-#[derive(Clone, Copy)]
-struct Snapshot {
-    version: Version,
+struct View {
+    snapshot: Box<dyn Snapshot>,
+    /// When it was taken.
     taken: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Transaction {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            snapshot: None,
+            view: None,
             buffer: WriteBuffer::default(),
             stamped: Vec::new(),
             reads: Vec::new(),
@@ -71,8 +71,7 @@ impl Transaction {
         if let Buffered::Value(value) = self.buffer.get(key) {
             return Ok(value.cloned());
         }
-        let version = self.version().await?;
-        let stored = self.shared.backend.get(version, key).wait().await;
+        let stored = self.view().await?.get(key).wait().await;
         let stored = stored.map_err(|e| self.note(e))?;
         Ok(match self.buffer.get(key) {
             Buffered::Changes(changes) => apply_changes(stored, changes),
@@ -80,19 +79,41 @@ impl Transaction {
         })
     }
 
-    /// The version that reads of this transaction see.
-    pub async fn version(&mut self) -> Result<Version, ReadError> {
-        if let Some(snapshot) = self.snapshot {
-            return if self.is_too_old(snapshot) {
-                Err(self.note(ReadError::TooOld))
-            } else {
-                Ok(snapshot.version)
-            };
+    /// The values of `keys`, in their order, read together: one round trip to a remote store
+    /// where [`Transaction::get`] takes one for each.
+    pub async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        for key in keys {
+            check_key(key)?;
+            if !matches!(self.buffer.get(key), Buffered::Value(_)) {
+                self.reads.push(key.clone());
+            }
         }
-        let opened = self.shared.backend.open_version().wait().await;
-        let version = opened.map_err(|e| self.note(e))?;
-        self.snapshot = Some(Snapshot { version, taken: self.shared.env.now() });
-        Ok(version)
+        let stored = self.view().await?.get_many(keys).wait().await;
+        let stored = stored.map_err(|e| self.note(e))?;
+        let seen = |(key, stored): (&Bytes, _)| match self.buffer.get(key) {
+            Buffered::Value(value) => value.cloned(),
+            Buffered::Changes(changes) => apply_changes(stored, changes),
+            Buffered::Nothing => stored,
+        };
+        Ok(keys.iter().zip(stored).map(seen).collect())
+    }
+
+    /// Fixes what reads see, as the first read does.
+    pub async fn fix_version(&mut self) -> Result<(), ReadError> {
+        self.view().await.map(drop)
+    }
+
+    async fn view(&mut self) -> Result<&dyn Snapshot, ReadError> {
+        match &self.view {
+            Some(view) if self.is_too_old(view) => return Err(self.note(ReadError::TooOld)),
+            Some(_) => {}
+            None => {
+                let begun = self.shared.backend.begin().wait().await;
+                let snapshot = begun.map_err(|e| self.note(e))?;
+                self.view = Some(View { snapshot, taken: self.shared.env.now() });
+            }
+        }
+        Ok(&*self.view.as_ref().expect("there was one, or it was just made").snapshot)
     }
 
     /// Makes `value` the value of `key`.
@@ -163,20 +184,18 @@ impl Transaction {
             return Err(limit.into());
         }
         if self.buffer.is_empty() && self.stamped.is_empty() && self.write_conflicts.is_empty() {
-            return Ok(Committed { version: self.snapshot.map_or(0, |s| s.version) });
+            return Ok(Committed { version: None });
         }
         let bytes = self.bytes();
         if bytes > TRANSACTION_BYTES_MAX {
             return Err(LimitError::Transaction { bytes }.into());
         }
-        let has_reads = !self.reads.is_empty() || !self.read_ranges.is_empty();
-        if has_reads {
-            // An explicit conflict range without a read counts from now on.
-            self.version().await.map_err(CommitError::from)?;
+        if !self.reads.is_empty() || !self.read_ranges.is_empty() {
+            // Not too old; and an explicit conflict range without a read counts from now on.
+            self.fix_version().await.map_err(CommitError::from)?;
         }
         let (clears, writes) = mem::take(&mut self.buffer).into_parts();
         let request = CommitRequest {
-            read_version: self.snapshot.filter(|_| has_reads).map(|s| s.version),
             reads: mem::take(&mut self.reads),
             read_ranges: mem::take(&mut self.read_ranges),
             clears,
@@ -184,7 +203,10 @@ impl Transaction {
             stamped: mem::take(&mut self.stamped),
             write_conflicts: mem::take(&mut self.write_conflicts),
         };
-        self.shared.backend.commit(request).wait().await
+        match self.view.take() {
+            Some(view) => view.snapshot.commit(request).await,
+            None => self.shared.backend.commit(request).wait().await,
+        }
     }
 
     /// A read failure after which a fresh transaction may succeed, if there was one.
@@ -192,8 +214,8 @@ impl Transaction {
         self.read_failed.take()
     }
 
-    fn is_too_old(&self, snapshot: Snapshot) -> bool {
-        self.shared.env.now().saturating_sub(snapshot.taken) > TRANSACTION_TIME_MAX
+    fn is_too_old(&self, view: &View) -> bool {
+        self.shared.env.now().saturating_sub(view.taken) > TRANSACTION_TIME_MAX
     }
 
     fn note(&mut self, error: ReadError) -> ReadError {
@@ -216,18 +238,9 @@ impl Transaction {
     }
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        if let Some(snapshot) = self.snapshot {
-            self.shared.backend.close_version(snapshot.version);
-        }
-    }
-}
-
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transaction")
-            .field("version", &self.snapshot.map(|s| s.version))
             .field("reads", &self.reads)
             .field("buffer", &self.buffer)
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use kelpie_env::Env;
 use kelpie_storage::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Outage, Properties, ReadError, Rows,
-    Scan, Stats, Version, Watch,
+    Scan, Snapshot, Stats, Watch,
 };
 
 pub(crate) struct Lossy {
@@ -31,46 +31,20 @@ impl Backend for Lossy {
         Properties { name: "lossy", unknown_possible: true, single_process: false }
     }
 
-    fn open_version(&self) -> Answer<'_, Result<Version, ReadError>> {
-        self.inner.open_version()
-    }
-
-    fn close_version(&self, version: Version) {
-        self.inner.close_version(version);
-    }
-
-    fn get<'a>(&'a self, version: Version, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
-        self.inner.get(version, key)
-    }
-
-    fn scan(&self, version: Version, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
-        self.inner.scan(version, scan)
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        Answer::Later(
+            async move {
+                let inner = self.inner.begin().wait().await?;
+                Ok(Box::new(LossySnapshot { inner, env: self.env.clone() }) as Box<dyn Snapshot>)
+            }
+            .boxed(),
+        )
     }
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
-        let fate = self.env.random_u64() % 24;
-        let unknown =
-            || Err(CommitError::Unknown(Outage::Remote { reason: "the connection was cut".into() }));
-        let (inner, env) = (self.inner.clone(), self.env.clone());
-        let answer: BoxFuture<'_, _> = async move {
-            env.sleep(Duration::from_micros(env.random_u64() % 500)).await;
-            match fate {
-                0 => unknown(),
-                1 => inner.commit(request).wait().await.and_then(|_| unknown()),
-                2 => {
-                    let late = env.clone();
-                    env.spawn("late commit", async move {
-                        let scale = late.random_u64() % 16;
-                        late.sleep(Duration::from_micros(late.random_u64() % (1 << scale))).await;
-                        drop(inner.commit(request).wait().await);
-                    });
-                    unknown()
-                }
-                _ => inner.commit(request).wait().await,
-            }
-        }
-        .boxed();
-        Answer::Later(answer)
+        let inner = self.inner.clone();
+        let commit = async move { inner.commit(request).wait().await };
+        Answer::Later(lose(self.env.clone(), commit.boxed()).boxed())
     }
 
     fn watch(&self, key: Bytes) -> Watch {
@@ -83,5 +57,51 @@ impl Backend for Lossy {
 
     fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
         self.inner.close()
+    }
+}
+
+struct LossySnapshot {
+    inner: Box<dyn Snapshot>,
+    env: Env,
+}
+
+impl Snapshot for LossySnapshot {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        self.inner.get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
+        self.inner.get_many(keys)
+    }
+
+    fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
+        self.inner.scan(scan)
+    }
+
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Outcome> {
+        lose(self.env, self.inner.commit(request)).boxed()
+    }
+}
+
+type Outcome = Result<Committed, CommitError>;
+
+/// Carries out `commit`, and may lose its answer.
+async fn lose(env: Env, commit: BoxFuture<'static, Outcome>) -> Outcome {
+    let unknown = || Err(CommitError::Unknown(Outage::Remote { reason: "the connection was cut".into() }));
+    let fate = env.random_u64() % 24;
+    env.sleep(Duration::from_micros(env.random_u64() % 500)).await;
+    match fate {
+        0 => unknown(),
+        1 => commit.await.and_then(|_| unknown()),
+        2 => {
+            let late = env.clone();
+            env.spawn("late commit", async move {
+                let scale = late.random_u64() % 16;
+                late.sleep(Duration::from_micros(late.random_u64() % (1 << scale))).await;
+                drop(commit.await);
+            });
+            unknown()
+        }
+        _ => commit.await,
     }
 }

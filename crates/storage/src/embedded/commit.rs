@@ -67,8 +67,13 @@ impl Drop for FlushTurn<'_> {
 }
 
 impl Inner {
-    pub(super) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Committed, CommitError> {
-        let (version, flight, lead) = self.enter(request)?;
+    /// Commits what was read at `read_version`, if anything was.
+    pub(super) async fn commit(
+        &self,
+        request: CommitRequest,
+        read_version: Option<Version>,
+    ) -> Result<Committed, CommitError> {
+        let (version, flight, lead) = self.enter(request, read_version)?;
         if lead {
             let mut turn = FlushTurn { inner: self, taken: false };
             self.env
@@ -78,14 +83,18 @@ impl Inner {
                 })
                 .await;
         }
-        flight.wait().await.map(|()| Committed { version })
+        flight.wait().await.map(|()| Committed { version: Some(version) })
     }
 
     /// All that happens under the lock. The last part says whether the caller has to flush.
-    fn enter(&self, request: CommitRequest) -> Result<(Version, Arc<Flight>, bool), CommitError> {
+    fn enter(
+        &self,
+        request: CommitRequest,
+        read_version: Option<Version>,
+    ) -> Result<(Version, Arc<Flight>, bool), CommitError> {
         let mut writer = self.writer.lock();
         self.admit(&writer).map_err(CommitError::Unavailable)?;
-        self.engine.resolve(&request)?;
+        self.engine.resolve(&request, read_version)?;
         let version = writer.log.next();
         let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
         let version =

@@ -73,7 +73,6 @@ impl Transaction {
     /// The rows of a range. The commit fails if someone writes in what was looked at in
     /// between; the part of the range behind the page's last row was not looked at.
     pub async fn get_range(&mut self, query: RangeQuery) -> Result<Page, ReadError> {
-        let version = self.version().await?;
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
         let mut rest = query;
         let mut rows = Vec::new();
@@ -81,7 +80,7 @@ impl Transaction {
             let wanted = limit - rows.len();
             let range = KeyRange { begin: rest.begin.clone(), end: rest.end.clone() };
             let scan = Scan { range: range.clone(), limit: wanted, reverse: rest.reverse };
-            let found = self.shared.backend.scan(version, scan).wait().await;
+            let found = self.view().await?.scan(scan).wait().await;
             let found = found.map_err(|e| self.note(e))?;
             let mut covered = covered_by(&found, range, rest.reverse);
             let mut merged = overlay(&self.buffer, found.rows, &covered, rest.reverse);

@@ -212,7 +212,7 @@ fn sim_snapshot_reads_do_not_conflict() {
 fn sim_explicit_ranges_conflict_as_reads_and_writes_do() {
     on_every_store(async |store, _, _| {
         let mut reads = store.begin();
-        reads.version().await.unwrap();
+        reads.fix_version().await.unwrap();
         reads.add_read_conflict(KeyRange::prefix(b"x/"));
         put(&store, b"x/1", b"theirs").await.unwrap();
         reads.set(&b"y"[..], &b"ours"[..]);
@@ -308,7 +308,7 @@ fn sim_versionstamps_grow_in_the_order_of_commits() {
                 let mut tx = store.begin();
                 let value = vec![round, n];
                 tx.set_versionstamped_key([&b"q/"[..], &[0; 10]].concat(), 2, value.clone());
-                async move { (tx.commit().await.unwrap().version, Bytes::from(value)) }
+                async move { (tx.commit().await.unwrap().version.unwrap(), Bytes::from(value)) }
             });
             stamped.extend(join_all(commits).await);
         }

@@ -138,7 +138,7 @@ async fn commit_once(store: &Store, env: &Env, history: &Shared, writer: u8) -> 
         (attempt as u64).to_be_bytes().to_vec(),
     );
     let outcome = tx.commit().await;
-    history.lock().end(attempt, &outcome.clone().map(|committed| committed.version));
+    history.lock().end(attempt, &outcome.clone().map(|committed| committed.version.expect("numbered")));
     outcome.map(drop)
 }
 
