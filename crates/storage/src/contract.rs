@@ -294,9 +294,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Commits what depends on nothing that was read.
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>>;
 
-    /// Watches a key: a commit that becomes visible after this call and touches `key`
-    /// completes it.
-    fn watch(&self, key: Bytes) -> Watch;
+    /// Watches a key: a commit that becomes visible after this has answered and touches
+    /// `key` completes the watch.
+    fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>>;
 
     /// What it holds and has done.
     fn stats(&self) -> Stats;

@@ -94,9 +94,9 @@ impl Backend for Memory {
         Answer::Now(self.inner.commit(request, None))
     }
 
-    fn watch(&self, key: Bytes) -> Watch {
+    fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         let _writer = self.inner.writer.lock();
-        self.inner.engine.watch(key)
+        Answer::Now(Ok(self.inner.engine.watch(key)))
     }
 
     fn stats(&self) -> Stats {

@@ -8,8 +8,9 @@ use kelpie_env::Env;
 use parking_lot::Mutex;
 
 use crate::config::StoreConfig;
-use crate::contract::{Backend, CloseError, OpenError, Properties, Stats, Watch};
+use crate::contract::{Backend, CloseError, OpenError, Properties, ReadError, Stats, Watch};
 use crate::embedded::Embedded;
+use crate::limits::check_key;
 use crate::memory::Memory;
 use crate::transaction::Transaction;
 
@@ -48,10 +49,12 @@ impl Store {
         Transaction::new(self.shared.clone())
     }
 
-    /// Completes when the value of `key` may have changed since this call. Make the watch
-    /// first and read afterwards: then no change falls in between.
-    pub fn watch(&self, key: impl Into<Bytes>) -> Watch {
-        self.shared.backend.watch(key.into())
+    /// A watch that completes when the value of `key` may have changed since it was made.
+    /// Make it first and read afterwards: then no change falls in between.
+    pub async fn watch(&self, key: impl Into<Bytes>) -> Result<Watch, ReadError> {
+        let key = key.into();
+        check_key(&key)?;
+        self.shared.backend.watch(key).wait().await
     }
 
     /// What callers may rely on beyond the contract.

@@ -47,7 +47,7 @@ impl Backend for Lossy {
         Answer::Later(lose(self.env.clone(), commit.boxed()).boxed())
     }
 
-    fn watch(&self, key: Bytes) -> Watch {
+    fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         self.inner.watch(key)
     }
 

@@ -291,7 +291,7 @@ fn sim_a_transaction_of_more_than_five_seconds_is_too_old() {
 #[test]
 fn sim_a_watch_completes_after_a_change() {
     on_every_store(async |store, _, _| {
-        let mut watch = store.watch(&b"a"[..]);
+        let mut watch = store.watch(&b"a"[..]).await.unwrap();
         assert!((&mut watch).now_or_never().is_none(), "nothing has happened");
         put(&store, b"a", b"1").await.unwrap();
         watch.await;
