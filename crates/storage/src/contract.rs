@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 
 use crate::atomic::AtomicOp;
 use crate::keys::KeyRange;
@@ -260,6 +261,52 @@ impl Future for Watch {
     }
 }
 
+/// Keys and values.
+pub type RowBatch = Vec<(Bytes, Bytes)>;
+
+/// All rows of a store at one version.
+pub struct Export {
+    /// That version: no versionstamp in the rows is later. Zero where nothing was stamped and
+    /// the backend numbers only what is.
+    pub version: Version,
+    /// The rows in key order, some at a time. Reading them may take as long as it likes.
+    pub batches: BoxStream<'static, Result<RowBatch, ExportError>>,
+}
+
+/// The rows of a store cannot be read as a whole.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExportError {
+    /// The backend has a better way.
+    #[error("this store is not copied row by row: {instead}")]
+    Refused {
+        /// Which one.
+        instead: &'static str,
+    },
+    /// The store cannot serve it, or cannot any longer.
+    #[error("cannot read all rows")]
+    Unavailable(#[source] Outage),
+}
+
+/// A store was not filled; it holds what it held before.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ImportError {
+    /// The backend cannot take a whole store.
+    #[error("this store is not filled row by row: {instead}")]
+    Refused {
+        /// What can be done.
+        instead: &'static str,
+    },
+    /// There are rows already.
+    #[error("the store holds rows already: restore into an empty one")]
+    NotEmpty,
+    /// The rows ended too early.
+    #[error("the rows could not be read")]
+    Source(#[source] ExportError),
+    /// The store cannot serve it.
+    #[error("cannot fill the store")]
+    Unavailable(#[source] Outage),
+}
+
 /// What a store holds and has done since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -297,6 +344,26 @@ pub trait Backend: Send + Sync + 'static {
     /// Watches a key: a commit that becomes visible after this has answered and touches
     /// `key` completes the watch.
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>>;
+
+    /// All rows at one version, not older than the newest visible one at the call. Commits go
+    /// on meanwhile and are not slowed by how long the reader takes.
+    fn export(&self) -> BoxFuture<'_, Result<Export, ExportError>> {
+        let instead = "use the backup of the database underneath";
+        Box::pin(std::future::ready(Err(ExportError::Refused { instead })))
+    }
+
+    /// Fills a store that holds no row: all of `rows` become visible at once, or nothing
+    /// happens. Versions drawn afterwards are larger than the export's.
+    fn import(&self, rows: Export) -> BoxFuture<'_, Result<(), ImportError>> {
+        drop(rows);
+        let instead = "restore into embedded:<directory>";
+        Box::pin(std::future::ready(Err(ImportError::Refused { instead })))
+    }
+
+    /// Folds what its log holds, where there is one, as far as no reader stands in between.
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), Outage>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// What it holds and has done.
     fn stats(&self) -> Stats;

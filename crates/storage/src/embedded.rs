@@ -16,6 +16,7 @@
 
 mod body;
 mod commit;
+mod export;
 mod flight;
 mod inner;
 mod open;
@@ -32,8 +33,8 @@ use kelpie_env::Env;
 
 use crate::config::EmbeddedOptions;
 use crate::contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, OpenError, Properties, ReadError,
-    Rows, Scan, Snapshot, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, OpenError,
+    Outage, Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
 use inner::Inner;
 
@@ -77,6 +78,15 @@ impl Backend for Embedded {
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         let _writer = self.inner.writer.lock();
         Answer::Now(Ok(self.inner.engine.watch(key)))
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Export, ExportError>> {
+        self.inner.clone().export().boxed()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<(), Outage>> {
+        let inner = self.inner.clone();
+        self.inner.env.blocking(move || inner.checkpoint()).boxed()
     }
 
     fn stats(&self) -> Stats {

@@ -23,8 +23,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::contract::{
-    CommitError, CommitRequest, Op, Outage, ReadError, Rows, Scan, Stamped, Version, Watch,
+    CommitError, CommitRequest, ExportError, Op, Outage, ReadError, RowBatch, Rows, Scan, Stamped, Version,
+    Watch,
 };
+use crate::keys::{KeyRange, end_of_keys, successor};
+use crate::limits::PAGE_ROWS_MAX;
 pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
 pub(crate) use memtable::{Found, Memtable, Mutations};
 pub(crate) use readers::Readers;
@@ -68,6 +71,21 @@ impl Engine {
         let found =
             scan::merged(&self.memtable, &*self.base, version, scan).map_err(ReadError::Unavailable)?;
         self.check_age(version).map(|()| found)
+    }
+
+    /// Some rows from `from` on and where to go on; nothing behind the last one. For a version
+    /// that nobody folds over meanwhile.
+    pub(crate) fn export_page(
+        &self,
+        version: Version,
+        from: Bytes,
+    ) -> Result<Option<(RowBatch, Bytes)>, ExportError> {
+        let range = KeyRange { begin: from, end: end_of_keys() };
+        let scan = Scan { range, limit: PAGE_ROWS_MAX, reverse: false };
+        let found = scan::merged(&self.memtable, &*self.base, version, &scan);
+        let rows = found.map_err(ExportError::Unavailable)?.rows;
+        let next = rows.last().map(|(key, _)| successor(key));
+        Ok(next.map(|next| (rows, next)))
     }
 
     /// After a read: a fold that passed the version may have changed the answer.

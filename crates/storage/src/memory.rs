@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use kelpie_env::Env;
 use parking_lot::Mutex;
 
 use crate::contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Outage, Properties, ReadError, Rows,
-    Scan, Snapshot, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Outage,
+    Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
 use crate::engine::{Engine, FOLD_KEYS, MapBase};
 
@@ -97,6 +97,26 @@ impl Backend for Memory {
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         let _writer = self.inner.writer.lock();
         Answer::Now(Ok(self.inner.engine.watch(key)))
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Export, ExportError>> {
+        let writer = self.inner.writer.lock();
+        // What is in memory is only referred to, so all of it is taken before anybody writes.
+        let mut rows = Vec::new();
+        let mut from = Bytes::new();
+        let taken = loop {
+            match self.inner.engine.export_page(writer.version, from) {
+                Ok(Some((page, next))) => {
+                    rows.push(Ok(page));
+                    from = next;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let version = writer.version;
+        let export = taken.map(|()| Export { version, batches: futures::stream::iter(rows).boxed() });
+        std::future::ready(export).boxed()
     }
 
     fn stats(&self) -> Stats {

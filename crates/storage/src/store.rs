@@ -8,7 +8,10 @@ use kelpie_env::Env;
 use parking_lot::Mutex;
 
 use crate::config::StoreConfig;
-use crate::contract::{Backend, CloseError, OpenError, Properties, ReadError, Stats, Watch};
+use crate::contract::{
+    Backend, CloseError, Export, ExportError, ImportError, OpenError, Outage, Properties, ReadError, Stats,
+    Watch,
+};
 use crate::embedded::Embedded;
 use crate::limits::check_key;
 use crate::memory::Memory;
@@ -65,6 +68,21 @@ impl Store {
     /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
         self.shared.backend.stats()
+    }
+
+    /// All rows at one version, for as long as reading them takes.
+    pub async fn export(&self) -> Result<Export, ExportError> {
+        self.shared.backend.export().await
+    }
+
+    /// Fills a store that holds no row; all or nothing.
+    pub async fn import(&self, rows: Export) -> Result<(), ImportError> {
+        self.shared.backend.import(rows).await
+    }
+
+    /// Folds the log, where there is one, so that the next start is quick.
+    pub async fn checkpoint(&self) -> Result<(), Outage> {
+        self.shared.backend.checkpoint().await
     }
 
     /// Ends the store for all its handles: folds the log, releases the directory. Later

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use kelpie_env::{Disk, File, Open};
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    AccessGuard, Builder, Database, ReadableDatabase, StorageBackend, StorageError, TableDefinition,
-    WriteTransaction,
+    AccessGuard, Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
+    StorageError, TableDefinition, WriteTransaction,
 };
 
 use crate::contract::{Outage, Rows, Version};
 use crate::engine::{Base, FOLD_KEYS, Memtable, take_rows};
 use crate::keys::KeyRange;
+use crate::limits::PAGE_ROWS_MAX;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
@@ -33,6 +34,13 @@ pub(super) struct RedbBase {
     database: RwLock<Option<Opened>>,
     /// Held by whoever writes the file or opens it anew.
     writing: Mutex<()>,
+}
+
+/// The rows of one fold, whatever is folded later.
+pub(super) struct Frozen {
+    rows: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) position: Version,
+    database: Arc<Database>,
 }
 
 #[derive(Clone)]
@@ -89,6 +97,29 @@ impl RedbBase {
         }
         fold()?;
         Ok(self.disk.remove(&marker)?)
+    }
+
+    /// The rows of the last fold, for as long as the result is kept.
+    pub(super) fn freeze(&self) -> Result<Frozen, Outage> {
+        let opened = self.opened()?;
+        let frozen = || -> Result<Frozen, redb::Error> {
+            let transaction = opened.database.begin_read()?;
+            let position = position_of(&transaction)?;
+            Ok(Frozen { rows: transaction.open_table(ROWS)?, position, database: opened.database.clone() })
+        };
+        frozen().map_err(disk_outage)
+    }
+
+    /// The next rows of a fold from `from` on. It ends with the open database: another one on
+    /// the same file may write over what only this one kept.
+    pub(super) fn read_frozen(&self, frozen: &Frozen, from: &[u8]) -> Result<Rows, Outage> {
+        let opened = self.database.read();
+        if !opened.as_ref().is_some_and(|opened| Arc::ptr_eq(&opened.database, &frozen.database)) {
+            return Err(Outage::Closed);
+        }
+        let read =
+            || -> Result<Rows, redb::Error> { Ok(take(frozen.rows.range::<&[u8]>(from..)?, PAGE_ROWS_MAX)?) };
+        read().map_err(disk_outage)
     }
 
     fn opened(&self) -> Result<Opened, Outage> {
@@ -261,7 +292,11 @@ fn write_position(transaction: &WriteTransaction, position: Version) -> Result<(
 }
 
 fn read_position(database: &Database) -> Result<Version, redb::Error> {
-    let state = database.begin_read()?.open_table(STATE)?;
+    position_of(&database.begin_read()?)
+}
+
+fn position_of(transaction: &ReadTransaction) -> Result<Version, redb::Error> {
+    let state = transaction.open_table(STATE)?;
     let position = state.get(POSITION)?.map(|position| position.value());
     Ok(position.expect("written in the commit that created the table"))
 }
