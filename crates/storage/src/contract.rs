@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -326,6 +327,45 @@ pub struct Stats {
     pub batches: u64,
     /// Commits made durable.
     pub commits: u64,
+    /// Commits that the log holds and no checkpoint yet: a start would replay them. Exact to
+    /// a part in 256 of a checkpoint.
+    pub unfolded_commits: u64,
+    /// Their bytes in the log.
+    pub unfolded_bytes: u64,
+    /// Commits refused because of what they had read.
+    pub conflicts: Conflicts,
+    /// From the entry of a batch's first commit to its acknowledgement: of each batch the
+    /// commit that waited longest.
+    pub commit_times: Times,
+    /// Writing and syncing a batch.
+    pub fsync_times: Times,
+    /// Whole checkpoints.
+    pub checkpoint_times: Times,
+}
+
+/// How often something happened and how long it took. Percentiles are at most an eighth too
+/// large.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// How often.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// Of a hundred one took longer.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// Commits refused because of what they had read, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conflicts {
+    /// A key that was read has been written since.
+    pub point_reads: u64,
+    /// Something in a range that was read has been written since.
+    pub range_reads: u64,
+    /// The transaction was older than the store keeps versions for.
+    pub too_old: u64,
 }
 
 /// A transactional store. [`crate::Transaction`] does all that is common; a backend gives

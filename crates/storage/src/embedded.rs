@@ -19,9 +19,11 @@ mod commit;
 mod export;
 mod flight;
 mod inner;
+mod meters;
 mod open;
 mod redb_base;
 mod segments;
+mod unfolded;
 
 use std::path::PathBuf;
 use std::sync::Arc;

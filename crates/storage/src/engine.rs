@@ -11,6 +11,7 @@
 //! lock; what is inserted is invisible until it is published.
 
 mod base;
+mod latency;
 mod memtable;
 mod ranges;
 mod readers;
@@ -18,17 +19,19 @@ mod scan;
 mod watches;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::contract::{
-    CommitError, CommitRequest, ExportError, Op, Outage, ReadError, RowBatch, Rows, Scan, Stamped, Version,
-    Watch,
+    CommitError, CommitRequest, Conflicts, ExportError, Op, Outage, ReadError, RowBatch, Rows, Scan, Stamped,
+    Version, Watch,
 };
 use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
 pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
+pub(crate) use latency::Latency;
 pub(crate) use memtable::{Found, Memtable, Mutations};
 pub(crate) use readers::Readers;
 use watches::Watches;
@@ -38,6 +41,14 @@ pub(crate) struct Engine {
     pub(crate) readers: Readers,
     pub(crate) base: Box<dyn Base>,
     watches: Arc<Watches>,
+    conflicts: ConflictCounts,
+}
+
+#[derive(Default)]
+struct ConflictCounts {
+    point_reads: AtomicU64,
+    range_reads: AtomicU64,
+    too_old: AtomicU64,
 }
 
 impl Engine {
@@ -48,6 +59,7 @@ impl Engine {
             readers: Readers::new(version),
             base,
             watches: Arc::default(),
+            conflicts: ConflictCounts::default(),
         }
     }
 
@@ -101,17 +113,30 @@ impl Engine {
     ) -> Result<(), CommitError> {
         let Some(version) = read_version.filter(|_| request.has_reads()) else { return Ok(()) };
         if self.readers.is_too_old(version) {
+            count(&self.conflicts.too_old, "too_old");
             return Err(CommitError::TooOld);
         }
         let newer = |key: &Bytes| self.memtable.newest_write(key).is_some_and(|v| v > version);
         if request.reads.iter().any(newer) {
+            count(&self.conflicts.point_reads, "point_read");
             return Err(CommitError::Conflict);
         }
         let ranges = !kelpie_core::mutant!("resolver_skips_range_reads");
         if ranges && request.read_ranges.iter().any(|range| self.memtable.written_since(range, version)) {
+            count(&self.conflicts.range_reads, "range_read");
             return Err(CommitError::Conflict);
         }
         Ok(())
+    }
+
+    /// Commits that were refused because of what they had read.
+    pub(crate) fn conflicts(&self) -> Conflicts {
+        let ConflictCounts { point_reads, range_reads, too_old } = &self.conflicts;
+        Conflicts {
+            point_reads: point_reads.load(Ordering::Relaxed),
+            range_reads: range_reads.load(Ordering::Relaxed),
+            too_old: too_old.load(Ordering::Relaxed),
+        }
     }
 
     /// What a commit changes: atomic operations applied, versionstamps filled in.
@@ -175,6 +200,11 @@ impl Engine {
         self.memtable.raise_base(version);
         Ok(version)
     }
+}
+
+fn count(counter: &AtomicU64, cause: &'static str) {
+    counter.fetch_add(1, Ordering::Relaxed);
+    metrics::counter!("kelpie_storage_conflicts_total", "cause" => cause).increment(1);
 }
 
 fn stamp(row: Stamped, version: Version) -> (Bytes, Option<Bytes>) {

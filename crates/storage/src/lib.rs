@@ -31,8 +31,9 @@ mod transaction;
 pub use atomic::AtomicOp;
 pub use config::{EmbeddedOptions, StoreConfig, StoreUrlError};
 pub use contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, ImportError, Op,
-    OpenError, Outage, Properties, ReadError, RowBatch, Rows, Scan, Snapshot, Stamped, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Conflicts, Export, ExportError,
+    ImportError, Op, OpenError, Outage, Properties, ReadError, RowBatch, Rows, Scan, Snapshot, Stamped,
+    Stats, Times, Version, Watch,
 };
 pub use embedded::Embedded;
 pub use keys::KeyRange;

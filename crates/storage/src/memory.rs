@@ -129,6 +129,7 @@ impl Backend for Memory {
             memtable_bytes: engine.memtable.bytes(),
             checkpoints: writer.folds,
             commits: writer.commits,
+            conflicts: engine.conflicts(),
             ..Stats::default()
         }
     }

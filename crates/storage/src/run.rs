@@ -132,7 +132,7 @@ impl Store {
         match tx.commit().await {
             Ok(_) => Attempt::Done(value),
             Err(CommitError::Conflict | CommitError::TooOld) => {
-                metrics::counter!("kelpie_storage_retries").increment(1);
+                metrics::counter!("kelpie_storage_retries_total").increment(1);
                 Attempt::Again(None)
             }
             Err(CommitError::Unavailable(outage)) if passes(&outage) => Attempt::Again(Some(outage)),
@@ -144,7 +144,7 @@ impl Store {
 
     /// Makes the outcome of the attempt that read `row` final, and says whether it landed.
     async fn settle(&self, row: &Bytes) -> Result<bool, Outage> {
-        metrics::counter!("kelpie_storage_unknown_settled").increment(1);
+        metrics::counter!("kelpie_storage_unknown_settled_total").increment(1);
         let mut last = Outage::Overloaded;
         for attempt in 0..SETTLE_ATTEMPTS_MAX {
             self.back_off(attempt).await;

@@ -24,6 +24,7 @@ use super::body;
 use super::flight::{Batch, Flight};
 use super::inner::Inner;
 use super::segments::{Active, NotLogged};
+use super::unfolded::{Amount, Unfolded};
 use crate::contract::{CommitError, CommitRequest, Committed, Outage, Version};
 
 /// A batch this large is refused further commits: the disk is far behind.
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     pub(super) full_until: Option<Duration>,
     /// Bytes logged since the last checkpoint began.
     pub(super) logged: u64,
+    pub(super) unfolded: Unfolded,
     pub(super) commits: u64,
     pub(super) batches: u64,
     /// A buffer to use again.
@@ -99,6 +101,9 @@ impl Inner {
         let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
         let version =
             writer.log.append().map_err(|condition| CommitError::Unavailable(refusal(condition)))?;
+        if writer.forming.is_empty() {
+            writer.forming.began = self.env.now();
+        }
         writer.forming.append(version, |out| body::encode(&mutations, out));
         self.engine.insert(version, &mutations);
         let flight = writer.forming.flight.clone();
@@ -142,23 +147,26 @@ impl Inner {
             let empty = Batch { frames, ..Batch::default() };
             (mem::replace(&mut writer.forming, empty), writer.log.synced())
         };
+        let began = self.env.now();
         if !batch.is_empty() {
             if kelpie_core::mutant!("wal_ack_before_fsync") {
-                self.landed(&mut batch, Duration::ZERO);
+                self.landed(&batch, began);
             }
             if kelpie_core::mutant!("version_published_before_fsync") {
                 self.engine.publish(batch.last);
             }
-            let began = self.env.now();
             let logged = self.write(&mut tail, &mut batch, synced);
-            let took = self.env.now().saturating_sub(began);
+            let ended = self.env.now();
+            self.meters.synced(ended.saturating_sub(began));
             match logged {
-                Ok(()) => self.landed(&mut batch, took),
+                Ok(()) => self.landed(&batch, ended),
                 Err(NotLogged::Refused(outage)) => self.refused(&batch, &outage),
                 Err(NotLogged::Unknown) => self.poisoned(&batch),
             }
         }
         self.hand_over(batch.frames);
+        drop(tail);
+        self.gauges(began);
     }
 
     fn write(&self, tail: &mut Tail, batch: &mut Batch, synced: Version) -> Result<(), NotLogged> {
@@ -178,11 +186,8 @@ impl Inner {
     }
 
     /// The batch is durable: everybody may see it, then those who wait may know.
-    fn landed(&self, batch: &mut Batch, took: Duration) {
-        metrics::histogram!("kelpie_storage_fsync_seconds").record(took.as_secs_f64());
-        #[expect(clippy::cast_precision_loss, reason = "a batch has fewer than 2^52 commits")]
-        metrics::histogram!("kelpie_storage_batch_commits").record(batch.commits as f64);
-        metrics::counter!("kelpie_storage_commits").increment(batch.commits);
+    fn landed(&self, batch: &Batch, now: Duration) {
+        self.meters.landed(batch.commits, now.saturating_sub(batch.began));
         {
             let mut writer = self.writer.lock();
             writer.full_until = None;
@@ -191,7 +196,9 @@ impl Inner {
             // Under the lock: a watch made beside it is either told to wait for this version
             // or sees it.
             self.engine.publish(visible);
-            writer.logged += batch.frames.len() as u64;
+            let bytes = batch.frames.len() as u64;
+            writer.logged += bytes;
+            writer.unfolded.logged(batch.last, Amount { commits: batch.commits, bytes });
             writer.commits += batch.commits;
             writer.batches += 1;
             if writer.logged >= self.checkpoint_bytes {
@@ -212,7 +219,7 @@ impl Inner {
             writer.full_until = Some(self.env.now() + FULL_PAUSE);
         }
         drop(writer);
-        metrics::counter!("kelpie_storage_batches_refused").increment(1);
+        metrics::counter!("kelpie_storage_batches_refused_total").increment(1);
         for flight in [&batch.flight, &later.flight] {
             flight.land(Err(CommitError::Unavailable(outage.clone())));
         }
@@ -225,7 +232,7 @@ impl Inner {
             writer.log.sync_failed();
             mem::take(&mut writer.forming)
         };
-        metrics::counter!("kelpie_storage_poisoned").increment(1);
+        metrics::counter!("kelpie_storage_poisoned_total").increment(1);
         tracing::error!("the store takes no more commits: restart to replay the log");
         batch.flight.land(Err(CommitError::Unknown(Outage::Poisoned)));
         later.flight.land(Err(CommitError::Unavailable(Outage::Poisoned)));

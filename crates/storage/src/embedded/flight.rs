@@ -1,6 +1,7 @@
 //! A batch of commits on its way to the disk, and those who wait for it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kelpie_core::log::{Lsn, frame};
 use tokio::sync::Notify;
@@ -13,6 +14,8 @@ pub(super) struct Batch {
     pub(super) frames: Vec<u8>,
     pub(super) commits: u64,
     pub(super) last: Lsn,
+    /// When its first commit came.
+    pub(super) began: Duration,
     pub(super) flight: Arc<Flight>,
 }
 

@@ -1,7 +1,7 @@
 //! The parts of an open embedded store, and who cares for them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kelpie_core::log::Condition;
 use kelpie_env::{DirectoryLock, Env};
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::commit::{Tail, Writer};
+use super::meters::Meters;
 use super::redb_base::RedbBase;
 use super::segments::{NotLogged, Segments};
 use crate::contract::{CloseError, Outage, Stats};
@@ -31,7 +32,7 @@ pub(super) struct Inner {
     pub(super) idle: Notify,
     /// Held during a checkpoint.
     pub(super) checkpointing: Mutex<()>,
-    pub(super) checkpoints: AtomicU64,
+    pub(super) meters: Meters,
     pub(super) stopped: AtomicBool,
     pub(super) lock: Mutex<Option<Box<dyn DirectoryLock>>>,
 }
@@ -97,16 +98,20 @@ impl Inner {
             self.writer.lock().log.sync_failed();
         }
         let position = folded?;
-        self.writer.lock().log.checkpoint(position);
+        {
+            let mut writer = self.writer.lock();
+            writer.log.checkpoint(position);
+            writer.unfolded.folded(position);
+        }
         self.forget();
         // Only now, with the checkpoint durable.
         let cut = self.segments.cut(|last| self.writer.lock().log.may_cut(last));
         if let Err(error) = cut {
             tracing::warn!(%error, "a log segment stays although it is needed no more");
         }
-        self.checkpoints.fetch_add(1, Ordering::Relaxed);
         let took = self.env.now().saturating_sub(began);
-        metrics::histogram!("kelpie_storage_checkpoint_seconds").record(took.as_secs_f64());
+        self.meters.checkpointed(took);
+        self.set_gauges();
         tracing::debug!(position, ?took, "checkpoint");
         Ok(())
     }
@@ -149,17 +154,34 @@ impl Inner {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let active = self.tail.lock().active.used();
+        let Meters { fsyncs, waits, checkpoints, .. } = &self.meters;
+        let log_bytes = self.tail.lock().active.used() + self.segments.retired_bytes();
+        let checkpoint_times = checkpoints.times();
+        Stats {
+            log_bytes,
+            checkpoints: checkpoint_times.count,
+            conflicts: self.engine.conflicts(),
+            commit_times: waits.times(),
+            fsync_times: fsyncs.times(),
+            checkpoint_times,
+            ..self.holdings()
+        }
+    }
+
+    /// What needs no look at the log's tail, which an fsync may hold.
+    pub(super) fn holdings(&self) -> Stats {
         let writer = self.writer.lock();
+        let unfolded = writer.unfolded.amount();
         Stats {
             version: self.engine.readers.published(),
             checkpoint: writer.log.position(),
             memtable_keys: self.engine.memtable.keys(),
             memtable_bytes: self.engine.memtable.bytes(),
-            log_bytes: active + self.segments.retired_bytes(),
-            checkpoints: self.checkpoints.load(Ordering::Relaxed),
             batches: writer.batches,
             commits: writer.commits,
+            unfolded_commits: unfolded.commits,
+            unfolded_bytes: unfolded.bytes,
+            ..Stats::default()
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use kelpie_core::log::Log;
 use kelpie_core::log::frame::{HEADER_BYTES, Header, RECORDS_BEGIN};
@@ -20,8 +20,10 @@ use super::body;
 use super::commit::{Tail, Writer};
 use super::flight::Batch;
 use super::inner::Inner;
+use super::meters::Meters;
 use super::redb_base::RedbBase;
 use super::segments::{NotLogged, Segments, log_files};
+use super::unfolded::{Amount, Unfolded};
 use crate::config::EmbeddedOptions;
 use crate::contract::{OpenError, Outage, Version};
 use crate::engine::Engine;
@@ -75,12 +77,15 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
             segment.scanned.records.last().map_or(segment.scanned.header.cut_after, |record| record.lsn);
         segments.adopt(segment.path, segment.bytes.len() as u64, last.min(recovered.last));
     }
+    let mut unfolded = Unfolded::new(options.checkpoint_bytes);
+    unfolded.logged(recovered.last, Amount { commits: recovered.replay.len() as u64, bytes: logged });
     let writer = Writer {
         log: Log::new(&recovered, position),
         forming: Batch::default(),
         flushing: false,
         full_until: None,
         logged,
+        unfolded,
         commits: 0,
         batches: 0,
         spare: Vec::new(),
@@ -100,7 +105,7 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
         care_work: Notify::new(),
         idle: Notify::new(),
         checkpointing: Mutex::new(()),
-        checkpoints: AtomicU64::new(0),
+        meters: Meters::default(),
         stopped: AtomicBool::new(false),
         lock: Mutex::new(Some(lock)),
         env,
