@@ -6,7 +6,7 @@ use super::Transaction;
 use super::buffer::{WriteBuffer, apply_changes};
 use crate::contract::{Op, ReadError, Rows, Scan};
 use crate::keys::{KeyRange, successor};
-use crate::limits::PAGE_ROWS_MAX;
+use crate::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 
 /// Which rows to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl RangeQuery {
     }
 
     /// At most `limit` rows in the page (never more than [`PAGE_ROWS_MAX`], and at least one).
+    /// A page of more than [`PAGE_BYTES_MAX`] ends early.
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
@@ -76,6 +77,7 @@ impl Transaction {
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
         let mut rest = query;
         let mut rows = Vec::new();
+        let mut bytes = 0;
         while rest.begin < rest.end {
             let wanted = limit - rows.len();
             let range = KeyRange { begin: rest.begin.clone(), end: rest.end.clone() };
@@ -88,13 +90,14 @@ impl Transaction {
                 merged.truncate(wanted);
                 cut_behind_last(&mut covered, &merged, rest.reverse);
             }
+            bytes += merged.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
             rows.append(&mut merged);
             let remaining = rest.after(&covered);
             if !rest.snapshot {
                 self.read_ranges.push(covered);
             }
             rest = remaining;
-            if rows.len() == limit {
+            if rows.len() == limit || bytes >= PAGE_BYTES_MAX {
                 break;
             }
         }
