@@ -69,7 +69,9 @@ impl Backend for Embedded {
     }
 
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
-        let version = self.inner.engine.readers.open(self.inner.env.now());
+        let visible = self.inner.engine.readers.open(self.inner.env.now());
+        let drawn = kelpie_core::mutant!("version_before_visibility");
+        let version = if drawn { self.inner.writer.lock().log.next() - 1 } else { visible };
         Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version })))
     }
 
@@ -106,12 +108,22 @@ struct View {
     version: Version,
 }
 
+impl View {
+    /// What reads see.
+    fn visible(&self) -> Version {
+        if kelpie_core::mutant!("version_before_visibility") {
+            return self.version.min(self.inner.engine.readers.published());
+        }
+        self.version
+    }
+}
+
 impl Snapshot for View {
     fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
-        let Self { inner, version } = self;
-        match inner.engine.get(*version, key) {
+        let (inner, version) = (&self.inner, self.visible());
+        match inner.engine.get(version, key) {
             Some(found) => Answer::Now(found),
-            None => Answer::Later(inner.env.inline(move || inner.engine.get_below(*version, key)).boxed()),
+            None => Answer::Later(inner.env.inline(move || inner.engine.get_below(version, key)).boxed()),
         }
     }
 
@@ -127,8 +139,8 @@ impl Snapshot for View {
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
-        let Self { inner, version } = self;
-        Answer::Later(inner.env.inline(move || inner.engine.scan(*version, &scan)).boxed())
+        let (inner, version) = (&self.inner, self.visible());
+        Answer::Later(inner.env.inline(move || inner.engine.scan(version, &scan)).boxed())
     }
 
     fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {

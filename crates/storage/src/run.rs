@@ -91,6 +91,7 @@ impl Store {
                 }
                 Attempt::Again(why) => outage = why,
                 Attempt::Failed(error) => return Err(error),
+                Attempt::Unsettled(..) if kelpie_core::mutant!("blind_retry_of_unknown") => {}
                 Attempt::Unsettled(value, why) => {
                     let Some(row) = row else { return Err(RunError::Unknown(why)) };
                     let landed = self.settle(&row).await.map_err(RunError::Unknown)?;

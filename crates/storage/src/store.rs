@@ -57,6 +57,14 @@ impl Store {
     pub async fn watch(&self, key: impl Into<Bytes>) -> Result<Watch, ReadError> {
         let key = key.into();
         check_key(&key)?;
+        if kelpie_core::mutant!("watch_registered_after_read") {
+            let backend = self.shared.backend.clone();
+            return Ok(Watch::new(async move {
+                if let Ok(watch) = backend.watch(key).wait().await {
+                    watch.await;
+                }
+            }));
+        }
         self.shared.backend.watch(key).wait().await
     }
 

@@ -98,7 +98,9 @@ impl Inner {
         self.admit(&writer).map_err(CommitError::Unavailable)?;
         self.engine.resolve(&request, read_version)?;
         let version = writer.log.next();
-        let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
+        let early = read_version.filter(|_| kelpie_core::mutant!("versionstamp_drawn_early"));
+        let stamp = early.map_or(version, |read| read + 1);
+        let mutations = self.engine.mutations(request, stamp).map_err(CommitError::Unavailable)?;
         let version =
             writer.log.append().map_err(|condition| CommitError::Unavailable(refusal(condition)))?;
         if writer.forming.is_empty() {

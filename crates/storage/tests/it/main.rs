@@ -1,8 +1,8 @@
 //! The store through its public API.
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on ends")]
-#![cfg_attr(feature = "mutants", expect(clippy::print_stdout, reason = "says which run caught it"))]
+#![expect(clippy::print_stdout, reason = "says which run it was when it fails")]
 
-mod contract;
+mod conformance;
 mod crash;
 mod doors;
 mod embedded;
