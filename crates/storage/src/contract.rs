@@ -1,7 +1,7 @@
 //! What a backend must give, and the outcomes it may have.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -142,6 +142,19 @@ pub enum Outage {
     /// The disk refused.
     #[error("the disk refused")]
     Disk(#[source] Arc<io::Error>),
+    /// What the disk holds is not what was written.
+    #[error(
+        "{} is damaged at byte {offset}: {what}. What is there cannot be read; restore the directory from a \
+         backup", file.display()
+    )]
+    Damaged {
+        /// The file.
+        file: Arc<Path>,
+        /// Where in it.
+        offset: u64,
+        /// What was expected there.
+        what: Arc<str>,
+    },
     /// A remote store refused or was not reached.
     #[error("the store did not serve: {reason}")]
     Remote {

@@ -7,17 +7,19 @@
 //!                                one commit that also records the position; then it may go
 //! ```
 //!
-//! In the directory: `format`, `base.redb`, `wal-<generation>.log`, spare segments, and the
-//! lock. The decisions about the log's bytes are pure and live in `kelpie_core::log`.
+//! In the directory: `format`, `newest`, `base.redb`, `wal-<generation>.log`, spare segments, and
+//! the lock. The decisions about the log's bytes are pure and live in `kelpie_core::log`.
 //!
 //! Invariant: an acknowledged commit is durable and visible; a visible version is durable;
 //! after a crash the store is a prefix of the commits in version order that includes every
 //! acknowledged one.
 
+mod blocks;
 mod body;
 mod commit;
 mod export;
 mod flight;
+mod identity;
 mod inner;
 mod meters;
 mod open;

@@ -193,7 +193,9 @@ impl Store {
 fn passes(outage: &Outage) -> bool {
     match outage {
         Outage::Overloaded | Outage::Remote { .. } => true,
-        Outage::DiskFull | Outage::Poisoned | Outage::Closed | Outage::Disk(_) => false,
+        Outage::DiskFull | Outage::Poisoned | Outage::Closed | Outage::Disk(_) | Outage::Damaged { .. } => {
+            false
+        }
     }
 }
 

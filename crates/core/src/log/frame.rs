@@ -3,11 +3,13 @@
 //! ```text
 //!   segment:  header, zeroes up to RECORDS_BEGIN, records, zeroes or old records
 //!   record:   length u32 · checksum u32 · lsn u64 · synced u64 · body · zeroes up to a multiple of 8
+//!   mark:     a record without a body, lsn = synced
 //! ```
 //!
 //! `synced` is the last record that was durable when this one was written. It is the
 //! evidence that tells damage from a torn tail: whoever wrote it had seen an fsync of
-//! everything up to there succeed.
+//! everything up to there succeed. The last batch has no later record to say so; a mark stands
+//! in until the next batch takes its place.
 
 use super::Lsn;
 
@@ -18,7 +20,7 @@ pub const FRAME_BYTES: usize = 24;
 /// Records begin at multiples of this.
 pub const ALIGNMENT: usize = 8;
 /// Bytes of a segment header.
-pub const HEADER_BYTES: usize = 48;
+pub const HEADER_BYTES: usize = 56;
 
 const MAGIC: &[u8; 8] = b"kelpiewl";
 /// The layout of this module.
@@ -31,6 +33,8 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(ALIGNMENT), "bodies are aligned
 /// What stands at the beginning of a segment. Durable before its first record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
+    /// Whose log it is.
+    pub store: u64,
     /// Grows from segment to segment; enters the checksum of every record in this one.
     pub generation: u64,
     /// Records of this segment have at least this number.
@@ -52,12 +56,12 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&LAYOUT.to_le_bytes());
-        for (number, at) in [self.generation, self.first, self.previous, self.cut_after].into_iter().zip(0..)
-        {
+        let numbers = [self.generation, self.first, self.previous, self.cut_after, self.store];
+        for (number, at) in numbers.into_iter().zip(0..) {
             bytes[12 + 8 * at..20 + 8 * at].copy_from_slice(&number.to_le_bytes());
         }
-        let checksum = crc32fast::hash(&bytes[..44]);
-        bytes[44..48].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..52]);
+        bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -65,11 +69,12 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
         let bytes = bytes.get(..HEADER_BYTES).ok_or(BadHeader)?;
         let known = bytes[..8] == *MAGIC && read_u32(bytes, 8) == LAYOUT;
-        if !known || read_u32(bytes, 44) != crc32fast::hash(&bytes[..44]) {
+        if !known || read_u32(bytes, 52) != crc32fast::hash(&bytes[..52]) {
             return Err(BadHeader);
         }
         let number = |at: usize| read_u64(bytes, 12 + 8 * at);
-        Ok(Self { generation: number(0), first: number(1), previous: number(2), cut_after: number(3) })
+        let (generation, first, previous, cut_after) = (number(0), number(1), number(2), number(3));
+        Ok(Self { store: number(4), generation, first, previous, cut_after })
     }
 }
 
@@ -129,6 +134,24 @@ pub fn decode(segment: &[u8], at: usize, generation: u64, after: Lsn) -> Option<
         return None;
     }
     Some(Record { lsn, synced, body: &whole[FRAME_BYTES..], bytes: whole.len().next_multiple_of(ALIGNMENT) })
+}
+
+/// What says in the segment of `generation` that everything up to `synced` is durable.
+pub fn mark(generation: u64, synced: Lsn) -> [u8; FRAME_BYTES] {
+    let mut frame = [0; FRAME_BYTES];
+    frame[8..16].copy_from_slice(&synced.to_le_bytes());
+    frame[16..24].copy_from_slice(&synced.to_le_bytes());
+    let checksum = checksum(&frame, generation);
+    frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+    frame
+}
+
+/// What the mark at `at` says, if a whole one of `generation` stands there.
+pub fn decode_mark(segment: &[u8], at: usize, generation: u64) -> Option<Lsn> {
+    let frame = segment.get(at..at + FRAME_BYTES)?;
+    let synced = read_u64(frame, 16);
+    let may_be = read_u32(frame, 0) == 0 && synced != 0 && read_u64(frame, 8) == synced;
+    (may_be && read_u32(frame, 4) == checksum(frame, generation)).then_some(synced)
 }
 
 /// Of everything in a frame but the checksum itself, and of where it belongs.

@@ -4,7 +4,8 @@
 //! Invariant: a start either replays every record that was ever acknowledged and is not in
 //! the checkpoint, or is refused. An unreadable place is a torn tail only if nothing says
 //! that what stood there had been durable: no later record of the same segment that saw it
-//! durable, no later segment that continues behind it, no checkpoint beyond it.
+//! durable, no mark behind it, no later segment that continues behind it, no checkpoint beyond
+//! it, and no note that a later segment was begun.
 
 use super::frame::{self, Header, RECORDS_BEGIN};
 use super::{LSN_JUMP, Lsn};
@@ -61,7 +62,10 @@ pub fn scan(segment: &[u8], header: Header) -> Scanned {
             scanned.end = at;
             continue;
         }
-        scanned.evidence = later.map(|(_, record)| record.synced).filter(|synced| *synced > last).max();
+        let marks = (scanned.end..segment.len()).step_by(frame::ALIGNMENT);
+        let marks = marks.filter_map(|at| frame::decode_mark(segment, at, header.generation));
+        let said = later.map(|(_, record)| record.synced).chain(marks);
+        scanned.evidence = said.filter(|synced| *synced > last).max();
         return scanned;
     }
 }
@@ -102,6 +106,20 @@ pub enum Damage {
         /// Where that one continues.
         after: Lsn,
     },
+    /// The newest segment is not there.
+    #[error("the log's newest segment has generation {generation}, but {newest} had been begun")]
+    Newest {
+        /// The newest that is there; zero without any.
+        generation: u64,
+        /// The newest that had been begun.
+        newest: u64,
+    },
+    /// A segment belongs to another store.
+    #[error("the log segment belongs to another store")]
+    Foreign {
+        /// Index of the segment.
+        segment: usize,
+    },
     /// The checkpoint is ahead of the log.
     #[error("the log ends at record {last}, before the checkpoint at {position}")]
     Short {
@@ -112,8 +130,27 @@ pub enum Damage {
     },
 }
 
-/// Decides what the log means above a checkpoint at `position`. `segments` by generation.
-pub fn recover(segments: &[Scanned], position: Lsn) -> Result<Recovered, Damage> {
+/// What is known beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Whose log it must be.
+    pub store: u64,
+    /// The newest segment that is known to have been begun; zero before the first.
+    pub newest: u64,
+    /// The checkpoint holds everything up to here.
+    pub position: Lsn,
+}
+
+/// Decides what the log means above a checkpoint. `segments` by generation.
+pub fn recover(segments: &[Scanned], known: Known) -> Result<Recovered, Damage> {
+    let Known { store, newest, position } = known;
+    if let Some(segment) = segments.iter().position(|segment| segment.header.store != store) {
+        return Err(Damage::Foreign { segment });
+    }
+    let generation = segments.last().map_or(0, |segment| segment.header.generation);
+    if generation < newest {
+        return Err(Damage::Newest { generation, newest });
+    }
     let mut replay = Vec::new();
     let mut last = 0;
     for (index, segment) in segments.iter().enumerate() {
@@ -138,7 +175,6 @@ pub fn recover(segments: &[Scanned], position: Lsn) -> Result<Recovered, Damage>
     }
     let used = segments.iter().map(|segment| segment.header.first).max().unwrap_or(0).max(last);
     let next = if crate::mutant!("wal_reused_lsn") { last + 1 } else { used + LSN_JUMP };
-    let generation = segments.last().map_or(0, |segment| segment.header.generation);
     Ok(Recovered { replay, last, next, generation })
 }
 

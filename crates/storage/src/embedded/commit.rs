@@ -161,7 +161,11 @@ impl Inner {
             let ended = self.env.now();
             self.meters.synced(ended.saturating_sub(began));
             match logged {
-                Ok(()) => self.landed(&batch, ended),
+                Ok(()) => {
+                    // First, so that nothing acknowledged is without it.
+                    tail.active.mark();
+                    self.landed(&batch, ended);
+                }
                 Err(NotLogged::Refused(outage)) => self.refused(&batch, &outage),
                 Err(NotLogged::Unknown) => self.poisoned(&batch),
             }
@@ -174,6 +178,7 @@ impl Inner {
     fn write(&self, tail: &mut Tail, batch: &mut Batch, synced: Version) -> Result<(), NotLogged> {
         if !tail.active.has_room(&batch.frames) {
             let header = Header {
+                store: tail.active.header.store,
                 generation: tail.generation + 1,
                 first: synced + 1,
                 previous: tail.active.header.generation,

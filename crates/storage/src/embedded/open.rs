@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use kelpie_core::log::Log;
 use kelpie_core::log::frame::{HEADER_BYTES, Header, RECORDS_BEGIN};
-use kelpie_core::log::recovery::{Damage, Placed, Recovered, Scanned, recover, scan};
+use kelpie_core::log::recovery::{Damage, Known, Placed, Recovered, Scanned, recover, scan};
 use kelpie_env::{Disk, Env, Open};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,19 +19,16 @@ use tokio::sync::Notify;
 use super::body;
 use super::commit::{Tail, Writer};
 use super::flight::Batch;
+use super::identity::{BASE_FILE, Newest, identify, segment_path};
 use super::inner::Inner;
 use super::meters::Meters;
-use super::redb_base::RedbBase;
+use super::redb_base::{BaseError, RedbBase};
 use super::segments::{NotLogged, Segments, log_files};
 use super::unfolded::{Amount, Unfolded};
 use crate::config::EmbeddedOptions;
 use crate::contract::{OpenError, Outage, Version};
 use crate::engine::Engine;
 
-/// What this build reads and writes.
-const FORMAT: u32 = 1;
-const FORMAT_FILE: &str = "format";
-const BASE_FILE: &str = "base.redb";
 /// A memtable may grow to so many times the log that triggers a checkpoint, and to
 /// [`MEMTABLE_BYTES_MIN`], before commits are refused.
 const MEMTABLE_FACTOR_MAX: u64 = 16;
@@ -54,17 +51,20 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
     };
     make_dir(&*disk, dir).map_err(at(dir))?;
     let lock = disk.lock_dir(dir).map_err(|error| locked(dir, error))?;
-    check_format(&*disk, dir)?;
-    let (base, position, loaded, names) = read_dir(&disk, dir, options)?;
-    let recovered = judge(&loaded, position)?;
+    let store = identify(&env, dir)?;
+    let Found { base, position, newest, newest_segment, loaded, names } =
+        read_dir(&disk, dir, store, options)?;
+    let known = Known { store, newest: newest_segment, position };
+    let recovered = judge(&loaded, known, dir)?;
     harden(&*disk, &loaded, position).map_err(at(dir))?;
     let base = Arc::new(base);
     let engine = Engine::new(Box::new(base.clone()), position, env.random_u64());
     replay(&engine, &loaded, &recovered)?;
-    let segments = Segments::new(disk, dir.to_owned(), options.segment_bytes);
+    let segments = Segments::new(disk, dir.to_owned(), options.segment_bytes, newest);
     segments.adopt_spares(&names).map_err(at(dir))?;
     // The cut: from here on the old tail is gone for good.
     let header = Header {
+        store,
         generation: recovered.generation + 1,
         first: recovered.next,
         previous: recovered.generation,
@@ -115,12 +115,23 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
     Ok(inner)
 }
 
-/// What a directory holds; makes the base in a new one.
+/// What a directory holds.
+struct Found {
+    base: RedbBase,
+    position: Version,
+    newest: Newest,
+    newest_segment: u64,
+    loaded: Vec<Loaded>,
+    names: Vec<PathBuf>,
+}
+
+/// Reads a directory; makes the base in a new one.
 fn read_dir(
     disk: &Arc<dyn Disk>,
     dir: &Path,
+    store: u64,
     options: EmbeddedOptions,
-) -> Result<(RedbBase, Version, Vec<Loaded>, Vec<PathBuf>), OpenError> {
+) -> Result<Found, OpenError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| OpenError::Disk { path, source }
@@ -128,19 +139,24 @@ fn read_dir(
     let base_path = dir.join(BASE_FILE);
     let names = disk.list(dir).map_err(at(dir))?;
     let logs = log_files(&names);
-    if !disk.exists(&base_path).map_err(at(&base_path))? {
-        if !logs.is_empty() {
+    let based = disk.exists(&base_path).map_err(at(&base_path))?;
+    let (newest, newest_segment) = Newest::open(&**disk, dir, store, !based && logs.is_empty())?;
+    if !based {
+        if !logs.is_empty() || newest_segment > 0 {
             return Err(damaged(&base_path, 0, "the file is missing, but its log is there"));
         }
-        RedbBase::create(&**disk, &base_path, dir).map_err(at(&base_path))?;
+        RedbBase::create(&**disk, &base_path, dir, store).map_err(at(&base_path))?;
     }
-    let base = RedbBase::open(disk.clone(), base_path.clone(), options.cache_bytes);
-    let (base, position) = base.map_err(at(&base_path))?;
-    let loaded = load(&**disk, logs)?;
+    let base = RedbBase::open(disk.clone(), base_path.clone(), options.cache_bytes, store);
+    let (base, position) = base.map_err(|error| match error {
+        BaseError::Disk(source) => OpenError::Disk { path: base_path, source },
+        BaseError::Damaged { offset, what } => OpenError::Damaged { file: base_path, offset, what },
+    })?;
+    let loaded = load(&**disk, dir, logs)?;
     if loaded.is_empty() && position > 0 {
         return Err(damaged(dir, 0, "the log is missing, but a checkpoint of it is there"));
     }
-    Ok((base, position, loaded, names))
+    Ok(Found { base, position, newest, newest_segment, loaded, names })
 }
 
 fn check_options(options: EmbeddedOptions) -> Result<(), OpenError> {
@@ -172,36 +188,8 @@ fn locked(dir: &Path, error: io::Error) -> OpenError {
     OpenError::Disk { path: dir.to_owned(), source: error }
 }
 
-/// Reads the format file; writes it first in a new directory.
-fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(FORMAT_FILE);
-    let at = |source| OpenError::Disk { path: path.clone(), source };
-    let unknown = |found: String| OpenError::UnknownFormat { dir: dir.to_owned(), found, known: FORMAT };
-    if disk.exists(&path).map_err(at)? {
-        let file = disk.open(&path, Open::Existing).map_err(at)?;
-        let len = usize::try_from(file.len().map_err(at)?).unwrap_or(usize::MAX).min(64);
-        let mut said = vec![0; len];
-        file.read_exact_at(&mut said, 0).map_err(at)?;
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
-        return if said == FORMAT.to_string() { Ok(()) } else { Err(unknown(said)) };
-    }
-    let names = disk.list(dir).map_err(at)?;
-    if disk.exists(&dir.join(BASE_FILE)).map_err(at)? || !log_files(&names).is_empty() {
-        return Err(unknown("unknown (the file `format` is missing)".to_owned()));
-    }
-    let new = path.with_extension("new");
-    if disk.exists(&new).map_err(at)? {
-        disk.remove(&new).map_err(at)?;
-    }
-    let file = disk.open(&new, Open::New).map_err(at)?;
-    file.write_all_at(format!("{FORMAT}\n").as_bytes(), 0).map_err(at)?;
-    file.sync().map_err(at)?;
-    disk.rename(&new, &path).map_err(at)?;
-    disk.sync_dir(dir).map_err(at)
-}
-
 /// Reads all segments, by generation.
-fn load(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> {
+fn load(disk: &dyn Disk, dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> {
     let mut loaded = Vec::with_capacity(paths.len());
     for path in paths {
         let at = |source| OpenError::Disk { path: path.clone(), source };
@@ -211,6 +199,10 @@ fn load(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> 
         let header = Header::decode(&bytes).map_err(|_| {
             damaged(&path, 0, &format!("the {HEADER_BYTES} bytes of the log segment's header are unreadable"))
         })?;
+        if path != segment_path(dir, header.generation) {
+            let what = format!("it holds segment {:016x}: give it its own name back", header.generation);
+            return Err(damaged(&path, 0, &what));
+        }
         let scanned = scan(&bytes, header);
         loaded.push(Loaded { path, bytes, scanned });
     }
@@ -219,15 +211,19 @@ fn load(disk: &dyn Disk, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> 
 }
 
 /// Decides what the segments mean.
-fn judge(loaded: &[Loaded], position: Version) -> Result<Recovered, OpenError> {
+fn judge(loaded: &[Loaded], known: Known, dir: &Path) -> Result<Recovered, OpenError> {
     let scanned: Vec<Scanned> = loaded.iter().map(|segment| segment.scanned.clone()).collect();
-    recover(&scanned, position).map_err(|damage| {
-        let (segment, offset) = match &damage {
-            Damage::Record { segment, offset, .. } => (*segment, *offset),
-            Damage::Missing { segment, .. } => (*segment, 0),
-            Damage::Short { .. } => (loaded.len() - 1, loaded.last().map_or(0, |last| last.scanned.end)),
+    recover(&scanned, known).map_err(|damage| {
+        let path = |segment: &usize| loaded[*segment].path.clone();
+        let (file, offset) = match &damage {
+            Damage::Record { segment, offset, .. } => (path(segment), *offset),
+            Damage::Missing { segment, .. } | Damage::Foreign { segment } => (path(segment), 0),
+            Damage::Newest { newest, .. } => (segment_path(dir, *newest), 0),
+            Damage::Short { .. } => loaded
+                .last()
+                .map_or_else(|| (dir.to_owned(), 0), |last| (last.path.clone(), last.scanned.end)),
         };
-        damaged(&loaded[segment].path, offset, &damage.to_string())
+        damaged(&file, offset, &damage.to_string())
     })
 }
 

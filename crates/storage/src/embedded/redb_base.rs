@@ -3,19 +3,20 @@
 //! Invariant: rows and log position change in one redb commit, so that after a crash the
 //! base is the old fold or the new one, and says which.
 
-use std::fmt::Debug;
-use std::io::{self, ErrorKind};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kelpie_env::{Disk, File, Open};
+use kelpie_env::{Disk, Open};
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    AccessGuard, Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
-    StorageError, TableDefinition, WriteTransaction,
+    AccessGuard, Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageError,
+    TableDefinition, WriteTransaction,
 };
 
+use super::blocks::{Blocks, Fault, Faults};
 use crate::contract::{Outage, Rows, Version};
 use crate::engine::{Base, FOLD_KEYS, Memtable, take_rows};
 use crate::keys::KeyRange;
@@ -25,6 +26,8 @@ const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
 /// Everything up to this record of the log is in `ROWS`.
 const POSITION: &str = "position";
+/// Whose base it is.
+const STORE: &str = "store";
 
 pub(super) struct RedbBase {
     disk: Arc<dyn Disk>,
@@ -40,7 +43,7 @@ pub(super) struct RedbBase {
 pub(super) struct Frozen {
     rows: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) position: Version,
-    database: Arc<Database>,
+    opened: Opened,
 }
 
 #[derive(Clone)]
@@ -52,32 +55,38 @@ struct Opened {
 impl RedbBase {
     /// Makes an empty one under a temporary name first, so that a half-made file never bears
     /// the real one.
-    pub(super) fn create(disk: &dyn Disk, path: &Path, dir: &Path) -> io::Result<()> {
+    pub(super) fn create(disk: &dyn Disk, path: &Path, dir: &Path, store: u64) -> io::Result<()> {
         let temporary = path.with_extension("new");
         if disk.exists(&temporary)? {
             disk.remove(&temporary)?;
         }
         let file = disk.open(&temporary, Open::New)?;
-        let database = Builder::new().create_with_backend(RedbFile { file, faults: Arc::default() });
+        let database = Builder::new().create_with_backend(Blocks::open(file, Arc::default())?);
         let database = database.map_err(io::Error::other)?;
         let transaction = begin_write(&database).map_err(io::Error::other)?;
         transaction.open_table(ROWS).map_err(io::Error::other)?;
         write_position(&transaction, 0).map_err(io::Error::other)?;
+        write_store(&transaction, store).map_err(io::Error::other)?;
         transaction.commit().map_err(io::Error::other)?;
         database.close().map_err(io::Error::other)?;
         disk.rename(&temporary, path)?;
         disk.sync_dir(dir)
     }
 
-    /// Opens it and reads its position.
+    /// Opens the base of `store` and reads its position.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
         cache_bytes: usize,
-    ) -> io::Result<(Self, Version)> {
+        store: u64,
+    ) -> Result<(Self, Version), BaseError> {
         harden(&*disk, &path)?;
         let opened = open_database(&*disk, &path, cache_bytes)?;
-        let position = read_position(&opened.database).map_err(io::Error::other)?;
+        let state = contained(|| state_of(&opened.database.begin_read()?));
+        let (position, owner) = state.map_err(|error| BaseError::of(error, &opened.faults))?;
+        if owner != Some(store) {
+            return Err(BaseError::Damaged { offset: 0, what: "it belongs to another store".to_owned() });
+        }
         let database = RwLock::new(Some(opened));
         Ok((Self { disk, path, cache_bytes, database, writing: Mutex::new(()) }, position))
     }
@@ -102,47 +111,63 @@ impl RedbBase {
     /// The rows of the last fold, for as long as the result is kept.
     pub(super) fn freeze(&self) -> Result<Frozen, Outage> {
         let opened = self.opened()?;
-        let frozen = || -> Result<Frozen, redb::Error> {
+        let frozen = contained(|| {
             let transaction = opened.database.begin_read()?;
-            let position = position_of(&transaction)?;
-            Ok(Frozen { rows: transaction.open_table(ROWS)?, position, database: opened.database.clone() })
-        };
-        frozen().map_err(disk_outage)
+            let (position, _) = state_of(&transaction)?;
+            Ok(Frozen { rows: transaction.open_table(ROWS)?, position, opened: opened.clone() })
+        });
+        frozen.map_err(|error| self.outage(BaseError::of(error, &opened.faults)))
     }
 
     /// The next rows of a fold from `from` on. It ends with the open database: another one on
     /// the same file may write over what only this one kept.
     pub(super) fn read_frozen(&self, frozen: &Frozen, from: &[u8]) -> Result<Rows, Outage> {
         let opened = self.database.read();
-        if !opened.as_ref().is_some_and(|opened| Arc::ptr_eq(&opened.database, &frozen.database)) {
+        let current = |opened: &Opened| Arc::ptr_eq(&opened.database, &frozen.opened.database);
+        if !opened.as_ref().is_some_and(current) {
             return Err(Outage::Closed);
         }
-        let read =
-            || -> Result<Rows, redb::Error> { Ok(take(frozen.rows.range::<&[u8]>(from..)?, PAGE_ROWS_MAX)?) };
-        read().map_err(disk_outage)
+        let read = contained(|| Ok(take(frozen.rows.range::<&[u8]>(from..)?, PAGE_ROWS_MAX)?));
+        read.map_err(|error| self.outage(BaseError::of(error, &frozen.opened.faults)))
     }
 
     fn opened(&self) -> Result<Opened, Outage> {
         self.database.read().clone().ok_or(Outage::Closed)
     }
 
-    /// Reads; after a failure once more on a database opened anew.
+    /// Reads; after a failure once more on a database opened anew, because what is read once
+    /// may be wrong where the disk is right.
     fn read<T>(&self, read: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, Outage> {
         let opened = self.opened()?;
-        let error = match read(&opened.database) {
+        let error = match contained(|| read(&opened.database)) {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
         tracing::warn!(error = %error, path = %self.path.display(), "a read of the base failed, opening it anew");
         let _writing = self.writing.lock();
-        self.reopen(&opened).map_err(|error| Outage::Disk(Arc::new(error)))?;
-        read(&self.opened()?.database).map_err(disk_outage)
+        self.reopen(&opened).map_err(|error| self.outage(error))?;
+        let opened = self.opened()?;
+        contained(|| read(&opened.database)).map_err(|error| {
+            let error = BaseError::of(error, &opened.faults);
+            tracing::error!(%error, path = %self.path.display(), "the base cannot be read");
+            self.outage(error)
+        })
+    }
+
+    fn outage(&self, error: BaseError) -> Outage {
+        match error {
+            BaseError::Disk(error) => Outage::Disk(Arc::new(error)),
+            BaseError::Damaged { offset, what } => {
+                Outage::Damaged { file: self.path.as_path().into(), offset, what: what.into() }
+            }
+        }
     }
 
     /// Replaces the database `failed`, unless somebody has. With `writing` held.
-    fn reopen(&self, failed: &Opened) -> io::Result<()> {
+    fn reopen(&self, failed: &Opened) -> Result<(), BaseError> {
         let mut database = self.database.write();
         if database.as_ref().is_some_and(|current| Arc::ptr_eq(&current.database, &failed.database)) {
+            failed.faults.retire();
             *database = Some(open_database(&*self.disk, &self.path, self.cache_bytes)?);
         }
         Ok(())
@@ -205,12 +230,15 @@ impl Base for RedbBase {
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
         let _writing = self.writing.lock();
         let opened = self.opened()?;
-        let folded = self.marked(|| Self::fold_into(&opened.database, memtable, version));
+        let folded = contained(|| self.marked(|| Self::fold_into(&opened.database, memtable, version)));
         let Err(error) = folded else { return Ok(()) };
-        let fault = opened.faults.first.lock().take();
-        let (outage, again) = match fault {
+        let (outage, again) = match opened.faults.take() {
             // Nothing of this fold counts; with room it can be tried again.
             Some(Fault::Full) => (Outage::DiskFull, "when there is room"),
+            Some(Fault::Damaged { offset, what }) => (
+                self.outage(BaseError::Damaged { offset, what: what.to_owned() }),
+                "when the file is restored",
+            ),
             // What the file holds beyond the last fold is unknown.
             Some(Fault::Other) | None => (Outage::Poisoned, "after a restart"),
         };
@@ -272,11 +300,48 @@ fn take<'a>(rows: impl Iterator<Item = Row<'a>>, limit: usize) -> Result<Rows, S
     failed.map_or(Ok(taken), Err)
 }
 
-fn open_database(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> io::Result<Opened> {
+/// The base cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BaseError {
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    #[error("damaged at byte {offset}: {what}")]
+    Damaged { offset: u64, what: String },
+}
+
+impl BaseError {
+    /// What failed below redb says more than what redb makes of it.
+    fn of(error: redb::Error, faults: &Faults) -> Self {
+        match (faults.take(), error) {
+            (Some(Fault::Damaged { offset, what }), _) => Self::Damaged { offset, what: what.to_owned() },
+            (None, redb::Error::Corrupted(what)) => Self::Damaged { offset: 0, what },
+            (_, error) => Self::Disk(io::Error::other(error)),
+        }
+    }
+}
+
+fn open_database(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Opened, BaseError> {
     let faults = Arc::<Faults>::default();
-    let backend = RedbFile { file: disk.open(path, Open::Existing)?, faults: faults.clone() };
-    let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend);
-    Ok(Opened { database: Arc::new(database.map_err(io::Error::other)?), faults })
+    let file = disk.open(path, Open::Existing)?;
+    let opened = contained(|| {
+        let backend = Blocks::open(file, faults.clone())?;
+        Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)
+    });
+    match opened {
+        Ok(database) => Ok(Opened { database: Arc::new(database), faults }),
+        Err(error) => Err(BaseError::of(error, &faults)),
+    }
+}
+
+/// redb asserts what it takes for granted about its own pages. Damage that their checksums do
+/// not show must end one call, not the process.
+fn contained<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    // A database that has panicked is opened anew and its file refused to it.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        Err(redb::Error::Corrupted(format!("redb gave up: {words}")))
+    })
 }
 
 /// Quick repair: a restart after a crash need not walk the whole file.
@@ -291,68 +356,15 @@ fn write_position(transaction: &WriteTransaction, position: Version) -> Result<(
     Ok(())
 }
 
-fn read_position(database: &Database) -> Result<Version, redb::Error> {
-    position_of(&database.begin_read()?)
+fn write_store(transaction: &WriteTransaction, store: u64) -> Result<(), redb::Error> {
+    transaction.open_table(STATE)?.insert(STORE, store)?;
+    Ok(())
 }
 
-fn position_of(transaction: &ReadTransaction) -> Result<Version, redb::Error> {
+/// The position, and whose base it is.
+fn state_of(transaction: &ReadTransaction) -> Result<(Version, Option<u64>), redb::Error> {
     let state = transaction.open_table(STATE)?;
     let position = state.get(POSITION)?.map(|position| position.value());
-    Ok(position.expect("written in the commit that created the table"))
-}
-
-fn disk_outage(error: redb::Error) -> Outage {
-    Outage::Disk(Arc::new(io::Error::other(error)))
-}
-
-/// redb's file. It reports a fault once and refuses everything afterwards, so what the first
-/// one was is kept here.
-#[derive(Debug)]
-struct RedbFile {
-    file: Arc<dyn File>,
-    faults: Arc<Faults>,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    first: Mutex<Option<Fault>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    /// No room, found out before any sync.
-    Full,
-    Other,
-}
-
-impl RedbFile {
-    fn seen<T>(&self, result: io::Result<T>, writing: bool) -> io::Result<T> {
-        if let Err(error) = &result {
-            let full = writing && error.kind() == ErrorKind::StorageFull;
-            self.faults.first.lock().get_or_insert(if full { Fault::Full } else { Fault::Other });
-        }
-        result
-    }
-}
-
-impl StorageBackend for RedbFile {
-    fn len(&self) -> io::Result<u64> {
-        self.seen(self.file.len(), false)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.seen(self.file.read_exact_at(out, offset), false)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.seen(self.file.set_len(len), true)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.seen(self.file.sync(), false)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.seen(self.file.write_all_at(data, offset), true)
-    }
+    let position = position.ok_or_else(|| redb::Error::Corrupted("it says no position".to_owned()))?;
+    Ok((position, state.get(STORE)?.map(|store| store.value())))
 }

@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kelpie_core::log::Lsn;
-use kelpie_core::log::frame::{self, Header, RECORDS_BEGIN};
+use kelpie_core::log::frame::{self, FRAME_BYTES, Header, RECORDS_BEGIN};
 use kelpie_env::{Disk, File, Open};
 use parking_lot::Mutex;
 
+use super::identity::{Newest, segment_path};
 use crate::contract::Outage;
 
 /// Spare files kept: one for the next rotation, one for the one after.
@@ -31,6 +32,7 @@ pub(super) struct Segments {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
+    newest: Newest,
     files: Mutex<Files>,
 }
 
@@ -68,8 +70,8 @@ pub(super) enum NotLogged {
 }
 
 impl Segments {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_bytes: u64) -> Self {
-        Self { disk, dir, segment_bytes, files: Mutex::default() }
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_bytes: u64, newest: Newest) -> Self {
+        Self { disk, dir, segment_bytes, newest, files: Mutex::default() }
     }
 
     /// Takes over a file that a recovery has read: `last` is its last record.
@@ -95,7 +97,7 @@ impl Segments {
 
     /// Begins a segment with room for `room` bytes of records.
     pub(super) fn begin(&self, header: Header, room: usize) -> Result<Active, NotLogged> {
-        let needed = (RECORDS_BEGIN + room) as u64;
+        let needed = (RECORDS_BEGIN + room + FRAME_BYTES) as u64;
         let bytes = needed.max(self.segment_bytes);
         let spare = if bytes == self.segment_bytes { self.files.lock().spares.pop() } else { None };
         let path = match spare {
@@ -105,9 +107,10 @@ impl Segments {
         let file = self.disk.open(&path, Open::Existing).map_err(refused)?;
         file.write_all_at(&header.encode(), 0).map_err(refused)?;
         file.sync().map_err(unknown)?;
-        let named = self.dir.join(format!("wal-{:016x}.log", header.generation));
+        let named = segment_path(&self.dir, header.generation);
         self.disk.rename(&path, &named).map_err(refused)?;
         self.disk.sync_dir(&self.dir).map_err(unknown)?;
+        self.newest.note(header.generation).map_err(unknown)?;
         let end = RECORDS_BEGIN as u64;
         Ok(Active { path: named, file, header, bytes, end, last: header.cut_after })
     }
@@ -190,9 +193,9 @@ impl Segments {
 }
 
 impl Active {
-    /// Whether `frames` fit.
+    /// Whether `frames` fit, with a mark behind them.
     pub(super) fn has_room(&self, frames: &[u8]) -> bool {
-        self.end + frames.len() as u64 <= self.bytes
+        self.end + (frames.len() + FRAME_BYTES) as u64 <= self.bytes
     }
 
     /// Bytes of records in it.
@@ -215,6 +218,16 @@ impl Active {
         self.end += frames.len() as u64;
         self.last = last;
         Ok(())
+    }
+
+    /// Notes behind the last batch that it is durable, so that damage to it is not taken for a
+    /// torn write. Needs no sync: the next one covers it, and before that only damage and a
+    /// power cut together could hide something.
+    pub(super) fn mark(&self) {
+        let mark = frame::mark(self.header.generation, self.last);
+        if let Err(error) = self.file.write_all_at(&mark, self.end) {
+            tracing::warn!(%error, path = %self.path.display(), "the end of the log could not be marked");
+        }
     }
 
     /// Makes sure that no part of a batch that was not written whole can be taken for a

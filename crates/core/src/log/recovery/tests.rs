@@ -1,13 +1,18 @@
 use super::super::frame::{RECORDS_BEGIN, append, seal};
 use super::*;
 
+const STORE: u64 = 77;
 const SEGMENT: usize = RECORDS_BEGIN + 1024;
 
 /// One batch: the records' numbers, and what was durable when it was written.
 type Batch<'a> = (&'a [Lsn], Lsn);
 
 fn header(generation: u64, first: Lsn, cut_after: Lsn) -> Header {
-    Header { generation, first, previous: generation - 1, cut_after }
+    Header { store: STORE, generation, first, previous: generation - 1, cut_after }
+}
+
+fn known(position: Lsn) -> Known {
+    Known { store: STORE, newest: 0, position }
 }
 
 fn segment(header: Header, batches: &[Batch<'_>]) -> Vec<u8> {
@@ -33,7 +38,7 @@ fn place(n: usize) -> usize {
 fn outcome(segments: &[Vec<u8>], position: Lsn) -> String {
     let scanned: Vec<Scanned> =
         segments.iter().map(|bytes| scan(bytes, Header::decode(bytes).unwrap())).collect();
-    match recover(&scanned, position) {
+    match recover(&scanned, known(position)) {
         Ok(recovered) => {
             let replay: Vec<Lsn> = recovered.replay.iter().map(|(_, record)| record.lsn).collect();
             format!("replay {replay:?}, last {}", recovered.last)
@@ -112,7 +117,7 @@ fn numbers_are_never_used_again() {
     let numbers = |segments: &[Vec<u8>]| {
         let scanned: Vec<Scanned> =
             segments.iter().map(|bytes| scan(bytes, Header::decode(bytes).unwrap())).collect();
-        recover(&scanned, 0).unwrap().next
+        recover(&scanned, known(0)).unwrap().next
     };
     let first = numbers(&[segment(header(1, 1, 0), &[(&[1], 0)])]);
     // The run that began there lost all its records; only its header stayed.
@@ -135,4 +140,34 @@ fn mutants_of_the_scan_are_seen() {
     assert_eq!(outcome(&torn(), 0), "replay [1], last 1");
     assert_eq!(armed("wal_skip_checksum", &torn()), "replay [1, 2, 3], last 3");
     assert_eq!(armed("wal_replay_past_torn", &torn()), "replay [1, 3], last 3");
+}
+
+#[test]
+fn a_mark_tells_that_the_last_batch_was_durable() {
+    let whole = segment(header(1, 1, 0), &[(&[1, 2], 0), (&[3, 4], 2)]);
+    for (damaged, byte) in [(2, 0), (2, 5), (2, 9), (3, 17), (3, 30)] {
+        let mut bytes = whole.clone();
+        bytes[place(4)..place(4) + frame::FRAME_BYTES].copy_from_slice(&frame::mark(1, 4));
+        assert_eq!(outcome(&[bytes.clone()], 0), "replay [1, 2, 3, 4], last 4");
+        bytes[place(damaged) + byte] ^= 4;
+        let said = outcome(&[bytes.clone()], 0);
+        assert!(said.contains("was durable up to 4"), "record {damaged}, byte {byte}: {said}");
+        // A torn one and one of a former life say nothing.
+        for mark in [&frame::mark(1, 4)[..12], &frame::mark(7, 4)] {
+            bytes[place(4)..place(4) + frame::FRAME_BYTES].fill(0);
+            bytes[place(4)..place(4) + mark.len()].copy_from_slice(mark);
+            assert!(outcome(&[bytes.clone()], 0).starts_with("replay"));
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_store_and_a_lost_newest_one_are_refused() {
+    let one = segment(header(1, 1, 0), &[(&[1], 0)]);
+    let scanned = scan(&one, Header::decode(&one).unwrap());
+    let recover = |known| recover(std::slice::from_ref(&scanned), known).map(|recovered| recovered.last);
+    assert_eq!(recover(known(0)), Ok(1));
+    assert_eq!(recover(Known { newest: 1, ..known(0) }), Ok(1));
+    assert_eq!(recover(Known { newest: 2, ..known(0) }), Err(Damage::Newest { generation: 1, newest: 2 }));
+    assert_eq!(recover(Known { store: 78, ..known(0) }), Err(Damage::Foreign { segment: 0 }));
 }
