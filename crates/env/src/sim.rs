@@ -58,7 +58,7 @@ use timers::NEVER;
 use world::{Step, World};
 
 pub use clock::Drift;
-pub use disk::{DiskControl, Survived};
+pub use disk::{DiskControl, DiskImage, Survived};
 pub use executor::TaskPanic;
 pub use node::Node;
 pub use replay::same_twice;
@@ -124,6 +124,11 @@ impl Sim {
     /// Adds a node with an empty disk.
     pub fn node(&self, name: &str) -> Node {
         Node::add(&self.world, name, Arc::new(Storage::new()))
+    }
+
+    /// Adds a node whose disk holds what `image` does.
+    pub fn node_with_disk(&self, name: &str, image: &DiskImage) -> Node {
+        Node::add(&self.world, name, Arc::new(image.storage()))
     }
 
     /// Adds a process that uses the disk of another: two of them on one machine.

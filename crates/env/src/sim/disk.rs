@@ -13,6 +13,7 @@
 
 mod control;
 mod crash;
+mod image;
 mod inode;
 mod names;
 mod state;
@@ -34,6 +35,7 @@ use state::{Holder, State, is_root};
 
 pub use control::DiskControl;
 pub use crash::Survived;
+pub use image::DiskImage;
 
 /// What a dead process leaves on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,10 @@ impl Place {
         let mut state = self.node.disk.state.lock();
         if !self.life.is_alive() {
             return Err(power_lost());
+        }
+        let image = state.images.is_some().then(|| DiskImage::of(&state));
+        if let Some(images) = &mut state.images {
+            images.extend(image);
         }
         state.operations += 1;
         let number = state.operations;

@@ -331,3 +331,35 @@ fn a_power_cut_takes_every_process_of_the_machine() {
     assert!(a.env().disk().create_dir(Path::new("d")).is_err());
     assert!(!a.is_alive() && !b.is_alive());
 }
+
+#[test]
+fn an_image_is_the_disk_at_one_instant_with_what_was_not_synced() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let env = node.env();
+    let file = create(&env, "f");
+    env.disk().sync_dir(Path::new("")).unwrap();
+    file.write_all_at(&[1; 1000], 0).unwrap();
+    file.sync().unwrap();
+    node.disk().take_images();
+    file.write_all_at(&[2; 1000], 0).unwrap();
+    file.write_all_at(&[3; 1000], 0).unwrap();
+    file.sync().unwrap();
+    env.disk().rename(Path::new("f"), Path::new("g")).unwrap();
+    let images = node.disk().images();
+    assert_eq!(images.len(), 4, "before each operation");
+    // Before the second write: the first is there, and a power cut may take it.
+    let mut met = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let again = Sim::new(seed);
+        let other = again.node_with_disk("n", &images[1]);
+        assert_eq!(read(&other.env(), "f").unwrap(), [2; 1000]);
+        other.kill();
+        let survived = read(&other.restart(), "f").unwrap();
+        met.insert((survived.contains(&1), survived.contains(&2), survived.contains(&3)));
+    }
+    assert_eq!(met, BTreeSet::from([(true, false, false), (true, true, false), (false, true, false)]));
+    assert_eq!(images[3].files(), [PathBuf::from("f")]);
+    assert_eq!(images[3].read(Path::new("f")).unwrap(), [3; 1000]);
+    assert_eq!(node.disk().image().files(), [PathBuf::from("g")]);
+}

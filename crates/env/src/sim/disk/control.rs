@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::chance::nanos;
-use super::{Storage, Survived};
+use super::{DiskImage, Storage, Survived};
 
 /// The faults, crash points and counts of one disk.
 ///
@@ -107,6 +107,21 @@ impl DiskControl {
     /// Lets blocking and inline work take up to `max` of virtual time.
     pub fn set_latency(&self, max: Duration) {
         self.disk.latency_ns.store(nanos(max), Ordering::Relaxed);
+    }
+
+    /// What the disk holds now.
+    pub fn image(&self) -> DiskImage {
+        DiskImage::of(&self.disk.state.lock())
+    }
+
+    /// Takes an image before each operation from now on.
+    pub fn take_images(&self) {
+        self.disk.state.lock().images.get_or_insert_default();
+    }
+
+    /// The images taken since [`DiskControl::take_images`], which takes no more.
+    pub fn images(&self) -> Vec<DiskImage> {
+        self.disk.state.lock().images.take().unwrap_or_default()
     }
 
     /// What power cuts have done so far.

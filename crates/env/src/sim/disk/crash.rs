@@ -3,6 +3,8 @@
 //! One mood per cut: all gone, all there, the oldest there, or any of them, each whole,
 //! torn or gone. Drawing each write alone would almost never give the first three.
 
+use std::sync::Arc;
+
 use super::super::chance::{Chance, Event};
 use super::inode::{Change, put};
 use super::state::State;
@@ -72,7 +74,7 @@ impl Mood {
     /// Applies to `durable` what survives of the changes of one file.
     pub(super) fn settle(
         self,
-        pending: &[Change],
+        pending: &[Arc<Change>],
         durable: &mut Vec<u8>,
         chance: &mut Chance,
         survived: &mut Survived,

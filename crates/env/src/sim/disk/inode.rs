@@ -1,6 +1,7 @@
 //! One file's bytes: those seen now, those that would survive, and the way between.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -14,6 +15,7 @@ const FILE_BYTES_MAX: usize = 1 << 30;
 const BLOCK: usize = 4096;
 
 /// A change that no sync has confirmed.
+#[derive(Clone)]
 pub(super) enum Change {
     Write { offset: usize, bytes: Vec<u8> },
     Length(usize),
@@ -42,11 +44,12 @@ pub(super) struct Inode {
     content: Mutex<Content>,
 }
 
-#[derive(Default)]
+/// Shared with the images taken of it until it changes.
+#[derive(Default, Clone)]
 struct Content {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Change>,
+    live: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
+    pending: Vec<Arc<Change>>,
     /// Which blocks are in use.
     blocks: Vec<bool>,
 }
@@ -54,6 +57,23 @@ struct Content {
 impl Inode {
     pub(super) fn new(id: u64) -> Self {
         Self { id, content: Mutex::default() }
+    }
+
+    /// The same file on another disk.
+    pub(super) fn fork(&self) -> Self {
+        Self { id: self.id, content: Mutex::new(self.content.lock().clone()) }
+    }
+
+    /// A file that has been there for long.
+    pub(super) fn settled(id: u64, bytes: Vec<u8>) -> Self {
+        let blocks = vec![true; bytes.len().div_ceil(BLOCK)];
+        let live = Arc::new(bytes);
+        Self { id, content: Mutex::new(Content { durable: live.clone(), live, pending: vec![], blocks }) }
+    }
+
+    /// All its bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.content.lock().live.to_vec()
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -91,8 +111,8 @@ impl Inode {
         let fit = allocate(&mut content.blocks, offset, bytes.len(), free);
         if fit > 0 {
             let change = Change::Write { offset, bytes: bytes[..fit].to_vec() };
-            change.apply(&mut content.live);
-            content.pending.push(change);
+            change.apply(Arc::make_mut(&mut content.live));
+            content.pending.push(Arc::new(change));
         }
         if fit == bytes.len() { Ok(()) } else { Err(ErrorKind::StorageFull.into()) }
     }
@@ -107,15 +127,19 @@ impl Inode {
             *free += before - space(&content.blocks);
         }
         let change = Change::Length(length);
-        change.apply(&mut content.live);
-        content.pending.push(change);
+        change.apply(Arc::make_mut(&mut content.live));
+        content.pending.push(Arc::new(change));
         Ok(())
     }
 
     pub(super) fn sync(&self) {
         let content = &mut *self.content.lock();
+        if content.pending.is_empty() {
+            return;
+        }
+        let durable = Arc::make_mut(&mut content.durable);
         for change in content.pending.drain(..) {
-            change.apply(&mut content.durable);
+            change.apply(durable);
         }
     }
 
@@ -124,14 +148,14 @@ impl Inode {
     pub(super) fn fail_sync(&self, chance: &mut Chance, survived: &mut Survived) {
         let content = &mut *self.content.lock();
         let pending = std::mem::take(&mut content.pending);
-        Mood::draw(chance).settle(&pending, &mut content.durable, chance, survived);
+        Mood::draw(chance).settle(&pending, Arc::make_mut(&mut content.durable), chance, survived);
     }
 
     /// Power is cut.
     pub(super) fn cut(&self, mood: Mood, chance: &mut Chance, survived: &mut Survived) {
         let content = &mut *self.content.lock();
         let pending = std::mem::take(&mut content.pending);
-        mood.settle(&pending, &mut content.durable, chance, survived);
+        mood.settle(&pending, Arc::make_mut(&mut content.durable), chance, survived);
         content.live.clone_from(&content.durable);
         content.blocks.truncate(content.live.len().div_ceil(BLOCK));
     }
@@ -140,14 +164,14 @@ impl Inode {
     pub(super) fn flip(&self, offset: u64, bit: u8) -> bool {
         let content = &mut *self.content.lock();
         let Ok(offset) = usize::try_from(offset) else { return false };
-        let Some(byte) = content.live.get_mut(offset) else { return false };
+        let Some(byte) = Arc::make_mut(&mut content.live).get_mut(offset) else { return false };
         *byte ^= 1 << (bit % 8);
-        if let Some(byte) = content.durable.get_mut(offset) {
+        if let Some(byte) = Arc::make_mut(&mut content.durable).get_mut(offset) {
             *byte ^= 1 << (bit % 8);
         }
         // What waits for a sync would undo it.
         for change in &mut content.pending {
-            if let Change::Write { offset: start, bytes } = change
+            if let Change::Write { offset: start, bytes } = Arc::make_mut(change)
                 && let Some(byte) = offset.checked_sub(*start).and_then(|at| bytes.get_mut(at))
             {
                 *byte ^= 1 << (bit % 8);

@@ -18,6 +18,7 @@ pub(super) struct Names {
     pending: Vec<Change>,
 }
 
+#[derive(Clone)]
 enum Change {
     Bind { path: PathBuf, inode: Arc<Inode> },
     Unbind { path: PathBuf, inode: Arc<Inode> },
@@ -34,6 +35,14 @@ impl Change {
     fn inode(&self) -> &Arc<Inode> {
         match self {
             Self::Bind { inode, .. } | Self::Unbind { inode, .. } | Self::Move { inode, .. } => inode,
+        }
+    }
+
+    fn with(self, inode: Arc<Inode>) -> Self {
+        match self {
+            Self::Bind { path, .. } => Self::Bind { path, inode },
+            Self::Unbind { path, .. } => Self::Unbind { path, inode },
+            Self::Move { from, to, .. } => Self::Move { from, to, inode },
         }
     }
 
@@ -114,6 +123,21 @@ impl Names {
         let pending = self.pending.iter().map(Change::inode);
         let all = self.live.values().chain(self.durable.values()).chain(pending);
         all.map(|inode| (inode.id(), inode.clone())).collect()
+    }
+
+    /// The same names, of the same files, on another disk.
+    pub(super) fn fork(&self) -> Self {
+        let forked: BTreeMap<u64, Arc<Inode>> =
+            self.inodes().into_iter().map(|(id, inode)| (id, Arc::new(inode.fork()))).collect();
+        let own = |inode: &Arc<Inode>| forked[&inode.id()].clone();
+        let table = |table: &Table| table.iter().map(|(path, inode)| (path.clone(), own(inode))).collect();
+        let pending = self.pending.iter().map(|change| change.clone().with(own(change.inode()))).collect();
+        Self { live: table(&self.live), durable: table(&self.durable), pending }
+    }
+
+    /// All names.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.live.keys().cloned().collect()
     }
 
     fn change(&mut self, change: Change) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::chance::{Chance, Event};
 use super::crash::Survived;
+use super::image::DiskImage;
 use super::inode::Inode;
 use super::names::{Names, parent};
 
@@ -15,11 +16,13 @@ pub(super) struct State {
     pub(super) names: Names,
     pub(super) dirs: BTreeSet<PathBuf>,
     pub(super) locks: BTreeMap<PathBuf, Holder>,
-    created: u64,
+    pub(super) created: u64,
     pub(super) operations: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) faults: Faults,
     pub(super) survived: Survived,
+    /// One image before each operation, while they are taken.
+    pub(super) images: Option<Vec<DiskImage>>,
 }
 
 pub(super) struct Holder {
