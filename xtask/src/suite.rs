@@ -9,10 +9,11 @@
 //! that show that each bug is caught. A build with all features alone would be cheaper by a
 //! few minutes, but nothing that users run would have been tested.
 
+mod conformance;
 mod count;
 mod stages;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -33,6 +34,8 @@ struct Context<'a> {
     root: &'a Path,
     length: Length,
     tools: Tools,
+    /// Where the conformance suite writes down what it has shown.
+    records: PathBuf,
 }
 
 /// How a stage ended.
@@ -45,7 +48,8 @@ enum Ended {
 
 /// Runs all stages; `false` says that one failed.
 pub(crate) fn run(root: &Path, length: Length) -> Result<bool> {
-    let mut context = Context { root, length, tools: Tools::default() };
+    let records = conformance::records(root)?;
+    let mut context = Context { root, length, tools: Tools::default(), records };
     let stages = stages::ALL;
     println!("stages: {}", stages.iter().map(|stage| stage.name).collect::<Vec<_>>().join(", "));
     let mut table = Vec::new();
@@ -81,6 +85,7 @@ pub(crate) fn run(root: &Path, length: Length) -> Result<bool> {
         println!("{line}");
         table.push(line);
     }
+    println!("\n== what was shown of each store ==\n{}", conformance::table(root, &context.records)?);
     println!("\n== stages, {:.0} s in all ==", begin.elapsed().as_secs_f64());
     for line in table {
         println!("{line}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::count::{self, Counts};
-use super::{Context, Ended, Length};
+use super::{Context, Ended, Length, conformance};
 use crate::process::{cargo, shown, works};
 use crate::{repo, specs, tidy, tools};
 
@@ -215,6 +215,7 @@ fn cargo_test(context: &Context) -> Command {
 fn with_tools(context: &Context) -> Command {
     let mut command = cargo();
     command.envs(context.tools.exports());
+    command.env(conformance::VARIABLE, &context.records);
     if context.length == Length::Full {
         command.env("KELPIE_TEST_FULL", "1");
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::join;
+use kelpie_env::Env;
 use kelpie_storage::{CommitError, RangeQuery, ReadError, Store, Transaction};
 
 use super::shorthand::{Commit, at_most_one, le, number, pages, put, rows, value};
@@ -140,15 +141,19 @@ pub(crate) async fn no_two_readers_see_a_long_fork(world: &World) {
                     _ => {
                         let mut tx = store.begin();
                         let (first, second) = if n.is_multiple_of(2) { (&x, &y) } else { (&y, &x) };
-                        let one = tx.get(first).await.unwrap().is_some();
+                        let one = tx.get(first).await?.is_some();
                         pause(&env).await;
-                        let two = tx.get(second).await.unwrap().is_some();
+                        let two = tx.get(second).await?.is_some();
                         Ok(Some(if n.is_multiple_of(2) { (one, two) } else { (two, one) }))
                     }
                 }
             }
         });
-        let seen: Vec<_> = world.at_once(works).await.into_iter().filter_map(Result::unwrap).collect();
+        let seen = world.at_once(works).await.into_iter().filter_map(|seen| match seen {
+            Err(CommitError::Conflict) => None,
+            seen => seen.unwrap(),
+        });
+        let seen: Vec<(bool, bool)> = seen.collect();
         let fork = seen.contains(&(true, false)) && seen.contains(&(false, true));
         assert!(!fork, "round {round}: one saw x alone, another y alone: {seen:?}");
     }
@@ -171,11 +176,7 @@ pub(crate) async fn count_up(world: &World, store: &Store) -> u64 {
         async move {
             let mut counted = 0;
             for _ in 0..tries {
-                let mut tx = store.begin();
-                let count = number(tx.get(b"count").await.unwrap().as_ref());
-                tx.set("count", le(count + 1));
-                pause(&env).await;
-                match tx.commit().await {
+                match increment(&store, &env).await {
                     Ok(_) => counted += 1,
                     Err(CommitError::Conflict) => {}
                     Err(error) => panic!("{error:?}"),
@@ -187,6 +188,14 @@ pub(crate) async fn count_up(world: &World, store: &Store) -> u64 {
     let counted: u64 = world.at_once(clients).await.iter().sum();
     assert!(counted > 1, "hardly one of them got through: {counted}");
     counted
+}
+
+async fn increment(store: &Store, env: &Env) -> Commit {
+    let mut tx = store.begin();
+    let count = number(tx.get(b"count").await?.as_ref());
+    tx.set("count", le(count + 1));
+    pause(env).await;
+    tx.commit().await
 }
 
 pub(crate) async fn what_was_acknowledged_is_seen_by_all_who_begin_later(world: &World) {

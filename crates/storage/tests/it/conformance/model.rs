@@ -8,13 +8,13 @@ mod rules;
 use bytes::Bytes;
 use kelpie_env::Env;
 use kelpie_storage::keys::end_of_keys;
-use kelpie_storage::{AtomicOp, CommitError, KeyRange, RangeQuery, Store, Transaction, Version};
+use kelpie_storage::{AtomicOp, CommitError, KeyRange, RangeQuery, ReadError, Store, Transaction, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::shorthand::pages;
+use super::shorthand::{found, gave_way};
 use super::world::{World, is_full};
 use rules::{Model, Slot, Write};
 
@@ -195,7 +195,14 @@ impl Player<'_> {
             Step::Within(act) => {
                 let begin = || (self.store.as_ref().expect("open").begin(), Slot::default());
                 let (tx, mine) = self.open[slot].get_or_insert_with(begin);
-                return act_of(tx, mine, &self.model, act).await;
+                match act_of(tx, mine, &self.model, act).await {
+                    Ok(()) => {}
+                    Err(Other::Says(why)) => return Err(why),
+                    Err(Other::Reads(error)) => {
+                        let lost = gave_way(&error) && !self.world.target.conflicts_exactly();
+                        lost.then(|| self.open[slot] = None).ok_or_else(|| format!("{error:?}"))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -222,7 +229,7 @@ impl Player<'_> {
         if values.is_empty() {
             return Ok(());
         }
-        let rows = pages(&mut self.store().begin(), RangeQuery::prefix(rules::STAMPED)).await;
+        let rows = found(self.store(), &RangeQuery::prefix(rules::STAMPED)).await;
         let (old, new) = rows.split_at(rows.len().saturating_sub(values.len()));
         let under: Vec<_> = new.iter().map(|(_, value)| value.clone()).collect();
         same("values under stamps", &under[..], values)?;
@@ -239,28 +246,46 @@ impl Player<'_> {
 
     async fn compare_all(&self) -> Result<(), String> {
         let all = RangeQuery::new(Bytes::new(), end_of_keys()).limit(7);
-        let rows = pages(&mut self.store().begin(), all).await;
+        let rows = found(self.store(), &all).await;
         same("all rows", rows, self.model.rows.clone().into_iter().collect())
     }
 }
 
-async fn act_of(tx: &mut Transaction, slot: &mut Slot, model: &Model, act: Act) -> Result<(), String> {
+/// Why a step ended otherwise than in the model.
+enum Other {
+    Says(String),
+    Reads(ReadError),
+}
+
+impl From<String> for Other {
+    fn from(why: String) -> Self {
+        Self::Says(why)
+    }
+}
+
+impl From<ReadError> for Other {
+    fn from(error: ReadError) -> Self {
+        Self::Reads(error)
+    }
+}
+
+async fn act_of(tx: &mut Transaction, slot: &mut Slot, model: &Model, act: Act) -> Result<(), Other> {
     match act {
         Act::Get { key, snapshot } => {
             let read = if snapshot { tx.get_snapshot(&key).await } else { tx.get(&key).await };
-            same("value", read.map_err(|error| format!("{error:?}"))?, slot.get(model, &key, snapshot))?;
+            same("value", read?, slot.get(model, &key, snapshot))?;
         }
         Act::GetMany(keys) => {
-            let read = tx.get_many(&keys).await.map_err(|error| format!("{error:?}"))?;
+            let read = tx.get_many(&keys).await?;
             slot.fix(model);
             same("values", read, keys.iter().map(|key| slot.get(model, key, false)).collect())?;
         }
         Act::Range(query) => {
-            let page = tx.get_range(query.clone()).await.map_err(|error| format!("{error:?}"))?;
+            let page = tx.get_range(query.clone()).await?;
             let (rows, rest) = slot.range(model, &query);
             same("rows", page.rows, rows)?;
             if rest && page.more.is_none() {
-                return Err("there are more rows, and no way to them".to_owned());
+                return Err("there are more rows, and no way to them".to_owned().into());
             }
         }
         Act::Write(write) => {
@@ -304,5 +329,6 @@ fn a_difference_is_told() {
         let (mut tx, mut slot) = (store.begin(), Slot::default());
         act_of(&mut tx, &mut slot, &model, Act::Get { key: "a".into(), snapshot: false }).await
     });
-    assert_eq!(told.unwrap_err(), "value: the store says None, the model Some(b\"1\")");
+    let Err(Other::Says(why)) = told else { panic!("no difference") };
+    assert_eq!(why, "value: the store says None, the model Some(b\"1\")");
 }

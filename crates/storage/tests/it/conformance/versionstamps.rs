@@ -1,12 +1,14 @@
 //! Versionstamps: keys in the order of their commits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use kelpie_env::Env;
 use kelpie_storage::{CommitError, RangeQuery, Store, Version};
 
-use super::shorthand::{pages, put, rows};
+use super::shorthand::{Commit, found, put, rows};
 use super::world::{World, pause};
 
 const STAMP: std::ops::Range<usize> = 2..12;
@@ -27,16 +29,15 @@ pub(crate) async fn versionstamps_grow_in_the_order_of_commits(world: &World) {
     for round in 0..3u8 {
         let commits = (0..8u8).map(|n| {
             let store = store.clone();
-            async move { (stamp(&store, vec![round, n]).await, Bytes::from(vec![round, n])) }
+            async move { (Bytes::from(vec![round, n]), stamp(&store, vec![round, n]).await) }
         });
         stamped.extend(world.at_once(commits).await);
     }
-    stamped.sort();
+    let stamped: BTreeMap<Bytes, Version> = stamped.into_iter().collect();
     let found = rows(&store, "q/").await.split_off(3);
     assert_eq!(found.len(), stamped.len(), "two commits have one stamp");
-    for ((key, value), (version, expected)) in found.iter().zip(&stamped) {
-        assert_eq!(value, expected, "not in the order of versions");
-        assert_eq!(key[STAMP][..8], version.to_be_bytes(), "the stamp is not the version");
+    for (key, value) in &found {
+        assert_eq!(key[STAMP][..8], stamped[value].to_be_bytes(), "the stamp is not the version");
     }
     let rounds: Vec<u8> = found.iter().map(|(_, value)| value[0]).collect();
     assert!(rounds.is_sorted(), "not in the order of time: {rounds:?}");
@@ -64,16 +65,7 @@ pub(crate) async fn a_feed_never_grows_behind_its_reader(world: &World) {
             for n in 0..entries {
                 loop {
                     pause(&env).await;
-                    let mut tx = store.begin();
-                    // Half of them depend on something, so that some are refused.
-                    if client % 2 == 0 {
-                        tx.get(b"hot").await.unwrap();
-                        tx.set("hot", "1");
-                    }
-                    pause(&env).await;
-                    let key = [&b"q/"[..], &[0; 10]].concat();
-                    tx.set_versionstamped_key(key, STAMP.start, format!("{client}/{n}"));
-                    match tx.commit().await {
+                    match enter(&store, &env, client % 2 == 0, format!("{client}/{n}")).await {
                         Ok(_) => break,
                         Err(CommitError::Conflict) => {}
                         Err(error) => panic!("{error:?}"),
@@ -88,7 +80,7 @@ pub(crate) async fn a_feed_never_grows_behind_its_reader(world: &World) {
         let (mut followed, mut next) = (Vec::new(), Bytes::from("q/"));
         loop {
             let last = over.load(Ordering::SeqCst);
-            let found = pages(&mut reader.begin(), RangeQuery::new(next.clone(), "q0").limit(5)).await;
+            let found = found(&reader, &RangeQuery::new(next.clone(), "q0").limit(5)).await;
             if let Some((key, _)) = found.last() {
                 next = kelpie_storage::keys::successor(key);
             }
@@ -104,7 +96,19 @@ pub(crate) async fn a_feed_never_grows_behind_its_reader(world: &World) {
         written.store(true, Ordering::SeqCst);
     };
     let ((), followed) = futures::join!(write, world.at_once([follow]));
-    let all = pages(&mut store.begin(), RangeQuery::prefix(b"q/")).await;
+    let all = rows(&store, "q/").await;
     assert_eq!(followed[0], all, "the feed grew behind its reader");
     assert_eq!(all.len(), clients * entries, "two commits have one stamp");
+}
+
+/// Adds an entry; one that depends on what others write is refused at times.
+async fn enter(store: &Store, env: &Env, depends: bool, value: String) -> Commit {
+    let mut tx = store.begin();
+    if depends {
+        tx.get(b"hot").await?;
+        tx.set("hot", "1");
+    }
+    pause(env).await;
+    tx.set_versionstamped_key([&b"q/"[..], &[0; 10]].concat(), STAMP.start, value);
+    tx.commit().await
 }
