@@ -27,6 +27,7 @@ pub(crate) async fn try_open(config: &StoreConfig, env: &Env) -> Result<Store, O
         OpenError::UnknownFormat { .. }
         | OpenError::Damaged { .. }
         | OpenError::Options { .. }
+        | OpenError::Remote { .. }
         | OpenError::Disk { .. } => Opening::Failed(error),
     })
 }

@@ -317,7 +317,8 @@ fn too_large(limit: kelpie_storage::LimitError) -> CallError {
     use kelpie_storage::LimitError::{Key, Transaction, Value, Versionstamp};
     use kelpie_storage::limits;
     let (what, bytes, bytes_max) = match limit {
-        Key { bytes } | Versionstamp { bytes, .. } => ("a row's key", bytes, limits::KEY_BYTES_MAX),
+        Key { bytes, max } => ("a row's key", bytes, max),
+        Versionstamp { bytes, .. } => ("a row's key", bytes, limits::KEY_BYTES_MAX),
         Value { bytes } => ("a row", bytes, limits::VALUE_BYTES_MAX),
         Transaction { bytes } => ("what the turn leaves", bytes, limits::TRANSACTION_BYTES_MAX),
     };

@@ -1,10 +1,15 @@
 //! Which store to open: an enum that carries its data, so that an invalid one cannot be
 //! written down.
 //!
-//! As a URL: `memory:`, `embedded:./kelpie-data`.
+//! As a URL: `memory:`, `embedded:./kelpie-data`, `fdb:/etc/foundationdb/fdb.cluster`,
+//! `fdb:?prefix=test` (the default cluster file, a prefix of its own).
+
+mod prefix;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+pub use prefix::{Prefix, PrefixError};
 
 /// Which backend, and where its data is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +22,14 @@ pub enum StoreConfig {
         dir: PathBuf,
         /// Sizes that an operator may change.
         options: EmbeddedOptions,
+    },
+    /// In a FoundationDB cluster, shared by many processes. Opens in a build with the feature
+    /// `fdb`.
+    Fdb {
+        /// The file that says where the cluster is; FoundationDB's default one if not given.
+        cluster_file: Option<PathBuf>,
+        /// What this store's keys begin with.
+        prefix: Prefix,
     },
 }
 
@@ -63,6 +76,21 @@ pub enum StoreUrlError {
         /// Its scheme.
         scheme: &'static str,
     },
+    /// This build links no client of FoundationDB.
+    #[error(
+        "this build has no `fdb` backend: build with `--features fdb`, which needs FoundationDB's client \
+         library, or use `embedded:<directory>`"
+    )]
+    NoFoundationDb,
+    /// What follows `?` in an `fdb:` URL.
+    #[error("`{query}` is no option of `fdb:`: use `fdb:<cluster file>?prefix=<text>`")]
+    FdbOption {
+        /// What was given.
+        query: String,
+    },
+    /// What follows `?prefix=` in an `fdb:` URL.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
     /// `embedded:` needs a directory.
     #[error("`embedded:` needs a directory, as in `embedded:./kelpie-data`")]
     NoDirectory,
@@ -86,10 +114,30 @@ impl FromStr for StoreConfig {
             "embedded" if rest.is_empty() => Err(StoreUrlError::NoDirectory),
             "embedded" => Ok(Self::embedded(rest)),
             "postgres" | "postgresql" => Err(StoreUrlError::NotBuilt { scheme: "postgres" }),
-            "fdb" => Err(StoreUrlError::NotBuilt { scheme: "fdb" }),
+            "fdb" => {
+                let (cluster_file, prefix) = fdb(rest)?;
+                if cfg!(feature = "fdb") {
+                    Ok(Self::Fdb { cluster_file, prefix })
+                } else {
+                    Err(StoreUrlError::NoFoundationDb)
+                }
+            }
             _ => Err(unknown()),
         }
     }
+}
+
+/// What follows `fdb:`.
+fn fdb(rest: &str) -> Result<(Option<PathBuf>, Prefix), StoreUrlError> {
+    let (file, query) = rest.split_once('?').map_or((rest, None), |(file, query)| (file, Some(query)));
+    let prefix = match query {
+        None => Prefix::default(),
+        Some(query) => match query.strip_prefix("prefix=") {
+            Some(text) => text.parse()?,
+            None => return Err(StoreUrlError::FdbOption { query: query.to_owned() }),
+        },
+    };
+    Ok(((!file.is_empty()).then(|| file.into()), prefix))
 }
 
 impl std::fmt::Display for StoreConfig {
@@ -97,6 +145,10 @@ impl std::fmt::Display for StoreConfig {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Embedded { dir, .. } => write!(f, "embedded:{}", dir.display()),
+            Self::Fdb { cluster_file, prefix } => {
+                let file = cluster_file.as_deref().map(|file| file.display().to_string());
+                write!(f, "fdb:{}?prefix={}", file.unwrap_or_default(), prefix.as_str())
+            }
         }
     }
 }
@@ -115,10 +167,36 @@ mod tests {
             ("redis://x", "`redis://x` is not a store: use `embedded:<directory>` or `memory:` (tests)"),
             ("data", "`data` is not a store: use `embedded:<directory>` or `memory:` (tests)"),
             ("postgres://x/y", "this build has no `postgres` backend: use `embedded:<directory>`"),
-            ("fdb:/etc/fdb.cluster", "this build has no `fdb` backend: use `embedded:<directory>`"),
+            ("fdb:x?tls=on", "`tls=on` is no option of `fdb:`: use `fdb:<cluster file>?prefix=<text>`"),
+            ("fdb:?prefix=", "`` is no prefix: use 1 to 64 letters, digits and any of `- _ . / :`"),
             ("memory:x", "`memory:` takes nothing after the colon, got `x`"),
         ] {
             assert_eq!(url.parse::<StoreConfig>().unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn an_fdb_url_names_a_cluster_and_a_prefix() {
+        let parsed = |rest: &str| fdb(rest).unwrap();
+        assert_eq!(parsed(""), (None, Prefix::default()));
+        assert_eq!(parsed("/etc/fdb.cluster"), (Some("/etc/fdb.cluster".into()), Prefix::default()));
+        let (file, prefix) = parsed("./a.cluster?prefix=test/1");
+        assert_eq!((file.clone(), prefix.as_str()), (Some("./a.cluster".into()), "test/1"));
+        let shown = StoreConfig::Fdb { cluster_file: file, prefix }.to_string();
+        assert_eq!(shown, "fdb:./a.cluster?prefix=test/1");
+        assert_eq!(
+            StoreConfig::Fdb { cluster_file: None, prefix: Prefix::default() }.to_string(),
+            "fdb:?prefix=kelpie"
+        );
+    }
+
+    #[test]
+    fn a_build_without_the_client_says_how_to_get_one() {
+        let parsed = "fdb:/etc/fdb.cluster".parse::<StoreConfig>();
+        if cfg!(feature = "fdb") {
+            assert_eq!(parsed.unwrap().to_string(), "fdb:/etc/fdb.cluster?prefix=kelpie");
+        } else {
+            assert_eq!(parsed, Err(StoreUrlError::NoFoundationDb));
         }
     }
 }

@@ -13,10 +13,11 @@ use futures::stream::BoxStream;
 
 use crate::atomic::AtomicOp;
 use crate::keys::KeyRange;
-use crate::limits::LimitError;
+use crate::limits::{KEY_BYTES_MAX, LimitError};
 
-/// A point in the order of all commits. Larger is later; numbers may be skipped and are
-/// never used twice.
+/// A point in the order of all commits. Larger is later; numbers may be skipped. A backend
+/// that commits in batches may give one number to a batch: then versionstamps, which are never
+/// used twice, tell its commits apart.
 pub type Version = u64;
 
 /// A result that is often there at once, so that the common path needs no boxed future.
@@ -240,6 +241,14 @@ pub enum OpenError {
         /// Which, and why.
         what: String,
     },
+    /// A remote store was not reached, or refused.
+    #[error("{store}: {reason}. Is it running, and is the URL right?")]
+    Remote {
+        /// Which one.
+        store: String,
+        /// What it said.
+        reason: String,
+    },
     /// The disk refused.
     #[error("cannot open the store at {}", path.display())]
     Disk {
@@ -386,6 +395,11 @@ pub struct Conflicts {
 pub trait Backend: Send + Sync + 'static {
     /// What callers may rely on.
     fn properties(&self) -> Properties;
+
+    /// Bytes of the longest key that it takes: fewer where it puts a prefix before them.
+    fn key_bytes_max(&self) -> usize {
+        KEY_BYTES_MAX
+    }
 
     /// A view of the newest visible version: every commit acknowledged before this call is
     /// in it.

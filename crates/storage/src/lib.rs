@@ -21,6 +21,8 @@ pub mod config;
 pub mod contract;
 mod embedded;
 mod engine;
+#[cfg(any(feature = "fdb", test))]
+mod fdb;
 pub mod keys;
 pub mod limits;
 mod memory;
@@ -29,13 +31,15 @@ mod store;
 mod transaction;
 
 pub use atomic::AtomicOp;
-pub use config::{EmbeddedOptions, StoreConfig, StoreUrlError};
+pub use config::{EmbeddedOptions, Prefix, PrefixError, StoreConfig, StoreUrlError};
 pub use contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Conflicts, Export, ExportError,
     ImportError, Op, OpenError, Outage, Properties, ReadError, RowBatch, Rows, Scan, Snapshot, Stamped,
     Stats, Times, Version, Watch,
 };
 pub use embedded::Embedded;
+#[cfg(feature = "fdb")]
+pub use fdb::Fdb;
 pub use keys::KeyRange;
 pub use limits::LimitError;
 pub use memory::Memory;

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-/// Bytes of one key.
+/// Bytes of one key. A store that keeps its keys under a prefix takes a little less: see
+/// [`crate::Store::key_bytes_max`].
 pub const KEY_BYTES_MAX: usize = 10_000;
 /// Bytes of one value.
 pub const VALUE_BYTES_MAX: usize = 100_000;
@@ -27,10 +28,12 @@ const _: () =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// A key is too long.
-    #[error("a key of {bytes} bytes: the limit is {KEY_BYTES_MAX}")]
+    #[error("a key of {bytes} bytes: the limit is {max}")]
     Key {
         /// Its length.
         bytes: usize,
+        /// The limit of this store.
+        max: usize,
     },
     /// A value is too long.
     #[error("a value of {bytes} bytes: the limit is {VALUE_BYTES_MAX}, chunk it")]
@@ -56,9 +59,9 @@ pub enum LimitError {
     },
 }
 
-/// Checks a key.
-pub fn check_key(key: &[u8]) -> Result<(), LimitError> {
-    if key.len() > KEY_BYTES_MAX { Err(LimitError::Key { bytes: key.len() }) } else { Ok(()) }
+/// Checks a key against the limit of its store.
+pub fn check_key(key: &[u8], max: usize) -> Result<(), LimitError> {
+    if key.len() > max { Err(LimitError::Key { bytes: key.len(), max }) } else { Ok(()) }
 }
 
 /// Checks a value.

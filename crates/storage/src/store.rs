@@ -8,6 +8,8 @@ use kelpie_env::Env;
 use parking_lot::Mutex;
 
 use crate::config::StoreConfig;
+#[cfg(not(feature = "fdb"))]
+use crate::config::StoreUrlError;
 use crate::contract::{
     Backend, CloseError, Export, ExportError, ImportError, OpenError, Outage, Properties, ReadError, Stats,
     Watch,
@@ -38,6 +40,15 @@ impl Store {
             StoreConfig::Embedded { dir, options } => {
                 Arc::new(Embedded::open(env, dir.clone(), *options).await?)
             }
+            #[cfg(feature = "fdb")]
+            StoreConfig::Fdb { cluster_file, prefix } => {
+                Arc::new(crate::fdb::Fdb::open(env, cluster_file.as_deref(), prefix).await?)
+            }
+            #[cfg(not(feature = "fdb"))]
+            StoreConfig::Fdb { .. } => {
+                let what = StoreUrlError::NoFoundationDb.to_string();
+                return Err(OpenError::Options { what });
+            }
         };
         Ok(Self::from_backend(backend, env.clone()))
     }
@@ -56,7 +67,7 @@ impl Store {
     /// Make it first and read afterwards: then no change falls in between.
     pub async fn watch(&self, key: impl Into<Bytes>) -> Result<Watch, ReadError> {
         let key = key.into();
-        check_key(&key)?;
+        check_key(&key, self.key_bytes_max())?;
         if kelpie_core::mutant!("watch_registered_after_read") {
             let backend = self.shared.backend.clone();
             return Ok(Watch::new(async move {
@@ -71,6 +82,11 @@ impl Store {
     /// What callers may rely on beyond the contract.
     pub fn properties(&self) -> Properties {
         self.shared.backend.properties()
+    }
+
+    /// Bytes of the longest key that this store takes.
+    pub fn key_bytes_max(&self) -> usize {
+        self.shared.backend.key_bytes_max()
     }
 
     /// What the store holds and has done.

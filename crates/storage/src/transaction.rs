@@ -67,7 +67,7 @@ impl Transaction {
 
     /// The value of `key` at this transaction's version, without noting that it was read.
     pub async fn get_snapshot(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        check_key(key)?;
+        check_key(key, self.key_bytes_max())?;
         if let Buffered::Value(value) = self.buffer.get(key) {
             return Ok(value.cloned());
         }
@@ -83,7 +83,7 @@ impl Transaction {
     /// where [`Transaction::get`] takes one for each.
     pub async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         for key in keys {
-            check_key(key)?;
+            check_key(key, self.key_bytes_max())?;
             if !matches!(self.buffer.get(key), Buffered::Value(_)) {
                 self.reads.push(key.clone());
             }
@@ -119,14 +119,14 @@ impl Transaction {
     /// Makes `value` the value of `key`.
     pub fn set(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
-        self.check(check_key(&key).and_then(|()| check_value(&value)));
+        self.check(check_key(&key, self.key_bytes_max()).and_then(|()| check_value(&value)));
         self.buffer.set(key, value);
     }
 
     /// Removes `key`.
     pub fn clear(&mut self, key: impl Into<Bytes>) {
         let key = key.into();
-        self.check(check_key(&key));
+        self.check(check_key(&key, self.key_bytes_max()));
         self.buffer.clear(key);
     }
 
@@ -138,7 +138,7 @@ impl Transaction {
     /// Changes the value of `key` without reading it, so that it never conflicts.
     pub fn atomic(&mut self, op: AtomicOp, key: impl Into<Bytes>, operand: impl Into<Bytes>) {
         let (key, operand) = (key.into(), operand.into());
-        self.check(check_key(&key).and_then(|()| check_value(&operand)));
+        self.check(check_key(&key, self.key_bytes_max()).and_then(|()| check_value(&operand)));
         self.buffer.atomic(op, key, operand);
     }
 
@@ -152,7 +152,7 @@ impl Transaction {
         value: impl Into<Bytes>,
     ) {
         let (key, value) = (key.into(), value.into());
-        self.check(check_key(&key).and_then(|()| check_value(&value)));
+        self.check(check_key(&key, self.key_bytes_max()).and_then(|()| check_value(&value)));
         if offset.checked_add(VERSIONSTAMP_BYTES).is_none_or(|end| end > key.len()) {
             self.check(Err(LimitError::Versionstamp { offset, bytes: key.len() }));
         }
@@ -221,6 +221,10 @@ impl Transaction {
     fn note(&mut self, error: ReadError) -> ReadError {
         self.read_failed = Some(error.clone());
         error
+    }
+
+    fn key_bytes_max(&self) -> usize {
+        self.shared.backend.key_bytes_max()
     }
 
     fn check(&mut self, checked: Result<(), LimitError>) {

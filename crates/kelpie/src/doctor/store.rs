@@ -31,6 +31,15 @@ pub(super) async fn checks(url: &str, server: &Server, env: &Env) -> Vec<Check> 
             let dir = dir.clone();
             vec![embedded(config, &dir, server, env).await, disk(&dir, env).await]
         }
+        StoreConfig::Fdb { .. } => vec![remote(config, env).await],
+    }
+}
+
+/// A store that many processes share: whether it answers.
+async fn remote(config: StoreConfig, env: &Env) -> Check {
+    match store::try_open(&config, env).await {
+        Ok(_) => Check::ok("store", format!("{config} answers")),
+        Err(error) => Check::problem("store", error.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@
 //!   properties! ──▶ sim_memory      a simulated world, several seeds
 //!               ├─▶ sim_embedded    the same with a simulated disk, small segments, early folds
 //!               ├─▶ embedded_real   two threads and a directory of this machine
+//!               ├─▶ foundationdb    a real cluster, in a build with the feature `fdb`
 //! ```
 //!
 //! A property is an async function of a [`world::World`]; it asks only what the contract
@@ -54,6 +55,8 @@ macro_rules! properties {
         on! { sim_memory, SimMemory, in_simulation, $($concern::$name)* }
         on! { sim_embedded, SimEmbedded, in_simulation, $($concern::$name)* }
         on! { embedded_real, EmbeddedReal, for_real, $($concern::$name)* }
+        #[cfg(feature = "fdb")]
+        on! { foundationdb, FoundationDb, for_real, $($concern::$name)* }
     };
 }
 

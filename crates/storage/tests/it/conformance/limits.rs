@@ -1,7 +1,7 @@
 //! Limits: a typed error before anything is sent.
 
 use bytes::Bytes;
-use kelpie_storage::limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
+use kelpie_storage::limits::{TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX};
 use kelpie_storage::{AtomicOp, CommitError, LimitError, RangeQuery, ReadError, Store, Transaction};
 
 use super::shorthand::{Commit, pages, put, rows, value};
@@ -39,17 +39,18 @@ pub(crate) async fn what_is_too_large_is_refused_before_anything_is_sent(world: 
 }
 
 async fn rows_are_refused(store: &Store) {
-    type Write = fn(&mut Transaction);
-    let keys: [Write; 4] = [
-        |tx| tx.set(key(KEY_BYTES_MAX + 1), "1"),
-        |tx| tx.clear(key(KEY_BYTES_MAX + 1)),
-        |tx| tx.atomic(AtomicOp::Add, key(KEY_BYTES_MAX + 1), "1"),
-        |tx| tx.set_versionstamped_key(key(KEY_BYTES_MAX + 1), 0, "1"),
+    type WriteKey = fn(&mut Transaction, Vec<u8>);
+    let keys: [WriteKey; 4] = [
+        |tx, key| tx.set(key, "1"),
+        |tx, key| tx.clear(key),
+        |tx, key| tx.atomic(AtomicOp::Add, key, "1"),
+        |tx, key| tx.set_versionstamped_key(key, 0, "1"),
     ];
     for write in keys {
-        let ended = end(store, write).await;
+        let ended = end(store, |tx| write(tx, key(store.key_bytes_max() + 1))).await;
         assert!(matches!(ended, Err(CommitError::Limit(LimitError::Key { .. }))), "{ended:?}");
     }
+    type Write = fn(&mut Transaction);
     let values: [Write; 3] = [
         |tx| tx.set("x/large", vec![1; VALUE_BYTES_MAX + 1]),
         |tx| tx.atomic(AtomicOp::Or, "x/large", vec![1; VALUE_BYTES_MAX + 1]),
@@ -62,7 +63,7 @@ async fn rows_are_refused(store: &Store) {
 }
 
 async fn reads_are_refused(store: &Store) {
-    let long = key(KEY_BYTES_MAX + 1);
+    let long = key(store.key_bytes_max() + 1);
     let read = store.begin().get(&long).await;
     assert!(matches!(read, Err(ReadError::Limit(LimitError::Key { .. }))), "{read:?}");
     let read = store.begin().get_many(&["a".into(), long.clone().into()]).await;
@@ -85,7 +86,7 @@ pub(crate) async fn what_is_just_small_enough_is_kept(world: &World) {
         std::iter::repeat_with(step).take(bytes).collect()
     };
     let rows: Vec<(Bytes, Bytes)> = (0..3)
-        .map(|n| (noise(n, KEY_BYTES_MAX).into(), noise(n + 9, VALUE_BYTES_MAX).into()))
+        .map(|n| (noise(n, store.key_bytes_max()).into(), noise(n + 9, VALUE_BYTES_MAX).into()))
         .chain([(Bytes::new(), "the empty key".into()), ("empty value".into(), Bytes::new())])
         .chain([(vec![0, 255, 0].into(), vec![0, 255, 0, 39, 92].into())])
         .collect();

@@ -33,6 +33,10 @@ impl Backend for Lossy {
         Properties { unknown_possible: true, ..self.inner.properties() }
     }
 
+    fn key_bytes_max(&self) -> usize {
+        self.inner.key_bytes_max()
+    }
+
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
         let begin = async move {
             let inner = self.inner.begin().wait().await?;

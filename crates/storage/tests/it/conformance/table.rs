@@ -31,6 +31,8 @@ impl Target {
             Self::SimMemory => "sim_memory",
             Self::SimEmbedded => "sim_embedded",
             Self::EmbeddedReal => "embedded_real",
+            #[cfg(feature = "fdb")]
+            Self::FoundationDb => "foundationdb",
         }
     }
 
@@ -39,6 +41,8 @@ impl Target {
         match self {
             Self::SimMemory if property == "what_was_acknowledged_is_there_after_reopening" => "forgets",
             Self::SimMemory | Self::SimEmbedded | Self::EmbeddedReal => "yes",
+            #[cfg(feature = "fdb")]
+            Self::FoundationDb => "on a cluster",
         }
     }
 }

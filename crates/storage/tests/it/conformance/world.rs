@@ -23,6 +23,9 @@ pub(crate) enum Target {
     SimMemory,
     SimEmbedded,
     EmbeddedReal,
+    /// In the cluster of `KELPIE_STORE_URL`; no column of the table, which is made without one.
+    #[cfg(feature = "fdb")]
+    FoundationDb,
 }
 
 impl Target {
@@ -68,10 +71,7 @@ pub(crate) fn in_simulation(target: Target, name: &str, property: impl AsyncFn(&
 pub(crate) fn simulated(target: Target, seed: u64, property: impl AsyncFn(&World)) {
     let sim = Sim::new(seed);
     let env = sim.node("store").env();
-    let config = match target {
-        Target::SimMemory => StoreConfig::Memory,
-        Target::SimEmbedded | Target::EmbeddedReal => small(Path::new("data")),
-    };
+    let config = if target == Target::SimMemory { StoreConfig::Memory } else { small(Path::new("data")) };
     sim.block_on(async {
         let world = World { target, env, config, _dir: None };
         world.bounded(property(&world)).await;
@@ -85,10 +85,33 @@ pub(crate) fn for_real(target: Target, name: &str, property: impl AsyncFn(&World
     table::recorded(target, name, || {
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
-            let world = World { target, env, config: small(dir.path()), _dir: Some(dir) };
+            let config = match target {
+                #[cfg(feature = "fdb")]
+                Target::FoundationDb => in_the_cluster(&env),
+                _ => small(dir.path()),
+            };
+            let world = World { target, env, config, _dir: Some(dir) };
             world.bounded(property(&world)).await;
+            #[cfg(feature = "fdb")]
+            if target == Target::FoundationDb {
+                let mut tx = world.open().await.begin();
+                tx.clear_range(bytes::Bytes::new(), kelpie_storage::keys::end_of_keys());
+                tx.commit().await.unwrap();
+            }
         });
     });
+}
+
+/// Under a prefix of its own: empty, and apart from what others do.
+#[cfg(feature = "fdb")]
+fn in_the_cluster(env: &Env) -> StoreConfig {
+    let url = std::env::var("KELPIE_STORE_URL")
+        .expect("KELPIE_STORE_URL=fdb:<cluster file>, see `cargo xtask test`");
+    let StoreConfig::Fdb { cluster_file, prefix } = url.parse().unwrap() else {
+        panic!("{url} is no cluster")
+    };
+    let prefix = format!("{}/test-{:016x}", prefix.as_str(), env.random_u64()).parse().unwrap();
+    StoreConfig::Fdb { cluster_file, prefix }
 }
 
 /// So small that folds and new segments happen all the time.
@@ -131,6 +154,13 @@ impl World {
             StoreConfig::Embedded { dir, options } => {
                 Arc::new(Embedded::open(&self.env, dir.clone(), *options).await.unwrap())
             }
+            #[cfg(feature = "fdb")]
+            StoreConfig::Fdb { cluster_file, prefix } => {
+                let fdb = kelpie_storage::Fdb::open(&self.env, cluster_file.as_deref(), prefix);
+                Arc::new(fdb.await.unwrap())
+            }
+            #[cfg(not(feature = "fdb"))]
+            StoreConfig::Fdb { .. } => unreachable!("no world has it in this build"),
         };
         Store::from_backend(Arc::new(Lossy::new(inner, self.env.clone())), self.env.clone())
     }
