@@ -11,6 +11,7 @@
 
 mod conformance;
 mod count;
+mod foundationdb;
 mod stages;
 
 use std::path::{Path, PathBuf};

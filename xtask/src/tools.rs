@@ -9,6 +9,7 @@
 //! A test that finds its variable unset fails and names `cargo xtask test`.
 
 mod java;
+pub(crate) mod libclang;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::count::{self, Counts};
-use super::{Context, Ended, Length, conformance};
+use super::{Context, Ended, Length, conformance, foundationdb};
 use crate::process::{cargo, shown, works};
 use crate::{repo, specs, tidy, tools};
 
@@ -32,6 +32,8 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "python", run: python },
     Stage { name: "typescript", run: typescript },
     Stage { name: "readme", run: readme },
+    Stage { name: "fdb types", run: foundationdb::types },
+    Stage { name: "foundationdb", run: foundationdb::tests },
 ];
 
 /// Parts of the paths of tests that have a stage of their own, because they need a tool or time.
@@ -40,7 +42,7 @@ const AIMOCK: &str = "aimock";
 const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
 const README: &str = "readme";
-const NEEDS_TOOLS: &[&str] = &[AIMOCK, PYTHON, TYPESCRIPT, README];
+const NEEDS_TOOLS: &[&str] = &[AIMOCK, PYTHON, TYPESCRIPT, README, foundationdb::TESTS];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -79,11 +81,12 @@ fn run_specs(context: &mut Context) -> Result<Ended> {
     })
 }
 
-fn clippy(_: &mut Context) -> Result<Ended> {
+fn clippy(context: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["clippy", "--version"])) {
         return Ok(Ended::NotRun("rustup component add clippy".to_owned()));
     }
-    let scope = ["clippy", "--locked", "--workspace", "--all-targets", "--all-features"];
+    let features = foundationdb::features_but_this(context.root)?;
+    let scope = ["clippy", "--locked", "--workspace", "--all-targets", "--features", &features];
     check(cargo().args(scope).args(["--", "-D", "warnings"]))
 }
 
@@ -109,7 +112,7 @@ fn all_but(context: &Context, parts: &[&str], scope: impl FnOnce(&mut Command)) 
 }
 
 fn simulation(context: &mut Context) -> Result<Ended> {
-    part_of_tests(context, SIMULATION)
+    part_of_tests(context, SIMULATION, Scope::Workspace)
 }
 
 /// The crates with seeded bugs, built with them: the tests that only exist there show that
@@ -164,30 +167,44 @@ fn python(context: &mut Context) -> Result<Ended> {
     if context.tools.python.is_none() {
         return Ok(Ended::NotRun("needs the Python packages, see `tools`".to_owned()));
     }
-    part_of_tests(context, PYTHON)
+    part_of_tests(context, PYTHON, Scope::Workspace)
 }
 
 fn readme(context: &mut Context) -> Result<Ended> {
     if !context.tools.missing.is_empty() {
         return Ok(Ended::NotRun("needs the Python and npm packages, see `tools`".to_owned()));
     }
-    part_of_tests(context, README)
+    part_of_tests(context, README, Scope::Workspace)
 }
 
 fn with_node(context: &mut Context, part: &str) -> Result<Ended> {
     if context.tools.node_modules.is_none() {
         return Ok(Ended::NotRun("needs the npm packages, see `tools`".to_owned()));
     }
-    part_of_tests(context, part)
+    part_of_tests(context, part, Scope::Workspace)
+}
+
+/// Where tests are looked for.
+pub(super) enum Scope<'a> {
+    /// Everywhere, built as users get it.
+    Workspace,
+    /// In one package, built with more.
+    Package { name: &'a str, features: &'a str },
 }
 
 /// Runs the tests whose path contains `part`. When none does, nothing was shown: that is said.
-fn part_of_tests(context: &Context, part: &str) -> Result<Ended> {
-    let ended = if has_nextest() {
-        counted(nextest(context).args(["--workspace", "-E", &format!("test({part})")]))
+pub(super) fn part_of_tests(context: &Context, part: &str, scope: Scope) -> Result<Ended> {
+    let mut command = if has_nextest() { nextest(context) } else { cargo_test(context) };
+    match scope {
+        Scope::Workspace => command.arg("--workspace"),
+        Scope::Package { name, features } => command.args(["--package", name, "--features", features]),
+    };
+    if has_nextest() {
+        command.args(["-E", &format!("test({part})")]);
     } else {
-        counted(cargo_test(context).args(["--workspace", "--", part]))
-    }?;
+        command.args(["--", part]);
+    }
+    let ended = counted(&mut command)?;
     if matches!(ended, Ended::Counted(Counts { passed: 0, failed: 0 })) {
         return Ok(Ended::NotRun(format!("no test has `{part}` in its path")));
     }
