@@ -45,6 +45,7 @@ impl Scanned {
 /// place for evidence of damage.
 pub fn scan(segment: &[u8], header: Header) -> Scanned {
     let mut scanned = Scanned { header, records: Vec::new(), end: RECORDS_BEGIN, evidence: None };
+    let filled = filled(segment);
     let mut last = header.cut_after;
     loop {
         while let Some(record) = frame::decode(segment, scanned.end, header.generation, last) {
@@ -53,7 +54,7 @@ pub fn scan(segment: &[u8], header: Header) -> Scanned {
             scanned.records.push(Placed { lsn: last, body, len: record.body.len() });
             scanned.end += record.bytes;
         }
-        let behind = (scanned.end + frame::ALIGNMENT..segment.len()).step_by(frame::ALIGNMENT);
+        let behind = (scanned.end + frame::ALIGNMENT..filled).step_by(frame::ALIGNMENT);
         let mut later =
             behind.filter_map(|at| Some((at, frame::decode(segment, at, header.generation, last)?)));
         if crate::mutant!("wal_replay_past_torn")
@@ -68,6 +69,14 @@ pub fn scan(segment: &[u8], header: Header) -> Scanned {
         scanned.evidence = said.filter(|synced| *synced > last).max();
         return scanned;
     }
+}
+
+/// Where the zeroes begin, to the page, that a segment ends with. No record begins there, and
+/// most of a segment that a killed process leaves is such.
+fn filled(segment: &[u8]) -> usize {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    let empty = segment.rchunks(ZEROES.len()).take_while(|page| **page == ZEROES[..page.len()]);
+    segment.len() - empty.map(<[u8]>::len).sum::<usize>()
 }
 
 /// How to go on with a log.

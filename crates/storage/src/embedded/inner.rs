@@ -59,14 +59,23 @@ impl Inner {
             let inner = self.clone();
             self.env
                 .blocking(move || {
-                    inner.prepare_segment();
-                    let due = inner.writer.lock().logged >= inner.checkpoint_bytes;
-                    if due && let Err(outage) = inner.checkpoint() {
+                    // First, because it may leave a segment that can be used again.
+                    if inner.checkpoint_is_due()
+                        && let Err(outage) = inner.checkpoint()
+                    {
                         tracing::warn!(%outage, "the checkpoint will be made later; the log keeps everything");
                     }
+                    inner.prepare_segment();
                 })
                 .await;
         }
+    }
+
+    /// Whether the log is long: by what was logged, or by its files. A process that is killed
+    /// leaves a whole segment, however little is in it, and the next start reads them all.
+    fn checkpoint_is_due(&self) -> bool {
+        let logged = self.writer.lock().logged;
+        logged.max(self.segments.retired_bytes()) >= self.checkpoint_bytes
     }
 
     fn prepare_segment(&self) {

@@ -1,7 +1,10 @@
 //! The embedded backend on a real disk.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kelpie_env::real;
+use kelpie_env::sim::Sim;
 use kelpie_storage::{EmbeddedOptions, RangeQuery, Store, StoreConfig};
 
 fn small(dir: &std::path::Path) -> StoreConfig {
@@ -38,4 +41,28 @@ async fn survives_many_reopenings() {
         println!("{:?}", store.stats());
         store.close().await.unwrap();
     }
+}
+
+/// Each life logs little and is killed; what it leaves, the next start has to read.
+#[test]
+fn sim_a_process_killed_again_and_again_leaves_no_growing_log() {
+    let sim = Sim::new(4);
+    let node = sim.node("store");
+    sim.block_on(async {
+        let mut env = node.env();
+        for life in 0..20_u8 {
+            let store = Store::open(&small("/data".as_ref()), &env).await.unwrap();
+            let mut tx = store.begin();
+            tx.set(vec![life], "x");
+            tx.commit().await.unwrap();
+            env.sleep(Duration::from_secs(1)).await;
+            let files = env.disk().list("/data".as_ref()).unwrap();
+            let logs = files.iter().filter(|path| path.to_string_lossy().ends_with(".log")).count();
+            assert!(logs <= 5, "{logs} files of the log after {life} kills: {files:?}");
+            let rows = store.begin().get_range(RangeQuery::new(Bytes::new(), vec![255])).await.unwrap().rows;
+            assert_eq!(rows.len(), usize::from(life) + 1);
+            node.kill_process();
+            env = node.restart();
+        }
+    });
 }
