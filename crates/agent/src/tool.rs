@@ -5,13 +5,14 @@
 //!   outside    an HTTP service: after that turn's commit, with a key, result recorded later
 //! ```
 //!
-//! Invariant: a tool that is not granted to an agent is refused when it is called, not only
-//! hidden from the model.
+//! Invariants: a tool that is not granted to an agent is refused when it is called, not only
+//! hidden from the model; none is called with arguments that do not fit its schema.
 
 pub mod builtin;
 pub mod file;
 pub mod http;
 pub mod runner;
+pub mod schema;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

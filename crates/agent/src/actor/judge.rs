@@ -7,6 +7,7 @@ use super::desk::Desk;
 use crate::provider::{ModelAnswer, Stop, ToolCall};
 use crate::tool;
 use crate::tool::builtin::BuiltIn;
+use crate::tool::schema::Schema;
 
 /// What a call means.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,10 +36,19 @@ impl Desk<'_> {
             Ok(arguments) => arguments,
             Err(problem) => return Meaning::Refused(format!("the tool {name:?} was not called: {problem}")),
         };
-        match (BuiltIn::from_name(name), self.shared.outside.get(name)) {
-            (Some(tool), _) => Meaning::BuiltIn(tool, arguments),
-            (None, Some(tool)) => Meaning::Outside { idempotent: tool.idempotent },
-            (None, None) => Meaning::Refused(format!("the tool {name:?} is not on offer here any more")),
+        let (schema, meaning): (&Schema, _) = match (BuiltIn::from_name(name), self.shared.outside.get(name))
+        {
+            (Some(tool), _) => (tool.schema(), Meaning::BuiltIn(tool, arguments.clone())),
+            (None, Some(tool)) => (&tool.schema, Meaning::Outside { idempotent: tool.idempotent }),
+            (None, None) => {
+                return Meaning::Refused(format!("the tool {name:?} is not on offer here any more"));
+            }
+        };
+        match schema.check(&Value::Object(arguments)) {
+            Ok(()) => meaning,
+            Err(problem) => Meaning::Refused(format!(
+                "the tool {name:?} was not called: the arguments do not fit: {problem}"
+            )),
         }
     }
 }

@@ -1,8 +1,15 @@
 //! The built-in tools: how an agent talks and keeps its memory.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
+use super::schema::Schema;
 use crate::provider::ToolSpec;
+
+static SCHEMAS: LazyLock<[(BuiltIn, Schema); 6]> = LazyLock::new(|| {
+    BuiltIn::ALL.map(|tool| (tool, Schema::new(&tool.spec().parameters).expect("ours are schemas")))
+});
 
 /// One built-in tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +66,11 @@ impl BuiltIn {
             | Self::CoreMemoryReplace
             | Self::ArchivalMemoryInsert => false,
         }
+    }
+
+    /// What its arguments have to look like: the parameters of [`BuiltIn::spec`].
+    pub fn schema(self) -> &'static Schema {
+        &SCHEMAS.iter().find(|(tool, _)| *tool == self).expect("all of them have one").1
     }
 
     /// What the model gets to see.

@@ -26,7 +26,7 @@ const TIMEOUT_SECONDS_MAX: u64 = 3_600;
 const NAME_BYTES_MAX: usize = 64;
 
 /// A tool and where it is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct HttpTool {
     /// What agents know about it.
     pub tool: OutsideTool,
@@ -132,10 +132,9 @@ fn checked(line: Line, taken: bool) -> Result<HttpTool, (&'static str, String)> 
         return Err(("url", format!("must begin with http:// or https://, not {}:", url.scheme())));
     }
     let timeout = Duration::from_secs(timeout_seconds);
-    Ok(HttpTool {
-        tool: OutsideTool { spec: ToolSpec { name, description, parameters }, idempotent, timeout },
-        url,
-    })
+    let spec = ToolSpec { name, description, parameters };
+    let tool = OutsideTool::new(spec, idempotent, timeout);
+    Ok(HttpTool { tool: tool.map_err(|error| ("parameters", error.to_string()))?, url })
 }
 
 #[cfg(test)]
@@ -165,6 +164,7 @@ mod tests {
             error(&entry(r#""name":"a b""#)),
             error(&entry(r#""name":"send_message""#)),
             error(&entry(r#""name":"a","parameters":{"type":"string"}"#)),
+            error(&entry(r#""name":"a","parameters":{"type":"object","properties":{"n":{"type":"int"}}}"#)),
             error(&entry(r#""name":"a","timeout_seconds":0"#)),
             error(r#"[{"name":"a","description":"d","url":"ftp://h/"}]"#),
             error(
@@ -178,6 +178,7 @@ mod tests {
         tools file, entry 1 (a b), field `name`: must have 1 to 64 letters, digits, `_` or `-`
         tools file, entry 1 (send_message), field `name`: is the name of a built-in tool
         tools file, entry 1 (a), field `parameters`: must be a JSON schema with "type": "object"
+        tools file, entry 1 (a), field `parameters`: is no JSON schema that can be used: at /properties/n/type: "int" is not valid under any of the schemas listed in the 'anyOf' keyword
         tools file, entry 1 (a), field `timeout_seconds`: must be between 1 and 3600, not 0
         tools file, entry 1 (a), field `url`: must begin with http:// or https://, not ftp:
         tools file, entry 2 (a), field `name`: comes twice

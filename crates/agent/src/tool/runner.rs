@@ -5,20 +5,31 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{Schema, SchemaError};
 use crate::provider::ToolSpec;
 
 /// Bytes of a tool's result that the model gets to see; the rest is cut with a note.
 pub const RESULT_BYTES_MAX: usize = 50_000;
 
 /// A tool that somebody outside carries out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct OutsideTool {
     /// What the model gets to see.
     pub spec: ToolSpec,
+    /// What its arguments have to look like: the parameters of `spec`.
+    pub schema: Schema,
     /// Whether asking twice with the same key has one effect.
     pub idempotent: bool,
     /// How long it may take.
     pub timeout: Duration,
+}
+
+impl OutsideTool {
+    /// A tool whose parameters are a schema that calls can be checked against.
+    pub fn new(spec: ToolSpec, idempotent: bool, timeout: Duration) -> Result<Self, SchemaError> {
+        let schema = Schema::new(&spec.parameters)?;
+        Ok(Self { spec, schema, idempotent, timeout })
+    }
 }
 
 /// One call of a tool outside.

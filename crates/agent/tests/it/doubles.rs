@@ -133,14 +133,13 @@ pub(crate) struct Tools {
 
 impl ToolRunner for Tools {
     fn tools(&self) -> Vec<OutsideTool> {
-        let tool = |name: &str, idempotent| OutsideTool {
-            spec: ToolSpec {
-                name: name.into(),
-                description: "A double.".into(),
-                parameters: serde_json::json!({ "type": "object" }),
-            },
-            idempotent,
-            timeout: Duration::from_secs(30),
+        let tool = |name: &str, idempotent| {
+            let parameters = serde_json::json!({
+                "type": "object",
+                "properties": { "room": { "type": "integer" }, "text": { "type": "string" } }
+            });
+            let spec = ToolSpec { name: name.into(), description: "A double.".into(), parameters };
+            OutsideTool::new(spec, idempotent, Duration::from_secs(30)).expect("a schema")
         };
         vec![tool("book", false), tool("note", true), tool("broken", true)]
     }

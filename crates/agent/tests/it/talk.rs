@@ -66,6 +66,39 @@ fn errors_of_tools_are_told_to_the_model_which_goes_on() {
 }
 
 #[test]
+fn arguments_that_do_not_fit_their_schema_are_told_to_the_model_and_nothing_is_called() {
+    let world = World::new(10);
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        let agent = create(&agents, "a").await.id;
+        let text = "call book {\"room\":\"one\"} and core_memory_append {\"label\":\"human\",\"content\":7}\n\
+                    call send_message {\"text\":\"hello\"}\n\
+                    call conversation_search {\"query\":\"x\",\"limit\":-1} and note [1]\n\
+                    call book {\"room\":1}\nsay booked";
+        let result = send(&agents, &agent, "1", text).await;
+        assert_eq!(result.stop_reason, StopReason::EndTurn);
+        insta::assert_snapshot!(lines(&result.messages).join("\n"), @r#"
+        calls book {"room":"one"}
+        calls core_memory_append {"label":"human","content":7}
+        book Error: the tool "book" was not called: the arguments do not fit: at /room: "one" is not of type "integer"
+        core_memory_append Error: the tool "core_memory_append" was not called: the arguments do not fit: at /content: 7 is not of type "string"
+        calls send_message {"text":"hello"}
+        send_message Error: the tool "send_message" was not called: the arguments do not fit: "message" is a required property
+        calls conversation_search {"query":"x","limit":-1}
+        calls note [1]
+        conversation_search Error: the tool "conversation_search" was not called: the arguments do not fit: at /limit: -1 is less than the minimum of 1
+        note Error: the tool "note" was not called: the arguments must be a JSON object, not [1]
+        calls book {"room":1}
+        book Success: book did {"room":1}
+        agent: booked
+        "#);
+        let arrived = world.effects.arrived.lock().clone();
+        assert_eq!(arrived.len(), 1, "called with what does not fit: {arrived:#?}");
+        assert_eq!(agents.block(&scope(), &agent, "human").await.unwrap().value, "Name: ?");
+    });
+}
+
+#[test]
 fn tools_outside_are_called_and_their_results_seen() {
     let mut got = conversation(&["call book {\"room\":1} and note {\"text\":\"a b\"}\nsay booked"]);
     // The two go on side by side.
@@ -229,26 +262,5 @@ fn a_cancel_ends_the_run_and_leaves_no_call_open() {
         assert!(history[2].starts_with("book Error: UNKNOWN"), "{history:?}");
         let result = send(&agents, &agent, "after", "say hello").await;
         assert_eq!(lines(&result.messages), ["agent: hello"]);
-    });
-}
-
-#[test]
-fn concurrent_messages_lose_no_append_to_memory() {
-    let world = World::new(8);
-    world.sim.block_on(async {
-        let agents = world.start().await;
-        let agent = create(&agents, "a").await.id;
-        let sends = (0..12).map(|number| {
-            let (agents, agent) = (agents.clone(), agent.clone());
-            let append =
-                |fact| format!("core_memory_append {{\"label\":\"human\",\"content\":\"fact {fact}.\"}}");
-            let text = format!("call {} and {}\nsay kept", append(2 * number), append(2 * number + 1));
-            async move { send(&agents, &agent, &format!("{number}"), &text).await }
-        });
-        futures::future::join_all(sends).await;
-        let human = agents.block(&scope(), &agent, "human").await.unwrap().value;
-        for fact in 0..24 {
-            assert_eq!(human.matches(&format!("fact {fact}.")).count(), 1, "{human}");
-        }
     });
 }
