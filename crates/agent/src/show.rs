@@ -49,6 +49,16 @@ pub(crate) fn run_id(agent_id: &str, number: u64) -> String {
     name::placed("run", agent_id, Place { position: number, part: 0 })
 }
 
+/// Where the index of runs leads from an id like this to the agent.
+pub(crate) fn run_owner(run_id: &str) -> Option<[u8; 10]> {
+    name::owner_mark_of("run", run_id)
+}
+
+/// What stands for an agent in the index of runs: the beginning of all its runs' ids.
+pub(crate) fn owner_of_runs(agent_id: &str) -> [u8; 10] {
+    name::owner_mark("run", agent_id)
+}
+
 /// The id of an agent that this creation makes: the same however often it is tried.
 pub(crate) fn agent_id(bytes: [u8; 16]) -> String {
     name::plain("agent", bytes)

@@ -1,7 +1,7 @@
 //! Ids that are made from what they name, and tell its position.
 //!
 //! ```text
-//!   message-xxxxxxxx-xxxx-xxxx-xxpp-ppppppppnn       p = position, n = part
+//!   message-xxxxxxxx-xxxx-xxxx-xxpp-ppppppppnn       x = owner, p = position, n = part
 //! ```
 //!
 //! An id is the same whoever computes it, before or after a crash, and a cursor finds its row
@@ -16,6 +16,8 @@ pub struct Place {
     pub part: u8,
 }
 
+/// Bytes that stand for the owner in an id: two owners in a trillion do not meet.
+const OWNER_BYTES: usize = 10;
 /// Bytes of the position in an id.
 const POSITION_BYTES: usize = 5;
 /// Positions that fit into an id: a trillion.
@@ -47,11 +49,26 @@ pub fn derived(kind: &str, parts: &[&[u8]]) -> String {
     uuid_shaped(kind, digest(kind, parts))
 }
 
+/// What the ids of all that an owner has of one kind begin with, by which an index finds it.
+pub fn owner_mark(kind: &str, owner: &str) -> [u8; OWNER_BYTES] {
+    let mut mark = [0; OWNER_BYTES];
+    mark.copy_from_slice(&digest(kind, &[owner.as_bytes()])[..OWNER_BYTES]);
+    mark
+}
+
+/// The mark of the owner in an id, if it has the shape of one of that kind.
+pub fn owner_mark_of(kind: &str, id: &str) -> Option<[u8; OWNER_BYTES]> {
+    let mut mark = [0; OWNER_BYTES];
+    mark.copy_from_slice(&bytes_of(kind, id)?[..OWNER_BYTES]);
+    Some(mark)
+}
+
 /// The id of what stands at a place of its owner.
 pub fn placed(kind: &str, owner: &str, place: Place) -> String {
     let Place { position, part } = place;
     assert!(position <= POSITION_MAX, "an agent has no trillion entries");
-    let mut bytes = digest(kind, &[owner.as_bytes(), &position.to_be_bytes(), &[part]]);
+    let mut bytes = [0; 16];
+    bytes[..OWNER_BYTES].copy_from_slice(&owner_mark(kind, owner));
     bytes[10..15].copy_from_slice(&position.to_be_bytes()[8 - POSITION_BYTES..]);
     bytes[15] = part;
     uuid_shaped(kind, bytes)
@@ -59,15 +76,19 @@ pub fn placed(kind: &str, owner: &str, place: Place) -> String {
 
 /// The place that an id tells, if it is one that [`placed`] made for this owner.
 pub fn place(kind: &str, owner: &str, id: &str) -> Option<Place> {
-    let hex: String = id.strip_prefix(kind)?.strip_prefix('-')?.split('-').collect();
-    if hex.len() != 32 {
-        return None;
-    }
-    let bytes = u128::from_str_radix(&hex, 16).ok()?.to_be_bytes();
+    let bytes = bytes_of(kind, id)?;
     let mut position = [0; 8];
     position[8 - POSITION_BYTES..].copy_from_slice(&bytes[10..15]);
     let place = Place { position: u64::from_be_bytes(position), part: bytes[15] };
     (placed(kind, owner, place) == id).then_some(place)
+}
+
+fn bytes_of(kind: &str, id: &str) -> Option<[u8; 16]> {
+    let hex: String = id.strip_prefix(kind)?.strip_prefix('-')?.split('-').collect();
+    if hex.len() != 32 {
+        return None;
+    }
+    Some(u128::from_str_radix(&hex, 16).ok()?.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -82,8 +103,13 @@ mod tests {
         assert_eq!(place("message", "agent-1", &id), Some(at));
         assert_eq!(place("message", "agent-2", &id), None);
         assert_eq!(place("run", "agent-1", &id), None);
+        assert_eq!(owner_mark_of("message", &id), Some(owner_mark("message", "agent-1")));
+        assert_ne!(owner_mark_of("message", &id), Some(owner_mark("message", "agent-2")));
         for bad in ["", "message-", "message-zz", "message-12345678-1234-1234-1234-123456789012"] {
             assert_eq!(place("message", "agent-1", bad), None, "{bad:?}");
+        }
+        for bad in ["", "message-", "message-zz", "run-12345678-1234-1234-1234-123456789012"] {
+            assert_eq!(owner_mark_of("message", bad), None, "{bad:?}");
         }
     }
 

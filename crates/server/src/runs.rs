@@ -10,7 +10,7 @@ use kelpie_api::request::ResumeStream;
 use kelpie_api::run::Run;
 
 use crate::body::JsonBody;
-use crate::error::{Answer, HttpError};
+use crate::error::Answer;
 use crate::front::Front;
 use crate::guard::Admission;
 use crate::messages::Filter;
@@ -27,7 +27,7 @@ pub(crate) async fn retrieve(
     Path(id): Path<String>,
     parameters: Parameters,
 ) -> Answer<Json<Run>> {
-    let agent_id = agent_of(&parameters, None)?;
+    let agent_id = agent_of(&front, &id, &parameters, None).await?;
     let run = front.agents().run(&Scope::anonymous(), &agent_id, &id).await?;
     Ok(Json(translate::message::run(run)))
 }
@@ -45,14 +45,21 @@ pub(crate) async fn stream(
     let admission = request.extensions().get::<Admission>().cloned();
     let JsonBody(wire) = JsonBody::<ResumeStream>::from_request(request, &front).await?;
     let options = WatchOptions { pieces: true, after: wire.starting_after };
-    let agent_id = agent_of(&parameters, wire.agent_id)?;
+    let agent_id = agent_of(&front, &id, &parameters, wire.agent_id).await?;
     let events = front.agents().watch(&Scope::anonymous(), &agent_id, &id, options).await?.boxed();
     let wanted = Wanted { filter: Filter::default(), pings: wire.include_pings.unwrap_or(true) };
     Ok(stream::respond(front, admission, id, events, wanted))
 }
 
-/// A run is kept with its agent, and nothing here finds it without one.
-fn agent_of(parameters: &Parameters, in_body: Option<String>) -> Answer<String> {
-    let agent_id = in_body.or_else(|| parameters.reader().text("agent_id"));
-    agent_id.ok_or_else(|| HttpError::not_built("finding a run without its agent; add ?agent_id="))
+/// The agent that the request names, else the one whose run this is.
+async fn agent_of(
+    front: &Front,
+    run_id: &str,
+    parameters: &Parameters,
+    in_body: Option<String>,
+) -> Answer<String> {
+    match in_body.or_else(|| parameters.reader().text("agent_id")) {
+        Some(agent_id) => Ok(agent_id),
+        None => Ok(front.agents().agent_of_run(&Scope::anonymous(), run_id).await?),
+    }
 }

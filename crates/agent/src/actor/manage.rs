@@ -75,8 +75,11 @@ fn made_up_name(random: u64) -> String {
 
 fn model(shared: &Shared, create: &CreateAgent) -> Result<ModelChoice, HandlerError> {
     let handle = create.model.clone().or_else(|| shared.models.default_handle());
-    let handle =
-        handle.ok_or_else(|| invalid("model", "name a model: no provider here has said which it offers"))?;
+    let unknown = || {
+        let preferred = shared.models.provider_names().first().copied().unwrap_or("no provider").to_owned();
+        invalid("model", format!("name a model: {preferred} does not say now which it offers"))
+    };
+    let handle = handle.ok_or_else(unknown)?;
     served(shared, &handle)?;
     let known = shared.models.context_window(&handle);
     Ok(ModelChoice {
@@ -182,6 +185,7 @@ fn index(turn: &mut Turn, agent: &AgentRecord) {
     let AgentRecord { id, name, tags, created_ms, .. } = agent;
     turn.index_set(rows::INDEX_CREATED, &rows::created_entry(*created_ms, id), "");
     turn.index_set(rows::INDEX_NAME, &rows::value_entry(name, *created_ms, id), "");
+    turn.index_set(rows::INDEX_RUNS, &show::owner_of_runs(id), id.clone());
     for tag in tags {
         turn.index_set(rows::INDEX_TAG, &rows::value_entry(tag, *created_ms, id), "");
     }
@@ -191,6 +195,7 @@ fn unindex(turn: &mut Turn, agent: &AgentRecord) {
     let AgentRecord { id, name, tags, created_ms, .. } = agent;
     turn.index_clear(rows::INDEX_CREATED, &rows::created_entry(*created_ms, id));
     turn.index_clear(rows::INDEX_NAME, &rows::value_entry(name, *created_ms, id));
+    turn.index_clear(rows::INDEX_RUNS, &show::owner_of_runs(id));
     for tag in tags {
         turn.index_clear(rows::INDEX_TAG, &rows::value_entry(tag, *created_ms, id));
     }
@@ -280,6 +285,9 @@ impl Desk<'_> {
     /// Puts a block in the place of the one with its label.
     pub(super) fn save_block(&mut self, block: Block) {
         self.turn.set(layout::block(&block.label), record::encode(&block));
+        if kelpie_core::mutant!("block_edit_not_seen_by_the_next") {
+            return;
+        }
         for kept in &mut self.agent.blocks {
             if kept.label == block.label {
                 kept.clone_from(&block);

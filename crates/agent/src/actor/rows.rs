@@ -33,6 +33,9 @@ pub(crate) const INDEX_NAME: &str = "name";
 /// Agents by tag.
 pub(crate) const INDEX_TAG: &str = "tag";
 
+/// Agents by what their runs' ids begin with.
+pub(crate) const INDEX_RUNS: &str = "runs";
+
 /// Whether an agent is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

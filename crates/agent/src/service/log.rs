@@ -9,7 +9,7 @@ use kelpie_memory::name::{self, Place};
 use kelpie_runtime::{RecordRange, View};
 
 use super::{Agents, failure, not_found};
-use crate::actor::{Accepted, Say, operation, rows};
+use crate::actor::{ACTOR_TYPE, Accepted, Say, operation, rows};
 use crate::error::{AgentError, Thing};
 use crate::message::{Message, NewMessage};
 use crate::outcome::{RunRecord, RunResult};
@@ -141,6 +141,17 @@ impl Agents {
         let rows = view.range(walk.rows(rows::RUNS)).await.map_err(|error| failure::read(&error))?;
         let runs: Result<Vec<RunRecord>, _> = rows.iter().map(|(_, row)| record::decode(row)).collect();
         Ok(walk.in_order(runs.map_err(|error| failure::damaged(&error))?))
+    }
+
+    /// Whose run this is: clients name a run by its id alone.
+    pub async fn agent_of_run(&self, scope: &Scope, run_id: &str) -> Result<String, AgentError> {
+        let gone = || not_found(Thing::Run, run_id);
+        let owner = show::run_owner(run_id).ok_or_else(gone)?;
+        let range = RecordRange::prefix(&owner).limit(1);
+        let found = self.runtime.index(&scope.tenant, ACTOR_TYPE, rows::INDEX_RUNS, range).await;
+        let found = found.map_err(|error| failure::index(&error))?;
+        let (_, agent) = found.into_iter().next().ok_or_else(gone)?;
+        String::from_utf8(agent.to_vec()).map_err(|_| gone())
     }
 
     /// One run.

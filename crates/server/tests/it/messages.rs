@@ -31,10 +31,35 @@ async fn a_message_is_answered_and_stands_in_the_history() {
     let human = world.get(&format!("/v1/agents/{id}/core-memory/blocks/human")).await.ok();
     assert!(human["value"].as_str().unwrap().contains("Ann"), "{human}");
 
-    let run = world.get(&format!("/v1/runs/{run_id}?agent_id={id}")).await.ok();
+    let run = world.get(&format!("/v1/runs/{run_id}")).await.ok();
+    assert_eq!((&run["id"], &run["agent_id"]), (&json!(run_id), &json!(id)));
     assert_eq!((&run["status"], &run["stop_reason"]), (&json!("completed"), &json!("end_turn")));
-    let unbuilt = world.get(&format!("/v1/runs/{run_id}")).await.refused(StatusCode::NOT_FOUND);
-    assert!(unbuilt.as_str().unwrap().contains("agent_id"), "{unbuilt}");
+    assert_eq!(world.get(&format!("/v1/runs/{run_id}?agent_id={id}")).await.ok(), run);
+}
+
+#[tokio::test]
+async fn a_run_is_found_by_its_id_alone_until_its_agent_is_deleted() {
+    let world = World::new().await;
+    let (mut ids, mut runs) = (Vec::new(), Vec::new());
+    for name in ["Kel", "Kai"] {
+        let id = world.agent(name).await;
+        let answer = world.post(&format!("/v1/agents/{id}/messages"), json!({"input": "hello"})).await.ok();
+        runs.push(answer["messages"][0]["run_id"].as_str().unwrap().to_owned());
+        ids.push(id);
+    }
+    // Renaming writes the agent's index entries anew.
+    world.patch(&format!("/v1/agents/{}", ids[1]), json!({"name": "Kay"})).await.ok();
+    world.delete(&format!("/v1/agents/{}", ids[0])).await.ok();
+    assert_eq!(world.get(&format!("/v1/runs/{}", runs[1])).await.ok()["agent_id"], ids[1]);
+    let never = runs[1].replace("-000000000000", "-00000000ff00");
+    for gone in [&*runs[0], &never, "run-none", "run-12345678-1234-1234-1234-123456789012"] {
+        assert_eq!(
+            world.get(&format!("/v1/runs/{gone}")).await.refused(StatusCode::NOT_FOUND),
+            "Run not found"
+        );
+        let stream = world.post(&format!("/v1/runs/{gone}/stream"), json!({})).await;
+        stream.refused(StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
