@@ -7,12 +7,14 @@ use std::time::Duration;
 use kelpie_env::Env;
 use parking_lot::Mutex;
 
-use crate::provider::{DeltaSink, ModelAnswer, ModelError, ModelInfo, ModelRequest, Provider};
+use crate::provider::{
+    Awaited, DeltaSink, ModelAnswer, ModelError, ModelInfo, ModelRequest, Provider, Scripted, first_model,
+};
 
 /// How long a provider may take to list its models: the list is a convenience.
 const LIST_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// All providers of this process, in order of preference.
+/// All providers of this process, in order of preference. Prints no keys.
 pub struct Models {
     env: Env,
     providers: Vec<Arc<dyn Provider>>,
@@ -22,35 +24,57 @@ pub struct Models {
     known: Mutex<BTreeMap<String, ModelInfo>>,
 }
 
+/// The models of one provider, or why they cannot be told.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The provider.
+    pub provider: String,
+    /// Its models.
+    pub models: Result<Vec<ModelInfo>, ModelError>,
+}
+
 impl Models {
-    /// Joins providers; the first one's first model is the default one, unless `default` names
-    /// another.
-    pub fn new(env: Env, providers: Vec<Arc<dyn Provider>>, default: Option<String>) -> Self {
-        Self { env, providers, default: Mutex::new(default), known: Mutex::default() }
+    /// Joins providers. The default model is `chosen`, else what the first of them usually
+    /// takes.
+    pub fn new(env: Env, providers: Vec<Arc<dyn Provider>>, chosen: Option<String>) -> Self {
+        Self { env, providers, default: Mutex::new(chosen), known: Mutex::default() }
     }
 
-    /// Asks all providers what they have. One that does not answer in time has nothing.
-    pub async fn list(&self) -> Vec<ModelInfo> {
-        let lists = self.providers.iter().map(|provider| async {
-            match self.env.timeout(LIST_TIME_MAX, provider.models()).await {
-                Ok(Ok(models)) => models,
-                Ok(Err(error)) => {
-                    tracing::warn!(provider = provider.name(), %error, "the provider does not list its models");
-                    Vec::new()
-                }
-                Err(elapsed) => {
-                    tracing::warn!(provider = provider.name(), %elapsed, "the provider does not list its models");
-                    Vec::new()
-                }
-            }
+    /// Asks all providers side by side what they have, each with its own outcome. One that
+    /// does not answer in time has timed out.
+    pub async fn listings(&self) -> Vec<Listing> {
+        let listings = self.providers.iter().map(|provider| async {
+            let listed = self.env.timeout(LIST_TIME_MAX, provider.models()).await;
+            let late = |_| Err(ModelError::TimedOut { what: Awaited::Finish, limit: LIST_TIME_MAX });
+            Listing { provider: provider.name().to_owned(), models: listed.unwrap_or_else(late) }
         });
-        let models: Vec<ModelInfo> = futures::future::join_all(lists).await.into_iter().flatten().collect();
-        let mut known = self.known.lock();
-        known.extend(models.iter().map(|model| (model.handle.clone(), model.clone())));
-        if let Some(first) = models.first() {
-            self.default.lock().get_or_insert_with(|| first.handle.clone());
+        futures::future::join_all(listings).await
+    }
+
+    /// All models that there are now. A provider that does not tell has none.
+    pub async fn list(&self) -> Vec<ModelInfo> {
+        let mut models: Vec<ModelInfo> = Vec::new();
+        for Listing { provider, models: listed } in self.listings().await {
+            match listed {
+                Ok(listed) => models.extend(listed),
+                Err(error) => tracing::warn!(provider, %error, "the provider does not list its models"),
+            }
         }
+        self.known.lock().extend(models.iter().map(|model| (model.handle.clone(), model.clone())));
         models
+    }
+
+    /// The default model's handle, found out now if it is not known yet: the usual one of the
+    /// preferred provider.
+    pub async fn default_model(&self) -> Result<String, ModelError> {
+        if let Some(handle) = self.default_handle() {
+            return Ok(handle);
+        }
+        let Some(provider) = self.providers.first() else { return first_model(Vec::new()) };
+        let usual = self.env.timeout(LIST_TIME_MAX, provider.usual_model()).await;
+        let late = |_| Err(ModelError::TimedOut { what: Awaited::Finish, limit: LIST_TIME_MAX });
+        let usual = usual.unwrap_or_else(late)?;
+        Ok(self.default.lock().get_or_insert(usual).clone())
     }
 
     /// The default model's handle, once one is known.
@@ -68,7 +92,12 @@ impl Models {
         self.provider(handle).is_some()
     }
 
-    /// The names of all providers.
+    /// Whether there is any model but the scripted one.
+    pub fn has_real_model(&self) -> bool {
+        self.providers.iter().any(|provider| provider.name() != Scripted.name())
+    }
+
+    /// The names of all providers, in order of preference.
     pub fn provider_names(&self) -> Vec<&str> {
         self.providers.iter().map(|provider| provider.name()).collect()
     }
@@ -83,7 +112,10 @@ impl Models {
             Some(provider) => provider.complete(request, deltas).await,
             None => Err(ModelError::NoSuchModel {
                 model: request.model.clone(),
-                message: format!("providers here: {}", self.provider_names().join(", ")),
+                message: format!(
+                    "a handle is provider/name, and the providers are {}",
+                    self.provider_names().join(", ")
+                ),
             }),
         }
     }
@@ -91,5 +123,15 @@ impl Models {
     fn provider(&self, handle: &str) -> Option<&Arc<dyn Provider>> {
         let (name, model) = handle.split_once('/')?;
         self.providers.iter().find(|provider| provider.name() == name && !model.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (providers, default) = (self.provider_names(), self.default_handle());
+        f.debug_struct("Models")
+            .field("providers", &providers)
+            .field("default", &default)
+            .finish_non_exhaustive()
     }
 }

@@ -17,13 +17,13 @@ mod anthropic;
 mod error;
 mod openai;
 mod patience;
-mod providers;
 mod refusal;
 mod remote;
 mod request;
 mod scripted;
 mod secret;
 mod sse;
+mod variables;
 mod wire;
 
 use futures::future::BoxFuture;
@@ -31,9 +31,9 @@ use futures::future::BoxFuture;
 pub use answer::{Delta, ModelAnswer, ModelInfo, Stop, Usage};
 pub use error::{Awaited, ModelError};
 pub use patience::Patience;
-pub use providers::{Listing, Providers, ProvidersError, VARIABLES};
 pub use request::{ModelRequest, PromptMessage, RawTurn, ToolCall, ToolSpec};
 pub use scripted::Scripted;
+pub use variables::{VARIABLES, VariablesError};
 
 /// Takes the pieces of an answer while it is being made.
 pub type DeltaSink<'a> = &'a mut (dyn FnMut(Delta) + Send);
@@ -61,7 +61,7 @@ pub trait Provider: Send + Sync {
 }
 
 /// The first model that can talk.
-fn first_model(models: Vec<ModelInfo>) -> Result<String, ModelError> {
+pub(crate) fn first_model(models: Vec<ModelInfo>) -> Result<String, ModelError> {
     let talks = |info: &ModelInfo| !info.name.to_ascii_lowercase().contains("embed");
     models.into_iter().find(talks).map(|info| info.handle).ok_or_else(|| ModelError::NoSuchModel {
         model: String::new(),

@@ -66,7 +66,7 @@ impl Agents {
         let Parts { models, tools: runner } = parts;
         let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
         let shared = Arc::new(Shared { models, runner, outside, hub: Default::default() });
-        // Before the first agent is made: its default model and how much it can read.
+        // Before the first agent is made: how much its model can read.
         shared.models.list().await;
         let actor = Arc::new(AgentActor { shared: shared.clone() });
         let runtime = Runtime::start(options, env, store, vec![actor]).await?;

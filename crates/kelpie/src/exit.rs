@@ -59,6 +59,17 @@ impl Failure {
         Self { exit, message: message.to_string(), hint: None }
     }
 
+    /// A failure that an error explains, with the causes behind it.
+    pub(crate) fn caused(exit: Exit, message: impl Display, error: &dyn std::error::Error) -> Self {
+        let mut message = format!("{message}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::new(exit, message)
+    }
+
     /// Adds what the person can do.
     pub(crate) fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());

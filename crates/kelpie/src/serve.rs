@@ -23,7 +23,7 @@ use kelpie_server::options::Options;
 use tokio::sync::oneshot;
 
 use self::assembly::Node;
-pub(crate) use self::assembly::providers;
+pub(crate) use self::assembly::models;
 use crate::args::ServeArgs;
 use crate::exit::{Exit, Failure};
 use crate::stop::{Stop, Why};

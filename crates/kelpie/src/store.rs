@@ -40,7 +40,7 @@ pub(crate) async fn open(url: &str, env: &Env) -> Result<Store, Failure> {
             "talk to that server:    kelpie chat, kelpie agents\n\
                  choose another place:   --store embedded:DIR (KELPIE_STORE_URL)",
         ),
-        Opening::Failed(_) => Failure::new(Exit::Store, format!("{config} does not open: {error}")),
+        Opening::Failed(_) => Failure::caused(Exit::Store, format!("{config} does not open"), &error),
     })
 }
 

@@ -31,6 +31,12 @@ impl Agents {
             None => self.runtime.env().random_u128().to_be_bytes(),
         };
         let actor = Self::actor(scope, &show::agent_id(bytes))?;
+        if create.model.is_none()
+            && let Err(error) = self.shared.models.default_model().await
+        {
+            // Its turn refuses, or has the reply of the first time.
+            tracing::warn!(%error, "no default model");
+        }
         self.call_actor(scope, actor, key, operation::CREATE, &create).await
     }
 

@@ -10,8 +10,9 @@ mod double;
 
 use std::time::Duration;
 
+use kelpie_agent::models::Models;
 use kelpie_agent::provider::{
-    Delta, ModelAnswer, ModelError, ModelRequest, Patience, PromptMessage, Providers, ToolSpec,
+    Delta, ModelAnswer, ModelError, ModelRequest, Patience, PromptMessage, ToolSpec,
 };
 use kelpie_env::Env;
 
@@ -34,18 +35,18 @@ struct Wire {
 
 impl Wire {
     /// The provider at `url`, with short times.
-    fn at(self, env: &Env, url: &str) -> Providers {
+    fn at(self, env: &Env, url: &str) -> Models {
         self.with_patience(env, url, hasty())
     }
 
-    fn with_patience(self, env: &Env, url: &str, patience: Patience) -> Providers {
+    fn with_patience(self, env: &Env, url: &str, patience: Patience) -> Models {
         let base = format!("{url}{}", self.path);
         let lookup = |name: &str| match name {
             _ if name == self.key => Some(KEY.to_owned()),
             _ if name == self.base => Some(base.clone()),
             _ => None,
         };
-        Providers::from_variables(env, patience, lookup).unwrap()
+        Models::from_variables(env, patience, lookup).unwrap()
     }
 
     fn request(self, text: &str) -> ModelRequest {
@@ -76,9 +77,9 @@ fn hasty() -> Patience {
 }
 
 /// Asks; gives the pieces and the outcome.
-async fn ask(providers: &Providers, request: &ModelRequest) -> (Vec<Delta>, Result<ModelAnswer, ModelError>) {
+async fn ask(models: &Models, request: &ModelRequest) -> (Vec<Delta>, Result<ModelAnswer, ModelError>) {
     let mut deltas = vec![];
-    let outcome = providers.complete(request, &mut |delta| deltas.push(delta)).await;
+    let outcome = models.complete(request, &mut |delta| deltas.push(delta)).await;
     if let Err(error) = &outcome {
         assert!(!format!("{error} {error:?}").contains(KEY), "the key shows: {error}");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kelpie_agent::models::Models;
-use kelpie_agent::provider::{Patience, Providers};
+use kelpie_agent::provider::Patience;
 use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
@@ -49,8 +49,8 @@ pub(super) fn front_options(args: &ServeArgs) -> Result<Options, Failure> {
 }
 
 /// The models that the environment gives.
-pub(crate) fn providers(env: &Env) -> Result<Providers, Failure> {
-    Providers::from_variables(env, Patience::default(), |name| std::env::var(name).ok())
+pub(crate) fn models(env: &Env) -> Result<Models, Failure> {
+    Models::from_variables(env, Patience::default(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::new(Exit::Usage, error))
 }
 
@@ -59,23 +59,20 @@ impl Node {
     pub(super) async fn start(args: &ServeArgs, store: Store, env: Env) -> Result<Self, Failure> {
         let metrics = kelpie_server::recorder::install();
         let metrics = metrics.map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;
-        let providers = providers(&env)?;
+        let models = models(&env)?;
         let tools = match &args.tools {
             Some(path) => read_tools(path, &env)?,
             None => Vec::new(),
         };
         let names = tools.iter().map(|tool| tool.tool.spec.name.clone()).collect();
-        let runner = HttpTools::new(env.clone(), tools).map_err(|error| Failure::new(Exit::Failed, error))?;
+        let runner = HttpTools::new(env.clone(), tools)
+            .map_err(|error| Failure::caused(Exit::Failed, "tools", &error))?;
         let options = RuntimeOptions::alone(&args.node);
         let options =
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
-        let model = usual_model(&providers, &env).await;
-        let parts = AgentParts {
-            models: Models::new(env.clone(), providers.all(), model.clone().ok()),
-            tools: Arc::new(runner),
-        };
+        let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
+        let parts = AgentParts { models, tools: Arc::new(runner) };
         let agents = Agents::start(env.clone(), store.clone(), options, parts).await.map_err(not_started)?;
-        let real = providers.has_real_model();
         Ok(Self { env, store, agents, model, real, tools: names, metrics })
     }
 
@@ -142,8 +139,8 @@ impl Node {
 }
 
 /// Asked for a short while only: a provider that sleeps must not keep the server from its start.
-async fn usual_model(providers: &Providers, env: &Env) -> Result<String, String> {
-    match env.timeout(MODEL_LIMIT, providers.default_model()).await {
+async fn usual_model(models: &Models, env: &Env) -> Result<String, String> {
+    match env.timeout(MODEL_LIMIT, models.default_model()).await {
         Ok(Ok(handle)) => Ok(handle),
         Ok(Err(error)) => Err(error.to_string()),
         Err(elapsed) => Err(elapsed.to_string()),
@@ -162,6 +159,7 @@ fn read(path: &Path, env: &Env) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(std::io::Error::other)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "used as a function of an error")]
 fn not_started(error: StartError) -> Failure {
-    Failure::new(Exit::Store, format!("the node cannot join its store: {error}"))
+    Failure::caused(Exit::Store, "the node cannot join its store", &error)
 }

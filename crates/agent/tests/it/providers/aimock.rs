@@ -106,9 +106,9 @@ async fn calls_tools_and_takes_their_results() {
         { "match": { "userMessage": "say" }, "response": { "toolCalls": [call, call] } }
     ]);
     on_each_wire(fixtures, async |wire, env, aimock| {
-        let providers = wire.at(env, &aimock.url);
+        let models = wire.at(env, &aimock.url);
         let mut request = wire.request("say it twice");
-        let (deltas, answer) = ask(&providers, &request).await;
+        let (deltas, answer) = ask(&models, &request).await;
         let answer = answer.unwrap();
         assert_eq!(answer.stop, Stop::ToolUse);
         let ids: Vec<_> = answer.tool_calls.iter().map(|call| call.id.as_str()).collect();
@@ -125,7 +125,7 @@ async fn calls_tools_and_takes_their_results() {
         for call in &answer.tool_calls {
             request.messages.push(PromptMessage::tool_result(&call.id, "done"));
         }
-        let (_, answer) = ask(&providers, &request).await;
+        let (_, answer) = ask(&models, &request).await;
         assert_eq!(answer.unwrap().text.as_deref(), Some("Said."));
         let body = aimock.questions().await.pop().unwrap().to_string();
         assert!(ids.iter().all(|id| body.matches(&format!("\"{id}\"")).count() >= 2), "{body}");
@@ -210,8 +210,8 @@ async fn a_dropped_connection_and_garbage_are_typed() {
     };
     let fixtures = json!([chaos("disconnectRate"), chaos("malformedRate"), chaos("dropRate")]);
     on_each_wire(fixtures, async |wire, env, aimock| {
-        let providers = wire.at(env, &aimock.url);
-        let error = async |kind| ask(&providers, &wire.request(kind)).await.1.unwrap_err();
+        let models = wire.at(env, &aimock.url);
+        let error = async |kind| ask(&models, &wire.request(kind)).await.1.unwrap_err();
         let disconnected = error("disconnectRate").await;
         assert!(
             matches!(disconnected.cause(), ModelError::Unavailable { status: None, .. }),
@@ -235,9 +235,9 @@ async fn a_silent_service_runs_out_of_time() {
         // One of the wires sends its head with the first event, half a second late.
         let (start, idle) = (Duration::from_secs(2), Duration::from_millis(100));
         let patience = Patience { start, idle, attempts_max: 1, ..hasty() };
-        let providers = wire.with_patience(env, &aimock.url, patience);
+        let models = wire.with_patience(env, &aimock.url, patience);
         for (text, what, limit) in [("start", Awaited::Start, start), ("go on", Awaited::Continue, idle)] {
-            let error = ask(&providers, &wire.request(text)).await.1.unwrap_err();
+            let error = ask(&models, &wire.request(text)).await.1.unwrap_err();
             assert_eq!(*error.cause(), ModelError::TimedOut { what, limit }, "{error:?}");
         }
     })
@@ -247,13 +247,13 @@ async fn a_silent_service_runs_out_of_time() {
 #[tokio::test]
 async fn models_are_listed_and_one_is_chosen() {
     on_each_wire(json!([{ "match": {}, "response": { "content": "x" } }]), async |wire, env, aimock| {
-        let providers = wire.at(env, &aimock.url);
-        let listings = providers.models().await;
-        let models = listings[0].models.as_ref().unwrap();
+        let models = wire.at(env, &aimock.url);
+        let listings = models.listings().await;
+        let listed = listings[0].models.as_ref().unwrap();
         let provider = wire.model.split_once('/').unwrap().0;
-        assert!(!models.is_empty());
-        assert!(models.iter().all(|info| info.handle.starts_with(&format!("{provider}/"))), "{models:?}");
-        let chosen = providers.default_model().await.unwrap();
+        assert!(!listed.is_empty());
+        assert!(listed.iter().all(|info| info.handle.starts_with(&format!("{provider}/"))), "{listed:?}");
+        let chosen = models.default_model().await.unwrap();
         assert!(chosen.starts_with(provider), "{chosen}");
     })
     .await;

@@ -153,9 +153,9 @@ async fn a_stream_cut_at_any_byte_is_no_answer() {
         let count = scripts.len();
         let double = Double::start(&env, scripts).await;
         let patience = Patience { attempts_max: 1, ..hasty() };
-        let providers = wire.with_patience(&env, &double.url, patience);
+        let models = wire.with_patience(&env, &double.url, patience);
         for _ in 0..count {
-            let error = ask(&providers, &wire.request("hello")).await.1.unwrap_err();
+            let error = ask(&models, &wire.request("hello")).await.1.unwrap_err();
             assert!(matches!(error.cause(), ModelError::Cut { .. }), "{error:?}");
         }
         assert_eq!(double.asked(), count);
@@ -199,8 +199,8 @@ async fn times_are_bounded_wherever_it_stalls() {
                 Awaited::Continue => Patience { idle: limit, ..hasty() },
                 Awaited::Finish => Patience { answer: limit, ..hasty() },
             };
-            let providers = wire.with_patience(&env, &double.url, patience);
-            let error = ask(&providers, &wire.request("hello")).await.1.unwrap_err();
+            let models = wire.with_patience(&env, &double.url, patience);
+            let error = ask(&models, &wire.request("hello")).await.1.unwrap_err();
             assert_eq!(*error.cause(), ModelError::TimedOut { what, limit });
             assert_eq!(double.asked(), 3, "each attempt has its own time");
         }
@@ -229,10 +229,10 @@ async fn the_key_goes_to_the_provider_and_nowhere_else() {
         let scripts =
             vec![status("307 Temporary Redirect", &redirect, ""), status("401 Unauthorized", "", &echo)];
         let mut double = Double::start(&env, scripts).await;
-        let providers = wire.at(&env, &double.url);
-        let error = ask(&providers, &wire.request("hello")).await.1.unwrap_err();
+        let models = wire.at(&env, &double.url);
+        let error = ask(&models, &wire.request("hello")).await.1.unwrap_err();
         assert!(matches!(error, ModelError::Refused { status: 307, .. }), "{error:?}");
-        let error = ask(&providers, &wire.request("hello")).await.1.unwrap_err();
+        let error = ask(&models, &wire.request("hello")).await.1.unwrap_err();
         let message = "you sent ***".to_owned();
         assert_eq!(error, ModelError::Unauthorized { status: 401, message });
         assert!(elsewhere.questions.try_recv().is_err(), "the redirect was followed");
@@ -255,9 +255,9 @@ async fn nobody_there_is_an_error_and_so_is_a_list_that_fails() {
 
         let double = Double::start(&env, vec![status("500 Oops", "", "oops"), vec![Line::Stall]]).await;
         let patience = Patience { list: Duration::from_millis(200), ..hasty() };
-        let providers = wire.with_patience(&env, &double.url, patience);
+        let models = wire.with_patience(&env, &double.url, patience);
         for code in ["model.unavailable", "model.timed_out"] {
-            let listing = providers.models().await.remove(0);
+            let listing = models.listings().await.remove(0);
             assert_eq!(listing.models.unwrap_err().code(), code);
         }
     }
@@ -270,7 +270,7 @@ async fn an_endless_answer_is_refused() {
     let script = vec![Line::Send(HEAD.to_owned()), Line::Send("x".repeat(17 << 20)), Line::Stall];
     let double = Double::start(&env, vec![script]).await;
     let patience = Patience { attempts_max: 1, ..hasty() };
-    let providers = wire.with_patience(&env, &double.url, patience);
-    let error = ask(&providers, &wire.request("hello")).await.1.unwrap_err();
+    let models = wire.with_patience(&env, &double.url, patience);
+    let error = ask(&models, &wire.request("hello")).await.1.unwrap_err();
     assert!(matches!(error.cause(), ModelError::Malformed { .. }), "{error:?}");
 }

@@ -1,8 +1,9 @@
 use futures::FutureExt;
 use kelpie_env::{Env, real};
 
-use super::{Providers, ProvidersError};
-use crate::provider::{ModelError, ModelRequest, Patience, PromptMessage};
+use super::VariablesError;
+use crate::models::Models;
+use crate::provider::{ModelError, ModelRequest, Patience, PromptMessage, Scripted};
 
 fn env() -> (tokio::runtime::Runtime, Env) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -10,18 +11,18 @@ fn env() -> (tokio::runtime::Runtime, Env) {
     (runtime, env)
 }
 
-fn found(variables: &[(&str, &str)]) -> Result<Providers, ProvidersError> {
+fn found(variables: &[(&str, &str)]) -> Result<Models, VariablesError> {
     let (_runtime, env) = env();
-    Providers::from_variables(&env, Patience::default(), |name| {
+    Models::from_variables(&env, Patience::default(), |name| {
         variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     })
 }
 
 /// Names and default model, which for these needs no network.
 fn shown(variables: &[(&str, &str)]) -> String {
-    let providers = found(variables).unwrap();
-    let model = providers.default_model().now_or_never().expect("asks nobody").unwrap();
-    format!("{} -> {model}", providers.names().join(", "))
+    let models = found(variables).unwrap();
+    let model = models.default_model().now_or_never().expect("asks nobody").unwrap();
+    format!("{} -> {model}", models.provider_names().join(", "))
 }
 
 #[test]
@@ -46,20 +47,20 @@ fn values_that_cannot_be_used_are_told_without_their_key() {
 
 #[test]
 fn keys_are_not_printed() {
-    let providers =
-        found(&[("ANTHROPIC_API_KEY", "sk-secret-a"), ("OPENAI_API_KEY", "sk-secret-o")]).unwrap();
-    assert!(!format!("{providers:?}").contains("secret"));
+    let models = found(&[("ANTHROPIC_API_KEY", "sk-secret-a"), ("OPENAI_API_KEY", "sk-secret-o")]).unwrap();
+    assert!(!format!("{models:?}").contains("secret"));
     let secret = crate::provider::secret::Secret::new("sk-secret".to_owned());
     assert_eq!(format!("{secret:?}"), "***");
 }
 
 #[test]
 fn a_handle_finds_its_provider() {
-    let providers = Providers::offline();
+    let (_runtime, env) = env();
+    let models = Models::new(env, vec![std::sync::Arc::new(Scripted)], None);
     let ask = |model: &str| {
         let messages = vec![PromptMessage::user("hello")];
         let request = ModelRequest { model: model.to_owned(), messages, ..ModelRequest::default() };
-        providers.complete(&request, &mut drop).now_or_never().expect("no network")
+        models.complete(&request, &mut drop).now_or_never().expect("no network")
     };
     assert!(ask("offline/scripted").is_ok());
     for handle in ["offline/other", "openai/gpt-4.1", "gpt-4.1", "offline/", ""] {
