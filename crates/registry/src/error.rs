@@ -1,5 +1,7 @@
 //! Why a registry transaction did not happen.
 
+use std::time::Duration;
+
 use kelpie_core::advice::Advice;
 use kelpie_core::record::RecordError;
 use kelpie_storage::{ReadError, RunError};
@@ -19,6 +21,12 @@ pub enum RegistryError {
         #[source]
         source: RecordError,
     },
+    /// The store did not say within its time whether it took it.
+    #[error("the store did not answer within {limit:?}")]
+    Silent {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// The store did not take the transaction.
     #[error("the store did not take it")]
     Store(#[source] Box<RunError<RegistryError>>),
@@ -31,7 +39,7 @@ impl RegistryError {
             Self::Read(_) => Advice::NotRun,
             Self::Record { .. } => Advice::Fix,
             // Claims and renewals may be repeated whatever became of the first try.
-            Self::Store(_) => Advice::NotRun,
+            Self::Store(_) | Self::Silent { .. } => Advice::NotRun,
         }
     }
 
@@ -53,4 +61,15 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(
     value: Option<&[u8]>,
 ) -> Result<Option<T>, RegistryError> {
     value.map(kelpie_core::record::decode).transpose().map_err(|source| RegistryError::Record { row, source })
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -17,7 +17,7 @@ use kelpie_env::Env;
 use kelpie_storage::{Store, Transaction};
 use parking_lot::Mutex;
 
-use crate::error::{RegistryError, decode};
+use crate::error::{self, RegistryError, decode};
 
 /// How a node joins.
 #[derive(Debug, Clone)]
@@ -166,7 +166,10 @@ impl Inner {
                 return;
             }
             let began = self.env.now();
-            let result = self.renew().await;
+            // A store that is silent has failed too, and has to be seen to.
+            let limit = self.settings.lease_term;
+            let result = self.env.timeout(limit, self.renew()).await;
+            let result = result.unwrap_or(Err(RegistryError::Silent { limit }));
             let mut renewals = self.renewals.lock();
             match result {
                 Ok(Renewal::Renew) => {
@@ -182,8 +185,9 @@ impl Inner {
                 }
                 Err(error) => {
                     metrics::counter!("kelpie_lease_renewal_failures_total").increment(1);
-                    tracing::warn!(node = %self.settings.node, error = &error as &dyn std::error::Error, "lease not renewed");
-                    renewals.failure = Some(error.to_string());
+                    let cause = error::with_causes(&error);
+                    tracing::warn!(node = %self.settings.node, error = cause, "lease not renewed");
+                    renewals.failure = Some(cause);
                 }
             }
         }

@@ -245,7 +245,7 @@ impl Activation {
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }
             | TurnError::TooLarge { .. }) => {
-                tracing::error!(actor = %self.actor, error = &error as &dyn std::error::Error, "a handler failed");
+                tracing::error!(actor = %self.actor, error = describe(&error), "a handler failed");
                 CallError::Handler(Arc::new(error))
             }
         }

@@ -13,6 +13,7 @@ use kelpie_storage::{ReadError, Store};
 
 use crate::actor::{Actor, RecordRange, TurnError};
 use crate::call::{Call, CallError};
+use crate::load::describe;
 use crate::node::{Admission, Node};
 use crate::records::pages;
 use crate::view::View;
@@ -126,10 +127,7 @@ impl Runtime {
     /// Refuses new calls, waits for what was admitted for at most `limit`, and leaves.
     pub async fn drain(&self, limit: Duration) -> Drained {
         if let Err(error) = self.node.membership.drain().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the store does not know that this node drains"
-            );
+            tracing::warn!(error = describe(&error), "the store does not know that this node drains");
         }
         let cut_off = self.node.drain(limit).await;
         let left = if cut_off == 0 { self.node.membership.leave().await } else { Ok(()) };

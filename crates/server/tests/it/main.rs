@@ -11,6 +11,7 @@ mod listener;
 mod messages;
 mod openapi;
 mod refusals;
+mod renewals;
 mod rubbish;
 mod streams;
 mod system;

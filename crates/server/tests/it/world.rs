@@ -127,6 +127,10 @@ impl World {
     pub(crate) async fn with(options: Options) -> Self {
         let env = kelpie_env::real::env();
         let store = Store::from_backend(Arc::new(Memory::new(env.clone())), env.clone());
+        Self::over(env, store, options).await
+    }
+
+    pub(crate) async fn over(env: Env, store: Store, options: Options) -> Self {
         let go = Arc::new(Semaphore::new(0));
         let moody = Moody { env: env.clone(), go: go.clone() };
         let models = Models::new(env.clone(), vec![Arc::new(Scripted), Arc::new(moody)], None);
