@@ -4,9 +4,10 @@
 //! browser send any other kind to this server without being asked, and with this rule it
 //! can't.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
 use kelpie_api::error::Place;
 use kelpie_core::advice::Advice;
 use kelpie_env::Env;
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::HttpError;
 use crate::front::Front;
-use crate::options::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::options::{BODY_BYTES_MAX, BODY_TIME_MAX, DISCARD_BYTES_MAX, DISCARD_TIME_MAX};
 
 /// A JSON body. An absent one is an empty object: some clients send none where all fields
 /// have defaults.
@@ -51,11 +52,51 @@ pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), HttpError> {
     }
 }
 
+/// Reads off what the client of a refused request is still sending, within bounds. Most
+/// clients read an answer only when they have sent everything, and a connection that closes
+/// with bytes unread is reset: the answer would be lost.
+pub(crate) async fn discard(env: &Env, headers: &HeaderMap, body: Body) {
+    // This one waits for leave to send, and takes an answer instead.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    discard_rest(env, &mut body.into_data_stream()).await;
+}
+
+async fn discard_rest(env: &Env, parts: &mut BodyDataStream) {
+    let mut left = DISCARD_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(part)) = parts.next().await
+            && left > 0
+        {
+            left = left.saturating_sub(part.len());
+        }
+    };
+    if env.timeout(DISCARD_TIME_MAX, reading).await.is_err() {
+        tracing::debug!("a refused client keeps sending");
+    }
+}
+
 async fn read(env: &Env, body: Body) -> Result<Bytes, HttpError> {
-    let reading = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    let mut parts = body.into_data_stream();
+    let reading = async {
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| broken(&error))?;
+            if bytes.len() + part.len() > BODY_BYTES_MAX {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(Some(Bytes::from(bytes)))
+    };
     match env.timeout(BODY_TIME_MAX, reading).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(unreadable(&error)),
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            discard_rest(env, &mut parts).await;
+            Err(too_large())
+        }
+        Ok(Err(error)) => Err(error),
         Err(elapsed) => {
             let detail = format!("The body did not arrive: {elapsed}");
             Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, "request.body_slow", Advice::NotRun, detail))
@@ -63,14 +104,7 @@ async fn read(env: &Env, body: Body) -> Result<Bytes, HttpError> {
     }
 }
 
-fn unreadable(error: &axum::Error) -> HttpError {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return too_large();
-        }
-        cause = error.source();
-    }
+fn broken(error: &axum::Error) -> HttpError {
     let detail = format!("The body could not be read: {error}");
     HttpError::new(StatusCode::BAD_REQUEST, "request.body_broken", Advice::Fix, detail)
 }

@@ -39,7 +39,11 @@ pub(crate) async fn guard(State(front): State<Front>, mut request: Request, next
             request.extensions_mut().insert(admission);
             next.run(request).await
         }
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            let (parts, body) = request.into_parts();
+            body::discard(front.env(), &parts.headers, body).await;
+            refusal
+        }
     }
 }
 

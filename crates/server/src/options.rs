@@ -7,6 +7,10 @@ use std::time::Duration;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a client may take to send its body; a slow one holds a permit.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes that are read off a refused request, so that its client gets to read the answer.
+pub const DISCARD_BYTES_MAX: usize = 16 << 20;
+/// How long that may take.
+pub const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of all headers of a request.
 pub const HEADER_BYTES_MAX: usize = 32 << 10;
 /// How long a client may take to send its headers.

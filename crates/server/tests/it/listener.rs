@@ -85,3 +85,32 @@ async fn headers_without_end_are_refused() {
     };
     futures::join!(server, client);
 }
+
+#[tokio::test]
+async fn who_sends_too_much_before_reading_gets_an_answer_all_the_same() {
+    let world = World::new().await;
+    let env = world.front.env().clone();
+    let listener = env.net().listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = serve(listener, world.front.clone(), async { drop(stopped.await) });
+    let head = "POST /v1/agents/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+                content-type: application/json\r\n";
+    let much = "x".repeat(8 << 20);
+    let announced = format!("{head}content-length: {}\r\n\r\n{much}", much.len());
+    let silent = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{much}\r\n0\r\n\r\n", much.len());
+    let foreign = announced.replace("localhost", "evil.example");
+    let clients = async {
+        for (request, status) in [(announced, "413"), (silent, "413"), (foreign, "403")] {
+            let answer = talk(&world, address, &request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("\"detail\":"), "{answer}");
+        }
+        let waits = format!("{head}expect: 100-continue\r\ncontent-length: 9999999\r\n\r\n");
+        let answer = talk(&world, address, &waits).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "it is not told to go on: {answer}");
+        stop.send(()).unwrap();
+    };
+    let (ended, ()) = futures::join!(server, clients);
+    assert_eq!(ended, Ended::Clean);
+}
