@@ -117,12 +117,34 @@ pub(crate) async fn read_range_at(
     actor: &ActorId,
     range: &RecordRange,
 ) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    if kelpie_core::mutant!("range_of_every_actor") {
+        return range_of_every_actor(tx, actor, range).await;
+    }
     let prefix = row::state(actor, b"");
     let end = if range.end.is_empty() { row::after(&prefix) } else { row::state(actor, &range.end) };
     let mut rows = Vec::new();
     for (key, stored) in pages(tx, row::state(actor, &range.begin), end, range.limit, range.reverse).await? {
         let value = large::value(tx, &key, stored).await?;
         rows.push((key.slice(prefix.len()..), value));
+    }
+    Ok(rows)
+}
+
+/// The seeded bug: rows are chosen by their record's name, whoever's they are.
+async fn range_of_every_actor(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    range: &RecordRange,
+) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+    let own = row::state(actor, b"");
+    let all = own.slice(..own.len() - actor.key().len() - 1);
+    let mut rows = Vec::new();
+    for (key, stored) in pages(tx, all.clone(), row::after(&all), usize::MAX, range.reverse).await? {
+        let Some(end) = key[all.len()..].iter().position(|&byte| byte == 0) else { continue };
+        let record = key.slice(all.len() + end + 1..);
+        if range.contains(&record) && rows.len() < range.limit {
+            rows.push((record, large::value(tx, &key, stored).await?));
+        }
     }
     Ok(rows)
 }

@@ -190,11 +190,11 @@ fn a_late_result_of_a_cancelled_run_is_not_taken_for_another_ones() {
 }
 
 #[cfg(feature = "mutants")]
-mod mutants {
+pub(crate) mod mutants {
     use super::*;
 
     /// The words of the check that a seeded bug fails.
-    fn caught(name: &'static str, scenario: fn()) -> String {
+    pub(crate) fn caught(name: &'static str, scenario: fn()) -> String {
         let _armed = kelpie_core::mutant::arm(name);
         let panic = std::panic::catch_unwind(scenario).expect_err("the seeded bug was not noticed");
         let words = panic.downcast_ref::<String>().cloned();

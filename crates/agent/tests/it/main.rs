@@ -7,6 +7,7 @@ mod crash;
 mod doubles;
 mod lists;
 mod manage;
+mod memory;
 mod providers;
 mod real;
 mod talk;

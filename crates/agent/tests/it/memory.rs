@@ -1,0 +1,134 @@
+//! Memory belongs to its agent, and what is added to it stays.
+
+use std::fmt::Write;
+
+use kelpie_agent::query::{Scope, SendOptions};
+use kelpie_agent::service::Agents;
+use proptest::prelude::*;
+
+use crate::world::{World, create, key, lines, say, scope, send};
+
+fn append(fact: &str) -> String {
+    format!("core_memory_append {{\"label\":\"human\",\"content\":\"{fact}\"}}")
+}
+
+fn replace(old: &str, new: &str) -> String {
+    format!("core_memory_replace {{\"label\":\"human\",\"old_content\":\"{old}\",\"new_content\":\"{new}\"}}")
+}
+
+fn keep(passage: &str) -> String {
+    format!("archival_memory_insert {{\"content\":\"{passage}\"}}")
+}
+
+/// Clients that talk to one agent at once. Each message makes so many edits in one answer:
+/// it adds facts, changes its first one, and puts passages aside.
+fn edit_at_once(seed: u64, clients: &[Vec<usize>]) {
+    let world = World::new(seed);
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        let agent = create(&agents, "a").await.id;
+        let sends = clients.iter().enumerate().map(|(client, messages)| {
+            let (agents, agent, env) = (agents.clone(), agent.clone(), world.node.env());
+            async move {
+                for (number, edits) in messages.iter().enumerate() {
+                    env.sleep(std::time::Duration::from_millis(env.random_u64() % 300)).await;
+                    let name = format!("<{client}.{number}");
+                    let facts = (0..*edits).map(|fact| append(&format!("{name}.{fact}>")));
+                    let passages = (0..*edits).map(|fact| keep(&format!("{name}.{fact}>")));
+                    let change = replace(&format!("{name}.0>"), &format!("{name}.new>"));
+                    let calls: Vec<String> = facts.chain([change]).chain(passages).collect();
+                    send(&agents, &agent, &name, &format!("call {}\nsay kept", calls.join(" and "))).await;
+                }
+            }
+        });
+        futures::future::join_all(sends).await;
+        let human = agents.block(&scope(), &agent, "human").await.unwrap().value;
+        let found = search(&agents, &scope(), &agent, "archival_memory_search", "<").await;
+        let mut told = String::new();
+        for (client, messages) in clients.iter().enumerate() {
+            for (number, edits) in messages.iter().enumerate() {
+                for fact in 0..*edits {
+                    let name = format!("<{client}.{number}.{fact}>");
+                    let stands = if fact == 0 { format!("<{client}.{number}.new>") } else { name.clone() };
+                    for (place, text, fact) in [("the block", &human, stands), ("the archive", &found, name)]
+                    {
+                        let times = text.matches(&fact).count();
+                        if times != 1 {
+                            writeln!(told, "{fact} is {times} times in {place}").unwrap();
+                        }
+                    }
+                }
+            }
+        }
+        assert!(told.is_empty(), "seed {seed}: lost or doubled edits:\n{told}{human}");
+    });
+}
+
+/// What a search tool gives this agent.
+async fn search(agents: &Agents, scope: &Scope, agent: &str, tool: &str, query: &str) -> String {
+    let text = format!("call {tool} {{\"query\":\"{query}\",\"limit\":50}}\nsay seen");
+    let result = agents.send(scope, agent, None, say(&text), SendOptions::default()).await.unwrap();
+    let lines = lines(&result.messages);
+    lines.into_iter().find(|line| line.starts_with(&format!("{tool} Success"))).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn memory_tools_called_at_once_lose_no_edit(
+        seed: u64,
+        clients in prop::collection::vec(prop::collection::vec(1..4_usize, 1..3), 1..4),
+    ) {
+        edit_at_once(seed, &clients);
+    }
+}
+
+/// Agents of two tenants, each with a secret; what each of them finds.
+fn search_among_agents() {
+    let world = World::new(12);
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        let other = Scope { tenant: "other".into(), ..scope() };
+        let mut all = Vec::new();
+        for (name, scope) in [("ada", scope()), ("bob", scope()), ("cyd", other)] {
+            let create = kelpie_agent::record::CreateAgent { name: Some(name.into()), ..Default::default() };
+            let agent = agents.create(&scope, Some(&key(name)), create).await.unwrap().id;
+            let text =
+                format!("call {}\nsay the word is {name}-said", keep(&format!("the word is {name}-kept")));
+            agents.send(&scope, &agent, None, say(&text), SendOptions::default()).await.unwrap();
+            all.push((name, scope, agent));
+        }
+        for (name, scope, agent) in &all {
+            for (tool, own) in [("archival_memory_search", "kept"), ("conversation_search", "said")] {
+                let found = search(&agents, scope, agent, tool, "word").await;
+                for (other, ..) in all.iter().filter(|(other, ..)| other != name) {
+                    assert!(!found.contains(other), "{name}'s {tool} finds what is {other}'s: {found}");
+                }
+                assert!(found.contains(&format!("{name}-{own}")), "{name} does not find its own: {found}");
+            }
+        }
+    });
+}
+
+#[test]
+fn sim_a_search_finds_its_agents_own_alone() {
+    search_among_agents();
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use super::*;
+    use crate::crash::mutants::caught;
+
+    #[test]
+    fn sim_a_search_among_all_agents_is_caught() {
+        let words = caught("range_of_every_actor", search_among_agents);
+        assert!(words.contains("finds what is"), "{words}");
+    }
+
+    #[test]
+    fn an_edit_that_the_next_one_does_not_see_is_caught() {
+        let words = caught("block_edit_not_seen_by_the_next", || edit_at_once(1, &[vec![3]]));
+        assert!(words.contains("lost or doubled edits"), "{words}");
+    }
+}
