@@ -73,7 +73,7 @@ pub struct NewMessage {
 
 /// Text, or parts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "Input should be a string or a list of parts")]
 pub enum Content {
     /// Plain text.
     Text(String),

@@ -98,6 +98,9 @@ pub(crate) struct ChatArgs {
     pub(crate) agent: String,
     #[command(flatten)]
     pub(crate) remote: Remote,
+    /// Show what happens as one JSON object per line, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -28,10 +28,11 @@ pub(crate) async fn run(args: ChatArgs, env: Env) -> Result<Exit, Failure> {
     use std::io::IsTerminal;
     let client = Client::new(&args.remote, env.clone())?;
     let agent = client.agent(&args.agent).await?;
-    let terminal = say::terminal() && std::io::stdin().is_terminal();
+    let terminal = !args.json && say::terminal() && std::io::stdin().is_terminal();
     let interrupts = signal(SignalKind::interrupt())?;
     let id = text(&agent, "id").to_owned();
-    let mut chat = Chat { client, env, agent: id, terminal, interrupts, failed: false };
+    let json = args.json;
+    let mut chat = Chat { client, env, agent: id, terminal, json, interrupts, failed: false };
     if terminal {
         say::line(format!("talking to {}; ^C cancels an answer, ^D ends", text(&agent, "name")))?;
     }
@@ -56,6 +57,7 @@ struct Chat {
     env: Env,
     agent: String,
     terminal: bool,
+    json: bool,
     interrupts: Signal,
     failed: bool,
 }
@@ -78,7 +80,7 @@ impl Chat {
         let key = self.client.fresh_key();
         let mut away_since = None;
         loop {
-            let mut printer = Printer::new(self.terminal);
+            let mut printer = Printer::new(self.terminal, self.json);
             let answer = self.attempt(content, &key, &mut printer).await;
             say::piece(printer.end())?;
             let error = match answer {
@@ -87,7 +89,7 @@ impl Chat {
                 Err(Attempt::Lost(error)) => error,
             };
             if away_since.is_none() || printer.showed_something() {
-                say::line(format!("[{error}; asking again with the same key]"))?;
+                say::piece(printer.note(&format!("{error}; asking again with the same key")))?;
             }
             let since = *away_since.get_or_insert(self.env.now());
             if self.env.now() - since > AWAY_LIMIT {
@@ -119,7 +121,7 @@ impl Chat {
                 None if cancelling => return Ok(Ended::Interrupted),
                 None => {
                     cancelling = true;
-                    say::line(format!("{}[cancelling; ^C again ends]", printer.end()))?;
+                    say::piece(printer.note("cancelling; ^C again ends"))?;
                     client.cancel(&agent, &client.fresh_key()).await?;
                 }
             }

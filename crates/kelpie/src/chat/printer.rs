@@ -18,13 +18,15 @@ enum Open {
 #[derive(Debug)]
 pub(super) struct Printer {
     colours: bool,
+    /// One object per event, for scripts.
+    json: bool,
     open: Option<Open>,
     showed: bool,
 }
 
 impl Printer {
-    pub(super) fn new(colours: bool) -> Self {
-        Self { colours, open: None, showed: false }
+    pub(super) fn new(colours: bool, json: bool) -> Self {
+        Self { colours, json, open: None, showed: false }
     }
 
     /// Whether anything was printed.
@@ -34,7 +36,21 @@ impl Printer {
 
     /// The text that this event adds.
     pub(super) fn show(&mut self, event: &Event) -> String {
-        let text = match event {
+        let text = if self.json { as_json(event) } else { self.as_text(event) };
+        self.showed |= !text.is_empty();
+        text
+    }
+
+    /// Something that the chat itself has to say.
+    pub(super) fn note(&mut self, text: &str) -> String {
+        if self.json {
+            return format!("{}\n", serde_json::json!({ "event": "note", "text": text }));
+        }
+        format!("{}[{text}]\n", self.end())
+    }
+
+    fn as_text(&mut self, event: &Event) -> String {
+        match event {
             Event::Says { id, piece } => self.continued(Open::Says(id.clone()), "", piece),
             Event::Thinks { id, piece } => self.continued(Open::Thinks(id.clone()), "  ~ ", piece),
             Event::Calls { id, tool, arguments } => {
@@ -51,9 +67,7 @@ impl Printer {
             }
             Event::Stopped { .. } => self.end(),
             Event::Ping | Event::Other => String::new(),
-        };
-        self.showed |= !text.is_empty();
-        text
+        }
     }
 
     /// Closes the open line, if there is one.
@@ -82,13 +96,27 @@ impl Printer {
     }
 }
 
+fn as_json(event: &Event) -> String {
+    match event {
+        Event::Ping | Event::Other => String::new(),
+        Event::Says { .. }
+        | Event::Thinks { .. }
+        | Event::Calls { .. }
+        | Event::Returned { .. }
+        | Event::Stopped { .. }
+        | Event::Error { .. } => {
+            format!("{}\n", serde_json::to_value(event).expect("an event of texts is JSON"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn pieces_of_one_message_make_one_line() {
-        let mut printer = Printer::new(false);
+        let mut printer = Printer::new(false, false);
         let says = |piece: &str| Event::Says { id: "m1".into(), piece: piece.into() };
         let calls =
             |piece: &str| Event::Calls { id: "c1".into(), tool: "tea".into(), arguments: piece.into() };

@@ -11,7 +11,8 @@ use super::agents::text;
 use super::{Client, ClientError, innermost};
 
 /// One thing that happens while an agent answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
     /// The server is there.
     Ping,

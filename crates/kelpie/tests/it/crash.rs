@@ -58,6 +58,7 @@ mod mutants {
     use super::{audit, crash};
 
     /// Seeded bugs that a lost process makes visible.
+    #[expect(clippy::print_stdout, reason = "what a crash run has seen is worth reading")]
     async fn is_caught(mutant: &str) {
         let dir = tempfile::tempdir().expect("a directory");
         let seen = crash(dir.path(), 40, Some(mutant)).await;

@@ -1,5 +1,4 @@
 //! The binary from outside: real processes, real sockets, real disks.
-#![expect(clippy::print_stdout, reason = "what a crash run has seen is worth reading")]
 #![expect(
     clippy::disallowed_methods,
     reason = "these tests watch the program in the real world, beside its seam"

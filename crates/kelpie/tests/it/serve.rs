@@ -34,6 +34,18 @@ async fn a_held_store_directory_names_its_holder() {
 }
 
 #[tokio::test]
+async fn a_store_that_does_not_open_says_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let store = format!("embedded:{}", file.join("data").display());
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--store", &store]).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains(&store) && said.contains("Not a directory"), "{said}");
+}
+
+#[tokio::test]
 async fn nobody_else_is_let_in_without_a_token() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = format!("embedded:{}", dir.path().join("data").display());
@@ -85,6 +97,16 @@ async fn agents_are_made_shown_talked_to_and_deleted_by_name() {
     let said = text(&chatted.stdout);
     assert_eq!(chatted.status.code(), Some(0), "{said}{}", text(&chatted.stderr));
     assert!(said.contains("core_memory_append") && said.contains("Assam"), "{said}");
+
+    let mut chat = kelpie(&["chat", "ada", "--json", "--server", &url]);
+    let mut chat = chat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    chat.stdin.take().expect("piped").write_all(b"Remember that I row.\n").await.expect("taken");
+    let chatted = text(&chat.wait_with_output().await.expect("ends").stdout);
+    let events: Vec<Value> =
+        chatted.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert!(of("calls") > 0 && of("returned") == 1 && of("says") > 0, "{chatted}");
+    assert_eq!(events.last().expect("something happened")["reason"], "end_turn", "{chatted}");
 
     let shown = text(&at(&["agents", "show", "ada"]).await.stdout);
     assert!(shown.contains(id) && shown.contains("human") && shown.contains("Assam"), "{shown}");
