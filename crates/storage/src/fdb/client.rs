@@ -48,7 +48,7 @@ pub(super) struct Inner {
     database: Database,
     pub(super) subspace: Subspace,
     closed: AtomicBool,
-    /// The newest version that was seen, to read or of a commit.
+    /// Of the newest commit; before the first, what there was at the opening.
     version: AtomicU64,
     commits: AtomicU64,
     watches: AtomicUsize,
@@ -242,7 +242,7 @@ impl Backend for Fdb {
         let begun = async move {
             let told = |error| inner.read_error(error, 0);
             let transaction = inner.transaction().map_err(told)?;
-            inner.seen(transaction.get_read_version().await.map_err(told)?);
+            transaction.get_read_version().await.map_err(told)?;
             Ok(Box::new(View { transaction, inner }) as Box<dyn Snapshot>)
         };
         Answer::Later(begun.boxed())
