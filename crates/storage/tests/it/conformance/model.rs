@@ -140,7 +140,8 @@ pub(crate) async fn random_operations_do_what_the_model_does(world: &World) {
                 Ok(()) => tree.complicate(),
             };
         }
-        panic!("{why}, after {shortest:#?}");
+        let told: Vec<_> = shortest.iter().map(|(slot, step)| format!("{slot}: {step:?}")).collect();
+        panic!("{why}, after\n{}", told.join("\n"));
     }
 }
 
