@@ -18,6 +18,7 @@ mod atomics;
 mod checker;
 mod conflict_ranges;
 mod durability;
+mod exports;
 mod histories;
 mod isolation;
 mod limits;
@@ -95,6 +96,8 @@ properties! {
     age::a_transaction_of_more_than_five_seconds_is_too_old
     age::an_old_snapshot_stays_as_it_was
     durability::what_was_acknowledged_is_there_after_reopening
+    exports::an_export_is_of_one_version_or_refused
+    exports::an_import_fills_an_empty_store_or_is_refused
     histories::concurrent_histories_are_strictly_serializable
     histories::histories_with_lost_answers_are_strictly_serializable
     histories::tiny_histories_have_an_order

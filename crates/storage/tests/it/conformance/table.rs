@@ -32,7 +32,7 @@ impl Target {
             Self::SimEmbedded => "sim_embedded",
             Self::EmbeddedReal => "embedded_real",
             #[cfg(feature = "fdb")]
-            Self::FoundationDb => "foundationdb",
+            Self::FoundationDb => CLUSTER,
         }
     }
 
@@ -42,20 +42,25 @@ impl Target {
             Self::SimMemory if property == "what_was_acknowledged_is_there_after_reopening" => "forgets",
             Self::SimMemory | Self::SimEmbedded | Self::EmbeddedReal => "yes",
             #[cfg(feature = "fdb")]
-            Self::FoundationDb => "on a cluster",
+            Self::FoundationDb => NOT_RUN,
         }
     }
 }
+
+/// The column of the store that needs a cluster from elsewhere. The guide claims nothing of
+/// it; a run that has a cluster says in its own table what it has shown.
+const CLUSTER: &str = "foundationdb";
+const NOT_RUN: &str = "not run here";
 
 const GUIDE: &str = include_str!("../../../../../docs/guide/stores.md");
 
 #[test]
 fn the_table_of_the_guide_is_this_suite() {
-    let columns: Vec<_> = Target::ALL.iter().map(|target| target.column()).collect();
+    let columns: Vec<_> = Target::ALL.iter().map(|target| target.column()).chain([CLUSTER]).collect();
     let mut expected = vec![format!("| property | {} |", columns.join(" | "))];
     expected.push(format!("|---|{}", "---|".repeat(columns.len())));
     for property in PROPERTIES {
-        let cells: Vec<_> = Target::ALL.iter().map(|target| target.cell(property)).collect();
+        let cells: Vec<_> = Target::ALL.iter().map(|target| target.cell(property)).chain([NOT_RUN]).collect();
         expected.push(format!("| {} | {} |", property.replace('_', " "), cells.join(" | ")));
     }
     let expected = expected.join("\n");
