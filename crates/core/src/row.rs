@@ -13,17 +13,21 @@
 //!   index/   <tenant> <type> <index> <entry> what lists and searches
 //!   node/    <node> session | lease          who is in the cluster
 //!   by-node/ <node> <incarnation> <actor>    for drain and inspection
+//!   store/   generation                      which life of the store this is
 //! ```
 //!
 //! Every row of an actor starts with its tenant, type and key, so that no search can see
 //! another's data. Numbers are big-endian: byte order is their order. `own` and `head` are
 //! compared by every commit and live apart from what gets inserts.
 
+mod readable;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::call::{CallKey, OutboxPosition, TurnId};
 use crate::id::{ActorId, Epoch, Incarnation, NodeId, Seq};
 use crate::limits::WAKE_BUCKETS;
+pub use readable::readable;
 
 fn join(kind: &str, parts: &[&[u8]]) -> Bytes {
     let mut key = BytesMut::with_capacity(kind.len() + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -160,6 +164,30 @@ pub fn by_node(node: &NodeId, incarnation: Incarnation, actor: &ActorId) -> Byte
     join("by-node/", &[node.as_str().as_bytes(), b"\0", &incarnation.0.to_be_bytes(), actor.encoded()])
 }
 
+/// Which life of the store this is: a random number that a restore draws anew, so that what
+/// remembers the store from before it can tell. A store that was never restored has no such
+/// row.
+pub fn generation() -> Bytes {
+    Bytes::from_static(b"store/generation")
+}
+
+/// The layout of the value of [`generation`].
+const GENERATION_LAYOUT: u8 = 1;
+
+/// The value of the row [`generation`].
+pub fn generation_value(generation: u128) -> Bytes {
+    let mut value = BytesMut::with_capacity(17);
+    value.put_u8(GENERATION_LAYOUT);
+    value.put_u128(generation);
+    value.freeze()
+}
+
+/// Reads the value of the row [`generation`] back.
+pub fn parse_generation(value: &[u8]) -> Option<u128> {
+    let number = value.strip_prefix(&[GENERATION_LAYOUT])?;
+    Some(u128::from_be_bytes(number.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +214,14 @@ mod tests {
         );
         assert_eq!(parse_wake(&late), Some((256, a)));
         assert_eq!(parse_wake(b"wake/x"), None);
+    }
+
+    #[test]
+    fn a_generation_reads_back_and_nothing_else_does() {
+        assert_eq!(parse_generation(&generation_value(7)), Some(7));
+        for value in [&b""[..], &[1], &[2; 17], &[1; 18]] {
+            assert_eq!(parse_generation(value), None);
+        }
     }
 
     #[test]
