@@ -308,6 +308,15 @@ pub enum ExportError {
     /// The store cannot serve it, or cannot any longer.
     #[error("cannot read all rows")]
     Unavailable(#[source] Outage),
+    /// Which life of the store this is cannot be read.
+    #[error("cannot read the generation of the store")]
+    Generation(#[source] ReadError),
+    /// They come from a backup that is not what it was when it was checked.
+    #[error("the backup has changed: {reason}")]
+    Backup {
+        /// How.
+        reason: Arc<str>,
+    },
 }
 
 /// A store was not filled; it holds what it held before.

@@ -16,15 +16,21 @@
 
 mod blocks;
 mod body;
+mod check;
 mod commit;
+mod compact;
 mod export;
 mod flight;
 mod identity;
 mod inner;
 mod meters;
+mod new_base;
 mod open;
+mod overlay;
 mod redb_base;
+mod restore;
 mod segments;
+mod stopped;
 mod unfolded;
 
 use std::path::PathBuf;
@@ -40,7 +46,11 @@ use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, OpenError,
     Outage, Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
+pub use check::{Checked, Finding, RowsFound, check};
+pub use compact::{CompactError, Compacted, compact};
 use inner::Inner;
+pub(crate) use restore::{check_vacant, fill};
+pub use stopped::{FileSize, Stopped};
 
 /// An open embedded store. Dropped without [`Backend::close`] it makes no last checkpoint;
 /// the next start replays its log.

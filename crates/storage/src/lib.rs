@@ -17,6 +17,7 @@
 //! [`Store::run`]).
 
 pub mod atomic;
+pub mod backup;
 pub mod config;
 pub mod contract;
 mod embedded;
@@ -37,7 +38,9 @@ pub use contract::{
     ImportError, Op, OpenError, Outage, Properties, ReadError, RowBatch, Rows, Scan, Snapshot, Stamped,
     Stats, Times, Version, Watch,
 };
-pub use embedded::Embedded;
+pub use embedded::{
+    Checked, CompactError, Compacted, Embedded, FileSize, Finding, RowsFound, Stopped, check, compact,
+};
 #[cfg(feature = "fdb")]
 pub use fdb::Fdb;
 pub use keys::KeyRange;

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
+use kelpie_core::row;
 use kelpie_env::Env;
 use parking_lot::Mutex;
 
+use crate::backup::{Head, encode};
 use crate::config::StoreConfig;
 #[cfg(not(feature = "fdb"))]
 use crate::config::StoreUrlError;
@@ -97,6 +100,21 @@ impl Store {
     /// All rows at one version, for as long as reading them takes.
     pub async fn export(&self) -> Result<Export, ExportError> {
         self.shared.backend.export().await
+    }
+
+    /// The bytes of a backup: all rows at one version, as [`crate::backup`] describes them.
+    pub async fn backup(&self) -> Result<BoxStream<'static, Result<Bytes, ExportError>>, ExportError> {
+        let generation = self.generation().await.map_err(ExportError::Generation)?;
+        let export = self.export().await?;
+        let (backend, wall_ms) = (self.properties().name.to_owned(), self.shared.env.wall_ms());
+        let head = Head { version: export.version, wall_ms, generation, backend };
+        Ok(encode(&head, export))
+    }
+
+    /// Which life of the store this is; `None` before its first restore.
+    pub async fn generation(&self) -> Result<Option<u128>, ReadError> {
+        let value = self.begin().get(&row::generation()).await?;
+        Ok(value.as_deref().and_then(row::parse_generation))
     }
 
     /// Fills a store that holds no row; all or nothing.

@@ -20,10 +20,10 @@ use crate::contract::OpenError;
 
 /// What this build reads and writes.
 const FORMAT: u32 = 1;
-const FORMAT_FILE: &str = "format";
+pub(super) const FORMAT_FILE: &str = "format";
 const FORMAT_BYTES_MAX: usize = 64;
 pub(super) const BASE_FILE: &str = "base.redb";
-const NEWEST_FILE: &str = "newest";
+pub(super) const NEWEST_FILE: &str = "newest";
 const NEWEST_MAGIC: &[u8; 8] = b"kelpienw";
 /// A sector of its own for each place.
 const NEWEST_PLACE: usize = 512;
@@ -31,7 +31,21 @@ const NEWEST_BYTES: usize = 28;
 
 /// Reads the number of the store in a directory; gives a new one its format and number.
 pub(super) fn identify(env: &Env, dir: &Path) -> Result<u64, OpenError> {
-    let disk = env.disk();
+    let disk = &**env.disk();
+    let path = dir.join(FORMAT_FILE);
+    let at = |source| OpenError::Disk { path: path.clone(), source };
+    let names = disk.list(dir).map_err(at)?;
+    let used = [FORMAT_FILE, BASE_FILE, NEWEST_FILE].iter().any(|name| names.contains(&dir.join(name)));
+    if used || !log_files(&names).is_empty() {
+        return read_format(disk, dir);
+    }
+    let store = env.random_u64();
+    write_format(disk, dir, store)?;
+    Ok(store)
+}
+
+/// Reads the number of the store in a directory that holds one.
+pub(super) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<u64, OpenError> {
     let path = dir.join(FORMAT_FILE);
     let at = |source| OpenError::Disk { path: path.clone(), source };
     let unknown = |found: &str| OpenError::UnknownFormat {
@@ -39,26 +53,26 @@ pub(super) fn identify(env: &Env, dir: &Path) -> Result<u64, OpenError> {
         found: found.to_owned(),
         known: FORMAT,
     };
-    if disk.exists(&path).map_err(at)? {
-        let said = read_text(&**disk, &path).map_err(at)?;
-        let (format, store) = said.trim().split_once(' ').unwrap_or((said.trim(), ""));
-        if format != FORMAT.to_string() {
-            return Err(unknown(format));
-        }
-        return u64::from_str_radix(store, 16).map_err(|_| OpenError::Damaged {
-            file: path.clone(),
-            offset: 0,
-            what: "the store's number is unreadable".to_owned(),
-        });
-    }
-    let names = disk.list(dir).map_err(at)?;
-    let used = [BASE_FILE, NEWEST_FILE].iter().any(|name| names.contains(&dir.join(name)));
-    if used || !log_files(&names).is_empty() {
+    if !disk.exists(&path).map_err(at)? {
         return Err(unknown("unknown (the file `format` is missing)"));
     }
-    let store = env.random_u64();
-    write_new(&**disk, &path, format!("{FORMAT} {store:016x}\n").as_bytes()).map_err(at)?;
-    Ok(store)
+    let said = read_text(disk, &path).map_err(at)?;
+    let (format, store) = said.trim().split_once(' ').unwrap_or((said.trim(), ""));
+    if format != FORMAT.to_string() {
+        return Err(unknown(format));
+    }
+    u64::from_str_radix(store, 16).map_err(|_| OpenError::Damaged {
+        file: path.clone(),
+        offset: 0,
+        what: "the store's number is unreadable".to_owned(),
+    })
+}
+
+/// Says that a directory holds this store: from here on it opens.
+pub(super) fn write_format(disk: &dyn Disk, dir: &Path, store: u64) -> Result<(), OpenError> {
+    let path = dir.join(FORMAT_FILE);
+    let written = write_new(disk, &path, format!("{FORMAT} {store:016x}\n").as_bytes());
+    written.map_err(|source| OpenError::Disk { path, source })
 }
 
 fn read_text(disk: &dyn Disk, path: &Path) -> io::Result<String> {

@@ -22,7 +22,8 @@ use super::flight::Batch;
 use super::identity::{BASE_FILE, Newest, identify, segment_path};
 use super::inner::Inner;
 use super::meters::Meters;
-use super::redb_base::{BaseError, RedbBase};
+use super::new_base::NewBase;
+use super::redb_base::RedbBase;
 use super::segments::{NotLogged, Segments, log_files};
 use super::unfolded::{Amount, Unfolded};
 use crate::config::EmbeddedOptions;
@@ -35,10 +36,17 @@ const MEMTABLE_FACTOR_MAX: u64 = 16;
 const MEMTABLE_BYTES_MIN: u64 = 64 << 20;
 
 /// One segment as it was read.
-struct Loaded {
+pub(super) struct Loaded {
     path: PathBuf,
     bytes: Vec<u8>,
-    scanned: Scanned,
+    pub(super) scanned: Scanned,
+}
+
+impl Loaded {
+    /// Bytes of records in it.
+    pub(super) fn used(&self) -> u64 {
+        (self.scanned.end - RECORDS_BEGIN) as u64
+    }
 }
 
 /// Everything that blocks.
@@ -71,7 +79,7 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
         cut_after: recovered.last,
     };
     let active = segments.begin(header, 0).map_err(|error| at(dir)(begin_error(error)))?;
-    let logged = loaded.iter().map(|segment| (segment.scanned.end - RECORDS_BEGIN) as u64).sum();
+    let logged = loaded.iter().map(Loaded::used).sum();
     for segment in loaded {
         let last =
             segment.scanned.records.last().map_or(segment.scanned.header.cut_after, |record| record.lsn);
@@ -145,13 +153,11 @@ fn read_dir(
         if !logs.is_empty() || newest_segment > 0 {
             return Err(damaged(&base_path, 0, "the file is missing, but its log is there"));
         }
-        RedbBase::create(&**disk, &base_path, dir, store).map_err(at(&base_path))?;
+        let empty = NewBase::begin(disk.clone(), &base_path).and_then(|new| new.finish(0, store));
+        empty.map_err(at(&base_path))?;
     }
     let base = RedbBase::open(disk.clone(), base_path.clone(), options.cache_bytes, store);
-    let (base, position) = base.map_err(|error| match error {
-        BaseError::Disk(source) => OpenError::Disk { path: base_path, source },
-        BaseError::Damaged { offset, what } => OpenError::Damaged { file: base_path, offset, what },
-    })?;
+    let (base, position) = base.map_err(|error| error.at(&base_path))?;
     let loaded = load(&**disk, dir, logs)?;
     if loaded.is_empty() && position > 0 {
         return Err(damaged(dir, 0, "the log is missing, but a checkpoint of it is there"));
@@ -179,7 +185,7 @@ fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     }
 }
 
-fn locked(dir: &Path, error: io::Error) -> OpenError {
+pub(super) fn locked(dir: &Path, error: io::Error) -> OpenError {
     if error.kind() == ErrorKind::WouldBlock {
         let said = error.to_string();
         let holder = said.rsplit_once("in use by ").map_or(said.as_str(), |(_, holder)| holder);
@@ -189,7 +195,7 @@ fn locked(dir: &Path, error: io::Error) -> OpenError {
 }
 
 /// Reads all segments, by generation.
-fn load(disk: &dyn Disk, dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> {
+pub(super) fn load(disk: &dyn Disk, dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Loaded>, OpenError> {
     let mut loaded = Vec::with_capacity(paths.len());
     for path in paths {
         let at = |source| OpenError::Disk { path: path.clone(), source };
@@ -211,7 +217,7 @@ fn load(disk: &dyn Disk, dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Loaded>,
 }
 
 /// Decides what the segments mean.
-fn judge(loaded: &[Loaded], known: Known, dir: &Path) -> Result<Recovered, OpenError> {
+pub(super) fn judge(loaded: &[Loaded], known: Known, dir: &Path) -> Result<Recovered, OpenError> {
     let scanned: Vec<Scanned> = loaded.iter().map(|segment| segment.scanned.clone()).collect();
     recover(&scanned, known).map_err(|damage| {
         let path = |segment: &usize| loaded[*segment].path.clone();
@@ -244,7 +250,7 @@ fn harden(disk: &dyn Disk, loaded: &[Loaded], position: Version) -> io::Result<(
     file.sync()
 }
 
-fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) -> Result<(), OpenError> {
+pub(super) fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) -> Result<(), OpenError> {
     for (segment, Placed { lsn, body, len }) in &recovered.replay {
         let segment = &loaded[*segment];
         let mutations = body::decode(&segment.bytes[*body..body + len])
@@ -257,11 +263,11 @@ fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) -> Result<(
     Ok(())
 }
 
-fn damaged(file: &Path, offset: usize, what: &str) -> OpenError {
+pub(super) fn damaged(file: &Path, offset: usize, what: &str) -> OpenError {
     OpenError::Damaged { file: file.to_owned(), offset: offset as u64, what: what.to_owned() }
 }
 
-fn begin_error(error: NotLogged) -> io::Error {
+pub(super) fn begin_error(error: NotLogged) -> io::Error {
     match error {
         NotLogged::Refused(Outage::Disk(error)) => io::Error::new(error.kind(), error),
         NotLogged::Refused(outage) => io::Error::other(outage),

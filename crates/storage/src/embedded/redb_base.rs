@@ -17,12 +17,12 @@ use redb::{
 };
 
 use super::blocks::{Blocks, Fault, Faults};
-use crate::contract::{Outage, Rows, Version};
+use crate::contract::{OpenError, Outage, Rows, Version};
 use crate::engine::{Base, FOLD_KEYS, Memtable, take_rows};
 use crate::keys::KeyRange;
 use crate::limits::PAGE_ROWS_MAX;
 
-const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
 /// Everything up to this record of the log is in `ROWS`.
 const POSITION: &str = "position";
@@ -53,26 +53,6 @@ struct Opened {
 }
 
 impl RedbBase {
-    /// Makes an empty one under a temporary name first, so that a half-made file never bears
-    /// the real one.
-    pub(super) fn create(disk: &dyn Disk, path: &Path, dir: &Path, store: u64) -> io::Result<()> {
-        let temporary = path.with_extension("new");
-        if disk.exists(&temporary)? {
-            disk.remove(&temporary)?;
-        }
-        let file = disk.open(&temporary, Open::New)?;
-        let database = Builder::new().create_with_backend(Blocks::open(file, Arc::default())?);
-        let database = database.map_err(io::Error::other)?;
-        let transaction = begin_write(&database).map_err(io::Error::other)?;
-        transaction.open_table(ROWS).map_err(io::Error::other)?;
-        write_position(&transaction, 0).map_err(io::Error::other)?;
-        write_store(&transaction, store).map_err(io::Error::other)?;
-        transaction.commit().map_err(io::Error::other)?;
-        database.close().map_err(io::Error::other)?;
-        disk.rename(&temporary, path)?;
-        disk.sync_dir(dir)
-    }
-
     /// Opens the base of `store` and reads its position.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
@@ -81,6 +61,16 @@ impl RedbBase {
         store: u64,
     ) -> Result<(Self, Version), BaseError> {
         harden(&*disk, &path)?;
+        Self::look(disk, path, cache_bytes, store)
+    }
+
+    /// Opens it as it stands, for reading only.
+    pub(super) fn look(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        cache_bytes: usize,
+        store: u64,
+    ) -> Result<(Self, Version), BaseError> {
         let opened = open_database(&*disk, &path, cache_bytes)?;
         let state = contained(|| state_of(&opened.database.begin_read()?));
         let (position, owner) = state.map_err(|error| BaseError::of(error, &opened.faults))?;
@@ -95,6 +85,22 @@ impl RedbBase {
     pub(super) fn close(&self) {
         let _writing = self.writing.lock();
         drop(self.database.write().take());
+    }
+
+    /// Cuts off what the file does not need, and closes it.
+    pub(super) fn compact(&self) -> Result<(), BaseError> {
+        let _writing = self.writing.lock();
+        drop(self.database.write().take());
+        let Opened { database, faults } = open_database(&*self.disk, &self.path, self.cache_bytes)?;
+        let mut database = Arc::into_inner(database).expect("opened a moment ago and not shared");
+        let compacted = contained(|| {
+            self.marked(|| {
+                // Each pass moves what the one before has made movable.
+                while database.compact()? {}
+                Ok(database.close()?)
+            })
+        });
+        compacted.map_err(|error| BaseError::of(error, &faults))
     }
 
     /// Runs `fold` under a marker that tells the next process whether it ended. The marker
@@ -310,6 +316,15 @@ pub(super) enum BaseError {
 }
 
 impl BaseError {
+    /// As the error of whoever opens a store.
+    pub(super) fn at(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Disk(source) => OpenError::Disk { path, source },
+            Self::Damaged { offset, what } => OpenError::Damaged { file: path, offset, what },
+        }
+    }
+
     /// What failed below redb says more than what redb makes of it.
     fn of(error: redb::Error, faults: &Faults) -> Self {
         match (faults.take(), error) {
@@ -344,19 +359,33 @@ fn contained<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb
     })
 }
 
+/// Reads every page that counts, and compares redb's own checksums and accounts.
+pub(super) fn verify(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<(), BaseError> {
+    let Opened { database, faults } = open_database(disk, path, cache_bytes)?;
+    let mut database = Arc::into_inner(database).expect("opened a moment ago and not shared");
+    match contained(|| Ok(database.check_integrity()?)) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let what = "its trees and its accounts of them do not agree".to_owned();
+            Err(BaseError::Damaged { offset: 0, what })
+        }
+        Err(error) => Err(BaseError::of(error, &faults)),
+    }
+}
+
 /// Quick repair: a restart after a crash need not walk the whole file.
-fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
+pub(super) fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
     Ok(transaction)
 }
 
-fn write_position(transaction: &WriteTransaction, position: Version) -> Result<(), redb::Error> {
+pub(super) fn write_position(transaction: &WriteTransaction, position: Version) -> Result<(), redb::Error> {
     transaction.open_table(STATE)?.insert(POSITION, position)?;
     Ok(())
 }
 
-fn write_store(transaction: &WriteTransaction, store: u64) -> Result<(), redb::Error> {
+pub(super) fn write_store(transaction: &WriteTransaction, store: u64) -> Result<(), redb::Error> {
     transaction.open_table(STATE)?.insert(STORE, store)?;
     Ok(())
 }

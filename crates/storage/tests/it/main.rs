@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "a test that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "says which run it was when it fails")]
 
+mod backup;
 mod conformance;
 mod crash;
 mod doors;
