@@ -21,8 +21,8 @@ use super::view::View;
 use crate::atomic::AtomicOp;
 use crate::config::Prefix;
 use crate::contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Op, OpenError, Outage, Properties,
-    ReadError, Snapshot, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Op, OpenError,
+    Outage, Properties, ReadError, Snapshot, Stats, Version, Watch,
 };
 use crate::keys::KeyRange;
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_TIME_MAX};
@@ -255,6 +255,11 @@ impl Backend for Fdb {
 
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         Answer::Later(self.inner.clone().watch(key).boxed())
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Export, ExportError>> {
+        let instead = "use fdbbackup, and fdbrestore for the way back";
+        futures::future::ready(Err(ExportError::Refused { instead })).boxed()
     }
 
     fn stats(&self) -> Stats {
