@@ -21,5 +21,6 @@ pub mod page;
 pub mod request;
 pub mod response;
 pub mod run;
+pub mod store;
 pub mod timestamp;
 pub mod tool;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kelpie_agent::service::Agents;
 use kelpie_env::Env;
 use kelpie_runtime::Health;
+use kelpie_storage::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,11 @@ impl Front {
     /// The agents.
     pub fn agents(&self) -> &Agents {
         &self.0.parts.agents
+    }
+
+    /// The store behind the agents.
+    pub(crate) fn store(&self) -> &Store {
+        self.agents().runtime().store()
     }
 
     /// The node's world.

@@ -31,6 +31,7 @@ pub mod recorder;
 mod request_log;
 mod router;
 mod runs;
+pub mod store;
 mod stream;
 mod system;
 mod tools;

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::{agents, blocks, messages, models, runs, system, tools};
+use crate::{agents, blocks, messages, models, runs, store, system, tools};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,9 @@ use crate::{agents, blocks, messages, models, runs, system, tools};
         messages::cancel,
         runs::retrieve,
         runs::stream,
+        store::stats,
+        store::backup,
+        store::checkpoint,
     )
 )]
 struct Description;

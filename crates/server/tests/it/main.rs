@@ -13,6 +13,7 @@ mod openapi;
 mod refusals;
 mod renewals;
 mod rubbish;
+mod store;
 mod streams;
 mod system;
 mod world;

@@ -13,11 +13,16 @@ async fn the_description_names_every_route_and_its_fields() {
         ("/v1/agents/{agent_id}/messages/stream", "post"),
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", "patch"),
         ("/v1/models/", "get"),
+        ("/v1/store/stats", "get"),
+        ("/v1/store/backup", "get"),
+        ("/v1/store/checkpoint", "post"),
     ] {
         assert!(paths[path][method].is_object(), "{method} {path}");
     }
     let schemas = description["components"]["schemas"].as_object().unwrap();
-    for schema in ["AgentState", "CreateAgent", "Message", "LettaResponse", "ErrorBody", "SendMessages"] {
+    for schema in
+        ["AgentState", "CreateAgent", "Message", "LettaResponse", "ErrorBody", "SendMessages", "StoreStats"]
+    {
         assert!(schemas.contains_key(schema), "{schema}");
     }
 }
