@@ -1,11 +1,14 @@
 //! What can be said on the command line and in the environment.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+pub(crate) use store::{BackupArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
 
 /// Where a server listens unless told otherwise.
 pub(crate) const LISTEN: &str = "127.0.0.1:8283";
@@ -31,6 +34,9 @@ pub(crate) enum Command {
     /// List, create, show and delete agents
     #[command(after_help = exit::HELP)]
     Agents(AgentsArgs),
+    /// Look into a store, check it, back it up and restore it
+    #[command(after_help = exit::HELP)]
+    Store(StoreArgs),
     /// Say what works on this machine, what does not, and why
     #[command(after_help = exit::HELP)]
     Doctor(DoctorArgs),

@@ -9,6 +9,9 @@ mod events;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kelpie_env::Env;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -160,6 +163,17 @@ impl Client {
                 settled => return settled,
             }
         }
+    }
+
+    /// A body piece by piece, as it arrives.
+    pub(crate) async fn pieces(
+        &self,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, ClientError>>, ClientError> {
+        let response = self.send(Method::GET, path, &[], None, None).await?;
+        let client = self.clone();
+        let pieces = response.bytes_stream();
+        Ok(pieces.map(move |piece| piece.map_err(|error| client.unreachable(&error))).boxed())
     }
 
     /// Sends a request once; an HTTP error status is an error.

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Store = 6,
     /// The drain ended at its limit with work still in flight; nothing acknowledged is lost.
     Cut = 7,
+    /// The file is no backup that could be restored.
+    Backup = 8,
     /// Ended at once by a second ^C.
     Interrupted = 130,
 }
@@ -38,6 +40,7 @@ Exit codes:
   5    the address to listen at is taken
   6    the store cannot be opened (held by another process, damaged)
   7    the drain ended at its limit with work in flight (it resumes at the next start)
+  8    the backup is damaged, cut off or of an unknown format; nothing was written
   130  ended at once by a second ^C";
 
 impl From<Exit> for ExitCode {

@@ -3,11 +3,13 @@
 //! ```text
 //!   serve ──▶ server ── agent ── runtime ── store      the one command that opens a store
 //!   chat · agents · doctor ──HTTP──▶ a running server
+//!   store ──HTTP──▶ a running server, or the directory of one that does not run
 //!   demo ──▶ starts `serve` as a child, speaks HTTP to it, and pulls its plug
 //! ```
 //!
 //! Invariant: only `serve` assembles the crates; every other command is a client of the
-//! public API, so what it can do a user's program can do too.
+//! public API, so what it can do a user's program can do too. `store` opens a directory only
+//! under its lock, so never one that a server has open.
 
 mod agents;
 mod args;
@@ -51,6 +53,7 @@ async fn run(cli: Cli, env: Env) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(args, env).await,
         Command::Chat(args) => chat::run(args, env).await,
         Command::Agents(args) => agents::run(args, env).await,
+        Command::Store(args) => store::run(args, env).await,
         Command::Doctor(args) => doctor::run(args, env).await,
         Command::Demo(args) => demo::run(args, env).await,
     }

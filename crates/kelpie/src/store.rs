@@ -1,10 +1,82 @@
-//! Opening the store that a URL names, with words that help when it does not open.
+//! Opening the store that a URL names, with words that help when it does not open, and the
+//! commands for whoever looks after one.
+
+mod backup;
+mod check;
+mod compact;
+mod dump;
+mod progress;
+mod restore;
+mod source;
+mod stats;
+
+use std::fmt::Write;
+use std::path::Path;
 
 use kelpie_env::Env;
 use kelpie_storage::{OpenError, Store, StoreConfig};
 
+use crate::args::{StoreAction, StoreArgs};
 use crate::exit::{Exit, Failure};
 use crate::ports;
+
+/// `kelpie store …`.
+pub(crate) async fn run(args: StoreArgs, env: Env) -> Result<Exit, Failure> {
+    let StoreArgs { action, store, json } = args;
+    match action {
+        StoreAction::Stats(running) => stats::run(running, &store, json, env).await,
+        StoreAction::Check => check::run(&store, json, env).await,
+        StoreAction::Compact(running) => compact::run(running, &store, json, env).await,
+        StoreAction::Dump(args) => dump::run(args, &store, json, env).await,
+        StoreAction::Backup(args) => backup::run(args, &store, json, env).await,
+        StoreAction::Restore(args) => restore::run(args, &store, json, env).await,
+    }
+}
+
+/// Refuses a directory where no store can be.
+fn directory(dir: &Path, env: &Env) -> Result<(), Failure> {
+    if env.disk().exists(dir)? {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Store, format!("there is no store at {}", dir.display()))
+        .hint("name its directory: --store embedded:DIR (KELPIE_STORE_URL)"))
+}
+
+/// Why a directory was not opened, and what to do.
+fn not_open(config: &StoreConfig, error: OpenError) -> Failure {
+    match error {
+        OpenError::Locked { holder, .. } => {
+            Failure::new(Exit::Store, format!("{config} is held by {}", named(&holder))).hint(
+                "ask that server:  --server URL, e.g. http://127.0.0.1:8283\n\
+                 (stats, backup, dump and compact can; check and restore need it stopped)",
+            )
+        }
+        OpenError::Disk { path, source } => {
+            Failure::new(Exit::Store, format!("cannot read the store at {}: {source}", path.display()))
+        }
+        error @ (OpenError::UnknownFormat { .. }
+        | OpenError::Damaged { .. }
+        | OpenError::Remote { .. }
+        | OpenError::Options { .. }) => Failure::new(Exit::Store, error),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes all");
+    }
+    text
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
 
 /// Why a store is not open.
 #[derive(Debug, thiserror::Error)]

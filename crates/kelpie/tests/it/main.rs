@@ -12,4 +12,5 @@ mod drain;
 mod process;
 mod sdk;
 mod serve;
+mod store;
 mod tool;
