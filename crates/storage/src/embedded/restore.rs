@@ -49,7 +49,8 @@ pub(crate) async fn fill(
     mut rows: Export,
     expected: &Summary,
 ) -> Result<(), RestoreError> {
-    let place = Place { env: env.clone(), dir: dir.to_owned(), temporary: temporary(dir)? };
+    let (temporary, store) = (temporary(dir)?, env.random_u64());
+    let place = Place { env: env.clone(), dir: dir.to_owned(), temporary, store };
     let began = place.clone();
     let (lock, mut base) = env.blocking(move || began.begin()).await?;
     while let Some(batch) = rows.batches.next().await {
@@ -67,6 +68,7 @@ struct Place {
     env: Env,
     dir: PathBuf,
     temporary: PathBuf,
+    store: u64,
 }
 
 impl Place {
@@ -79,6 +81,8 @@ impl Place {
             disk.remove(&left).map_err(at(&left))?;
         }
         disk.sync_dir(dir).map_err(at(dir))?;
+        // With this and without a format file no start takes the directory for a new one.
+        Newest::open(&**disk, dir, self.store, true)?;
         let base = NewBase::begin(disk.clone(), &dir.join(BASE_FILE)).map_err(at(dir))?;
         Ok((lock, base))
     }
@@ -92,14 +96,14 @@ impl Place {
         lock: Box<dyn DirectoryLock>,
     ) -> Result<(), RestoreError> {
         let (disk, dir) = (self.env.disk(), &self.temporary);
-        let store = self.env.random_u64();
-        let (newest, _) = Newest::open(&**disk, dir, store, true)?;
+        let store = self.store;
+        let (newest, _) = Newest::open(&**disk, dir, store, false)?;
         base.finish(version, store).map_err(at(dir))?;
         // A log that goes on behind what the backup has seen: no later versionstamp is smaller.
         let segments = Segments::new(disk.clone(), dir.clone(), options.segment_bytes, newest);
         let header = Header { store, generation: 1, first: version + 1, previous: 0, cut_after: version };
         segments.begin(header, 0).map_err(|error| at(dir)(begin_error(error)))?;
-        self.compare(options, store, expected)?;
+        self.compare(options, expected)?;
         write_format(&**disk, dir, store)?;
         check_vacant(&self.env, &self.dir)?;
         disk.rename(dir, &self.dir).map_err(at(&self.dir))?;
@@ -109,10 +113,10 @@ impl Place {
     }
 
     /// Reads everything back.
-    fn compare(&self, options: EmbeddedOptions, store: u64, expected: &Summary) -> Result<(), RestoreError> {
+    fn compare(&self, options: EmbeddedOptions, expected: &Summary) -> Result<(), RestoreError> {
         let path = self.temporary.join(BASE_FILE);
         let disk: Arc<_> = self.env.disk().clone();
-        let opened = RedbBase::open(disk, path.clone(), options.cache_bytes, store);
+        let opened = RedbBase::open(disk, path.clone(), options.cache_bytes, self.store);
         let (base, _) = opened.map_err(|error| error.at(&path))?;
         let mut digest = RowsDigest::default();
         let mut from = Bytes::new();
