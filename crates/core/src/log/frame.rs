@@ -20,7 +20,7 @@ pub const FRAME_BYTES: usize = 24;
 /// Records begin at multiples of this.
 pub const ALIGNMENT: usize = 8;
 /// Bytes of a segment header.
-pub const HEADER_BYTES: usize = 56;
+pub const HEADER_BYTES: usize = 64;
 
 const MAGIC: &[u8; 8] = b"kelpiewl";
 /// The layout of this module.
@@ -35,6 +35,8 @@ const _: () = assert!(FRAME_BYTES.is_multiple_of(ALIGNMENT), "bodies are aligned
 pub struct Header {
     /// Whose log it is.
     pub store: u64,
+    /// How long the segment is: it has all its bytes before it has a header.
+    pub bytes: u64,
     /// Grows from segment to segment; enters the checksum of every record in this one.
     pub generation: u64,
     /// Records of this segment have at least this number.
@@ -56,12 +58,12 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&LAYOUT.to_le_bytes());
-        let numbers = [self.generation, self.first, self.previous, self.cut_after, self.store];
-        for (number, at) in numbers.into_iter().zip(0..) {
+        let Self { store, bytes: len, generation, first, previous, cut_after } = *self;
+        for (number, at) in [generation, first, previous, cut_after, store, len].into_iter().zip(0..) {
             bytes[12 + 8 * at..20 + 8 * at].copy_from_slice(&number.to_le_bytes());
         }
-        let checksum = crc32fast::hash(&bytes[..52]);
-        bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
@@ -69,12 +71,12 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
         let bytes = bytes.get(..HEADER_BYTES).ok_or(BadHeader)?;
         let known = bytes[..8] == *MAGIC && read_u32(bytes, 8) == LAYOUT;
-        if !known || read_u32(bytes, 52) != crc32fast::hash(&bytes[..52]) {
+        if !known || read_u32(bytes, 60) != crc32fast::hash(&bytes[..60]) {
             return Err(BadHeader);
         }
         let number = |at: usize| read_u64(bytes, 12 + 8 * at);
         let (generation, first, previous, cut_after) = (number(0), number(1), number(2), number(3));
-        Ok(Self { store: number(4), generation, first, previous, cut_after })
+        Ok(Self { store: number(4), bytes: number(5), generation, first, previous, cut_after })
     }
 }
 

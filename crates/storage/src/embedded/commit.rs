@@ -107,6 +107,11 @@ impl Inner {
             writer.forming.began = self.env.now();
         }
         writer.forming.append(version, |out| body::encode(&mutations, out));
+        if kelpie_core::mutant!("Append_DuplicateIdempotency")
+            && let Ok(again) = writer.log.append()
+        {
+            writer.forming.append(again, |out| body::encode(&mutations, out));
+        }
         self.engine.insert(version, &mutations);
         let flight = writer.forming.flight.clone();
         let lead = !mem::replace(&mut writer.flushing, true);
@@ -179,6 +184,7 @@ impl Inner {
         if !tail.active.has_room(&batch.frames) {
             let header = Header {
                 store: tail.active.header.store,
+                bytes: tail.active.header.bytes,
                 generation: tail.generation + 1,
                 first: synced + 1,
                 previous: tail.active.header.generation,
@@ -221,7 +227,9 @@ impl Inner {
         let mut writer = self.writer.lock();
         let frames = mem::take(&mut writer.spare);
         let later = mem::replace(&mut writer.forming, Batch { frames, ..Batch::default() });
-        self.engine.roll_back();
+        if !kelpie_core::mutant!("refused_batch_stays") {
+            self.engine.roll_back();
+        }
         if matches!(outage, Outage::DiskFull) {
             writer.full_until = Some(self.env.now() + FULL_PAUSE);
         }

@@ -15,6 +15,9 @@ use super::segments::{NotLogged, Segments};
 use crate::contract::{CloseError, Outage, Stats};
 use crate::engine::{Engine, FOLD_KEYS};
 
+/// Segments that starts may leave behind before a checkpoint is made for their sake.
+const LEFTOVERS_MAX: u64 = 3;
+
 pub(super) struct Inner {
     pub(super) env: Env,
     pub(super) engine: Engine,
@@ -78,6 +81,17 @@ impl Inner {
         logged.max(self.segments.retired_bytes()) >= self.checkpoint_bytes
     }
 
+    /// Folds what earlier starts have left, before anyone is served: a store that dies soon
+    /// after each start never comes to it otherwise.
+    pub(super) fn clear_leftovers(&self) {
+        let most = self.checkpoint_bytes + LEFTOVERS_MAX * self.segments.segment_bytes();
+        if self.segments.retired_bytes() > most
+            && let Err(outage) = self.checkpoint()
+        {
+            tracing::warn!(%outage, "what earlier starts left of the log stays");
+        }
+    }
+
     fn prepare_segment(&self) {
         match self.segments.prepare() {
             Ok(()) => {}
@@ -100,6 +114,10 @@ impl Inner {
         if kelpie_core::mutant!("wal_cut_before_checkpoint_durable") {
             let published = self.engine.readers.published();
             self.segments.cut(|last| last <= published).map_err(|error| Outage::Disk(Arc::new(error)))?;
+        }
+        if kelpie_core::mutant!("memtable_forgotten_before_fold") {
+            self.engine.memtable.raise_base(self.engine.readers.published());
+            self.forget();
         }
         let began = self.env.now();
         let folded = self.engine.fold(began);

@@ -212,7 +212,8 @@ impl RedbBase {
         }
         let transaction = begin_write(database)?;
         Self::write_rows(&transaction, memtable, version)?;
-        write_position(&transaction, version)?;
+        let premature = u64::from(kelpie_core::mutant!("Complete_Premature"));
+        write_position(&transaction, version + premature)?;
         Ok(transaction.commit()?)
     }
 }
@@ -338,6 +339,10 @@ impl BaseError {
 fn open_database(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Opened, BaseError> {
     let faults = Arc::<Faults>::default();
     let file = disk.open(path, Open::Existing)?;
+    // redb would make a new one of it.
+    if file.is_empty()? {
+        return Err(BaseError::Damaged { offset: 0, what: "it is empty".to_owned() });
+    }
     let opened = contained(|| {
         let backend = Blocks::open(file, faults.clone())?;
         Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)

@@ -101,7 +101,14 @@ impl Place {
         base.finish(version, store).map_err(at(dir))?;
         // A log that goes on behind what the backup has seen: no later versionstamp is smaller.
         let segments = Segments::new(disk.clone(), dir.clone(), options.segment_bytes, newest);
-        let header = Header { store, generation: 1, first: version + 1, previous: 0, cut_after: version };
+        let header = Header {
+            store,
+            bytes: options.segment_bytes,
+            generation: 1,
+            first: version + 1,
+            previous: 0,
+            cut_after: version,
+        };
         segments.begin(header, 0).map_err(|error| at(dir)(begin_error(error)))?;
         self.compare(options, expected)?;
         write_format(&**disk, dir, store)?;

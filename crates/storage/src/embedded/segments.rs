@@ -95,22 +95,29 @@ impl Segments {
         Ok(())
     }
 
-    /// Begins a segment with room for `room` bytes of records.
+    /// Begins a segment with room for `room` bytes of records; the header learns its length.
     pub(super) fn begin(&self, header: Header, room: usize) -> Result<Active, NotLogged> {
         let needed = (RECORDS_BEGIN + room + FRAME_BYTES) as u64;
         let bytes = needed.max(self.segment_bytes);
         let spare = if bytes == self.segment_bytes { self.files.lock().spares.pop() } else { None };
-        let path = match spare {
+        let needed_still = || self.files.lock().retired.pop().map(|file| file.path);
+        let reused = if kelpie_core::mutant!("wal_retired_segment_reused") { needed_still() } else { None };
+        let path = match spare.or(reused) {
             Some(path) => path,
             None => self.make(bytes)?,
         };
+        let header = Header { bytes, ..header };
         let file = self.disk.open(&path, Open::Existing).map_err(refused)?;
         file.write_all_at(&header.encode(), 0).map_err(refused)?;
         file.sync().map_err(unknown)?;
         let named = segment_path(&self.dir, header.generation);
         self.disk.rename(&path, &named).map_err(refused)?;
-        self.disk.sync_dir(&self.dir).map_err(unknown)?;
-        self.newest.note(header.generation).map_err(unknown)?;
+        if !kelpie_core::mutant!("wal_segment_name_not_synced") {
+            self.disk.sync_dir(&self.dir).map_err(unknown)?;
+        }
+        if !kelpie_core::mutant!("wal_newest_not_noted") {
+            self.newest.note(header.generation).map_err(unknown)?;
+        }
         let end = RECORDS_BEGIN as u64;
         Ok(Active { path: named, file, header, bytes, end, last: header.cut_after })
     }
@@ -180,10 +187,17 @@ impl Segments {
                 }));
             self.disk.rename(&file.path, &path)?;
             // Before a new header may go in: under its old name it would be damage.
-            self.disk.sync_dir(&self.dir)?;
+            if !kelpie_core::mutant!("wal_spare_name_not_synced") {
+                self.disk.sync_dir(&self.dir)?;
+            }
             self.files.lock().spares.push(path);
         }
         Ok(())
+    }
+
+    /// Bytes of an ordinary segment.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// Bytes of the files whose records are still needed.
@@ -209,7 +223,8 @@ impl Active {
         if let Err(error) = self.file.write_all_at(frames, self.end) {
             return Err(self.neutralise(frames.len(), error));
         }
-        if let Err(error) = self.file.sync() {
+        let skipped = last.is_multiple_of(50) && kelpie_core::mutant!("wal_fsync_skipped_one_in_50");
+        if !skipped && let Err(error) = self.file.sync() {
             tracing::error!(%error, path = %self.path.display(), "an fsync of the log failed");
             if !kelpie_core::mutant!("poison_ignored") || self.file.sync().is_err() {
                 return Err(NotLogged::Unknown);
@@ -224,6 +239,9 @@ impl Active {
     /// torn write. Needs no sync: the next one covers it, and before that only damage and a
     /// power cut together could hide something.
     pub(super) fn mark(&self) {
+        if kelpie_core::mutant!("wal_end_not_marked") {
+            return;
+        }
         let mark = frame::mark(self.header.generation, self.last);
         if let Err(error) = self.file.write_all_at(&mark, self.end) {
             tracing::warn!(%error, path = %self.path.display(), "the end of the log could not be marked");

@@ -8,7 +8,7 @@ const SEGMENT: usize = RECORDS_BEGIN + 1024;
 type Batch<'a> = (&'a [Lsn], Lsn);
 
 fn header(generation: u64, first: Lsn, cut_after: Lsn) -> Header {
-    Header { store: STORE, generation, first, previous: generation - 1, cut_after }
+    Header { store: STORE, bytes: SEGMENT as u64, generation, first, previous: generation - 1, cut_after }
 }
 
 fn known(position: Lsn) -> Known {
