@@ -3,6 +3,8 @@
 mod history;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod sim_damage;
+mod sim_points;
 mod workload;
 
 use std::path::Path;
@@ -192,7 +194,7 @@ fn sim_a_run_without_faults_meets_what_the_crash_points_need() {
 
 #[test]
 fn sim_power_cut_at_every_operation() {
-    let seeds = if full() { 0..60 } else { 0..5 };
+    let seeds = if full() { 0..60 } else { 0..1 };
     let reports = search(every_operation(seeds.clone(), 1)).expect("no violation");
     let acknowledged: usize = reports.iter().map(|report| report.acknowledged).sum();
     let torn: u64 = reports.iter().map(|report| report.survived.torn).sum();
@@ -207,9 +209,9 @@ fn sim_power_cut_at_every_operation() {
 
 #[test]
 fn sim_failed_fsync_at_every_operation() {
-    let seeds = if full() { 0..40 } else { 0..6 };
+    let seeds = if full() { 0..40 } else { 0..3 };
     let whole = explore(0, End::Whole).expect("a run without a fault").operations;
-    let runs = seeds.flat_map(|seed| (1..whole).step_by(5).map(move |at| (seed, End::SyncFails { at })));
+    let runs = seeds.flat_map(|seed| (1..whole).step_by(7).map(move |at| (seed, End::SyncFails { at })));
     let reports = search(runs).expect("no violation");
     let unknown = reports.iter().filter(|report| report.unknown > 0).count();
     println!("{} runs, {unknown} with unknown outcomes", reports.len());
@@ -218,9 +220,9 @@ fn sim_failed_fsync_at_every_operation() {
 
 #[test]
 fn sim_failed_fsync_then_another_process_then_power_cut() {
-    let seeds = if full() { 0..40 } else { 0..6 };
+    let seeds = if full() { 0..40 } else { 0..3 };
     let whole = explore(0, End::Whole).expect("a run without a fault").operations;
-    let ends = seeds.flat_map(|seed| (1..whole).step_by(5).map(move |at| (seed, at)));
+    let ends = seeds.flat_map(|seed| (1..whole).step_by(7).map(move |at| (seed, at)));
     let reports =
         search(ends.map(|(seed, at)| (seed, End::SyncFailsAndRestart { at }))).expect("no violation");
     println!("{} runs", reports.len());

@@ -7,4 +7,5 @@ mod conformance;
 mod crash;
 mod doors;
 mod embedded;
+mod kill;
 mod memory;

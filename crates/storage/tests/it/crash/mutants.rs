@@ -3,6 +3,7 @@
 
 use kelpie_core::mutant;
 
+use super::sim_points::{Met, Recording, Trouble};
 use super::{End, Violation, every_operation, explore};
 
 /// Runs until `name` leads to the violation that it deserves; the harm may show otherwise
@@ -105,4 +106,103 @@ fn sim_mutant_recovery_trusts_the_page_cache() {
         on_the_way(0..20, |at| End::SyncFailsAndRestart { at }),
         |found| matches!(found, Violation::SeenLost(_) | Violation::Refused(_)),
     );
+}
+
+/// Records runs in which `trouble` befalls and crashes them everywhere, until `name` leads to
+/// the violation that it deserves.
+fn hunted(name: &'static str, trouble: Trouble, deserved: impl Fn(&Violation) -> bool) {
+    let _armed = mutant::arm(name);
+    let mut others = Vec::new();
+    for seed in 0..10 {
+        let (points, live) = match Recording::make(seed, trouble) {
+            Ok(recording) => (Some(recording), None),
+            Err(violation) => (None, Some(violation)),
+        };
+        let crashes = points.iter().flat_map(|recording| {
+            let points = (0..recording.points()).step_by(3);
+            points.map(move |point| recording.crash(point, &mut Met::default()).err())
+        });
+        for (count, found) in std::iter::once(live).chain(crashes).enumerate() {
+            match found {
+                Some(violation) if deserved(&violation) => {
+                    println!(
+                        "{name}: seed {seed}, crash {count}, after {} others: {violation:?}",
+                        others.len()
+                    );
+                    return;
+                }
+                found => others.extend(found),
+            }
+        }
+    }
+    others.sort();
+    panic!("{name} lives; {} other violations, {:?} … {:?}", others.len(), others.first(), others.last());
+}
+
+#[test]
+fn sim_mutant_wal_fsync_skipped_one_in_50() {
+    hunted("wal_fsync_skipped_one_in_50", Trouble::None, |found| {
+        matches!(found, Violation::AcknowledgedLost(_))
+    });
+}
+
+#[test]
+fn sim_mutant_append_duplicate_idempotency() {
+    // Where refused commits take numbers, a hole between two says nothing.
+    hunted("Append_DuplicateIdempotency", Trouble::FailedWrite, |found| {
+        matches!(found, Violation::RecordTwice(_))
+    });
+}
+
+#[test]
+fn sim_mutant_complete_premature() {
+    hunted("Complete_Premature", Trouble::None, |found| matches!(found, Violation::AcknowledgedLost(_)));
+}
+
+#[test]
+fn sim_mutant_complete_recovery_partial() {
+    hunted("CompleteRecovery_Partial", Trouble::None, |found| {
+        matches!(found, Violation::AcknowledgedLost(_))
+    });
+}
+
+#[test]
+fn sim_mutant_wal_generation_not_checked() {
+    // Records of a former life of the segment count again.
+    hunted("wal_generation_not_checked", Trouble::None, |found| {
+        matches!(found, Violation::NotAPrefix(_) | Violation::WrongState(_) | Violation::Refused(_))
+    });
+}
+
+#[test]
+fn sim_mutant_wal_segment_name_not_synced() {
+    // The newest segment is known to have been begun.
+    hunted("wal_segment_name_not_synced", Trouble::None, |found| {
+        matches!(found, Violation::AcknowledgedLost(_) | Violation::Refused(_))
+    });
+}
+
+#[test]
+fn sim_mutant_wal_spare_name_not_synced() {
+    hunted("wal_spare_name_not_synced", Trouble::None, |found| matches!(found, Violation::Refused(_)));
+}
+
+#[test]
+fn sim_mutant_wal_retired_segment_reused() {
+    hunted("wal_retired_segment_reused", Trouble::None, |found| {
+        matches!(found, Violation::AcknowledgedLost(_) | Violation::Refused(_))
+    });
+}
+
+#[test]
+fn sim_mutant_memtable_forgotten_before_fold() {
+    // A reader sees that what was acknowledged is gone, before any crash.
+    hunted("memtable_forgotten_before_fold", Trouble::None, |found| {
+        matches!(found, Violation::AcknowledgedLost(_) | Violation::WrongState(_))
+    });
+}
+
+#[test]
+fn sim_mutant_refused_batch_stays() {
+    hunted("refused_batch_stays", Trouble::FailedWrite, |found| matches!(found, Violation::Undead(_)));
 }

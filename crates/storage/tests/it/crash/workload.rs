@@ -1,4 +1,5 @@
-//! A scripted life of a store: concurrent writers, a reader, checkpoints, recycled segments.
+//! A scripted life of a store: concurrent writers, readers of new and of old versions,
+//! checkpoints, recycled segments.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use kelpie_env::Env;
 use kelpie_storage::{
-    CommitError, EmbeddedOptions, KeyRange, OpenError, RangeQuery, ReadError, Store, StoreConfig, Transaction,
+    AtomicOp, CommitError, EmbeddedOptions, KeyRange, OpenError, RangeQuery, ReadError, Store, StoreConfig,
+    Transaction,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::Violation;
 use super::history::{Changes, History, ORDER, Rows};
 
 pub(crate) const DIR: &str = "data";
+
+/// The largest value that the contract allows.
+const VALUE_BYTES_MAX: u64 = 100_000;
 
 pub(crate) type Shared = Arc<Mutex<History>>;
 
@@ -35,26 +41,38 @@ pub(crate) struct Load {
 /// Opens the store, judges what it holds, then works on it.
 pub(crate) async fn live(env: Env, history: Shared, load: Load) -> Result<Judged, OpenError> {
     let store = Store::open(&config(), &env).await?;
-    let rows = match all_rows(&store).await {
+    let rows = match all_rows(&mut store.begin()).await {
         Ok(rows) => rows,
-        Err(error) => return Ok(Judged(Err(super::Violation::Refused(format!("{error:?}"))))),
+        Err(error) => return Ok(Judged(Err(Violation::Refused(format!("{error:?}"))))),
     };
     let judged = history.lock().recovered(&rows);
-    if judged.is_err() {
+    if judged.is_err() || load.writers == 0 {
         return Ok(Judged(judged));
     }
+    let seen = Arc::new(Mutex::new(Ok(())));
     let mut done: Vec<oneshot::Receiver<()>> = Vec::new();
     for writer in 0..load.writers {
         let (tx, rx) = oneshot::channel();
         done.push(rx);
-        let (own, env, history) = (store.clone(), env.clone(), history.clone());
-        store_task(&env.clone(), async move {
-            write(&own, &env, &history, writer, load.commits).await;
+        let (own, writing, history) = (store.clone(), env.clone(), history.clone());
+        env.spawn("writer", async move {
+            write(&own, &writing, &history, writer, load.commits).await;
             drop(tx);
         });
     }
     let (own, reading, noted) = (store.clone(), env.clone(), history.clone());
-    store_task(&env, async move { read(&own, &reading, &noted).await });
+    env.spawn("reader", async move { read_newest(&own, &reading, &noted).await });
+    for pause in [Duration::from_micros(50), Duration::from_millis(3)] {
+        let (own, reading, noted, judged) = (store.clone(), env.clone(), history.clone(), seen.clone());
+        env.spawn("reader of all", async move {
+            while let Some(judgement) = read_slowly(&own, &reading, &noted, pause).await {
+                if judgement.is_err() {
+                    *judged.lock() = judgement;
+                    return;
+                }
+            }
+        });
+    }
     for rx in done {
         drop(rx.await);
     }
@@ -63,18 +81,14 @@ pub(crate) async fn live(env: Env, history: Shared, load: Load) -> Result<Judged
         // A failed fsync of the test makes it fail, rightly.
         drop(store.close().await);
     }
-    Ok(Judged(Ok(())))
+    let seen = seen.lock().clone();
+    Ok(Judged(seen))
 }
 
 /// What a check of the rows said.
-pub(crate) struct Judged(pub(crate) Result<(), super::Violation>);
+pub(crate) struct Judged(pub(crate) Result<(), Violation>);
 
-fn store_task(env: &Env, task: impl Future<Output = ()> + Send + 'static) {
-    env.spawn("workload", task);
-}
-
-pub(crate) async fn all_rows(store: &Store) -> Result<Rows, ReadError> {
-    let mut tx = store.begin();
+pub(crate) async fn all_rows(tx: &mut Transaction) -> Result<Rows, ReadError> {
     let mut rows = Rows::new();
     let mut next = Some(RangeQuery::new(Bytes::new(), vec![0xff]));
     while let Some(query) = next {
@@ -87,11 +101,15 @@ pub(crate) async fn all_rows(store: &Store) -> Result<Rows, ReadError> {
 
 async fn write(store: &Store, env: &Env, history: &Shared, writer: u8, commits: u32) {
     for _ in 0..commits {
-        // A conflict over the shared counter is tried again once, a failure ends the writer.
+        // Conflicts over what is shared are tried again; a full disk is waited for, a failed
+        // fsync ends the writer.
         for _ in 0..3 {
             match commit_once(store, env, history, writer).await {
                 Ok(()) => break,
                 Err(CommitError::Conflict) => {}
+                Err(CommitError::Unavailable(kelpie_storage::Outage::DiskFull)) => {
+                    env.sleep(Duration::from_millis(60)).await;
+                }
                 Err(_) => return,
             }
         }
@@ -103,34 +121,19 @@ async fn write(store: &Store, env: &Env, history: &Shared, writer: u8, commits: 
 
 async fn commit_once(store: &Store, env: &Env, history: &Shared, writer: u8) -> Result<(), CommitError> {
     let mut tx = store.begin();
-    let mine = Bytes::from(vec![b'c', b'/', writer]);
-    let count = counter(&mut tx, &mine).await?;
-    let mut changes = Changes::default();
-    if count % 5 == 4 {
-        let range = KeyRange::new(vec![b'r', writer, 0], vec![b'r', writer, 2]);
+    let changes = changes(&mut tx, env.random_u64(), writer).await?;
+    for range in &changes.clears {
         tx.clear_range(range.begin.clone(), range.end.clone());
-        changes.clears.push(range);
     }
-    let fill = env.random_u64();
-    let len = usize::try_from(fill % 900).unwrap();
-    let mut puts = vec![
-        (mine, Some(Bytes::copy_from_slice(&(count + 1).to_be_bytes()))),
-        (Bytes::from(vec![b'r', writer, (count % 4) as u8]), Some(vec![fill.to_le_bytes()[2]; len].into())),
-    ];
-    if count % 3 == 2 {
-        let shared = Bytes::from_static(b"shared");
-        let total = counter(&mut tx, &shared).await?;
-        puts.push((shared, Some(Bytes::copy_from_slice(&(total + 1).to_be_bytes()))));
-        puts.push((Bytes::from(vec![b'r', writer, 3]), None));
-        puts.dedup_by(|later, earlier| later.0 == earlier.0);
-    }
-    for (key, value) in &puts {
+    for (key, value) in &changes.puts {
         match value {
             Some(value) => tx.set(key.clone(), value.clone()),
             None => tx.clear(key.clone()),
         }
     }
-    changes.puts = puts;
+    for (key, added) in &changes.sums {
+        tx.atomic(AtomicOp::Add, key.clone(), added.to_le_bytes().to_vec());
+    }
     let attempt = history.lock().begin(changes);
     tx.set_versionstamped_key(
         [ORDER, &[0; 10]].concat(),
@@ -142,17 +145,78 @@ async fn commit_once(store: &Store, env: &Env, history: &Shared, writer: u8) -> 
     outcome.map(drop)
 }
 
+/// Half of them read first and may conflict; the others are blind.
+async fn changes(tx: &mut Transaction, drawn: u64, writer: u8) -> Result<Changes, ReadError> {
+    let mut changes = Changes::default();
+    let key = |kind: u8, number: u64| Bytes::from(vec![kind, writer, number.to_le_bytes()[0]]);
+    let bits = |from: u32, below: u64| (drawn >> from) % below;
+    if drawn.is_multiple_of(2) {
+        let mine = Bytes::from(vec![b'c', b'/', writer]);
+        let count = counter(tx, &mine).await?;
+        changes.puts.push((mine, Some(Bytes::copy_from_slice(&(count + 1).to_be_bytes()))));
+        if bits(1, 3) == 0 {
+            let shared = Bytes::from_static(b"shared");
+            let total = counter(tx, &shared).await?;
+            changes.puts.push((shared, Some(Bytes::copy_from_slice(&(total + 1).to_be_bytes()))));
+        }
+    }
+    if bits(3, 5) == 0 {
+        changes.clears.push(KeyRange { begin: key(b'r', 0), end: key(b'r', 1 + bits(6, 5)) });
+    }
+    let len = match bits(9, 64) {
+        0 => VALUE_BYTES_MAX - bits(15, 2),
+        1..=3 => bits(15, 9000),
+        4..=8 => 0,
+        _ => bits(15, 900),
+    };
+    // The large ones share a key, so that the base stays small.
+    let place = if len > 900 { key(b'l', 0) } else { key(b'r', bits(28, 6)) };
+    let value = Bytes::from(vec![drawn.to_le_bytes()[5]; usize::try_from(len).unwrap()]);
+    changes.puts.push((place, Some(value)));
+    if bits(31, 4) == 0 {
+        changes.puts.push((key(b'x', bits(33, 4)), bits(35, 2).eq(&0).then(|| Bytes::from_static(b"there"))));
+    }
+    if bits(37, 3) == 0 {
+        changes.sums.push((Bytes::from_static(b"sum"), 1 + bits(39, 1000)));
+        changes.sums.push((key(b's', bits(49, 2)), drawn));
+    }
+    Ok(changes)
+}
+
 async fn counter(tx: &mut Transaction, key: &[u8]) -> Result<u32, ReadError> {
     let value = tx.get(key).await?;
     Ok(value.map_or(0, |value| u32::from_be_bytes(value[..].try_into().unwrap())))
 }
 
 /// Notes what is visible, so that it must stay.
-async fn read(store: &Store, env: &Env, history: &Shared) {
+async fn read_newest(store: &Store, env: &Env, history: &Shared) {
     loop {
         let mut tx = store.begin();
         let Ok(page) = tx.get_range(RangeQuery::prefix(ORDER).limit(2).reversed()).await else { return };
         page.rows.iter().for_each(|(_, attempt)| history.lock().saw(attempt));
         env.sleep(Duration::from_micros(500)).await;
+    }
+}
+
+/// Reads everything at one version, in two parts, and judges it; `None` when the store does
+/// not serve any more.
+async fn read_slowly(
+    store: &Store,
+    env: &Env,
+    history: &Shared,
+    pause: Duration,
+) -> Option<Result<(), Violation>> {
+    let promised = history.lock().promised();
+    let mut tx = store.begin();
+    let first = tx.get_range(RangeQuery::new(Bytes::new(), vec![b's']).limit(3)).await;
+    env.sleep(pause).await;
+    let rows = all_rows(&mut tx).await;
+    // A checkpoint waits for whoever reads.
+    drop(tx);
+    env.sleep(Duration::from_millis(2) + 2 * pause).await;
+    match (first, rows) {
+        (Ok(_), Ok(rows)) => Some(history.lock().visible(&rows, &promised)),
+        (Err(ReadError::TooOld), _) | (_, Err(ReadError::TooOld)) => Some(Ok(())),
+        _ => None,
     }
 }
