@@ -12,9 +12,9 @@ use kelpie_agent::tool::runner::Invocation;
 use crate::world::{World, create, history, key, lines, say, scope, send};
 
 /// What the test's client knows: the text and the answer of each message that was answered.
-type Answers = BTreeMap<String, RunResult>;
+pub(crate) type Answers = BTreeMap<String, RunResult>;
 
-fn text(number: u32) -> String {
+pub(crate) fn text(number: u32) -> String {
     match number % 4 {
         0 => format!("call book {{\"n\":{number}}}\nsay booked {number}"),
         1 => format!("call note {{\"n\":{number}}} and book {{\"n\":{number}}}\nsay both {number}"),
@@ -68,7 +68,7 @@ fn kills(seed: u64) {
     assert!(world.sim.take_panics().is_empty(), "seed {seed}");
 }
 
-async fn check(world: &World, agents: &Agents, agent: &str, answers: &Answers, last: u32) {
+pub(crate) async fn check(world: &World, agents: &Agents, agent: &str, answers: &Answers, last: u32) {
     let history = history(agents, agent).await;
     let heard: Vec<&String> = history.iter().filter(|line| line.starts_with("user: ")).collect();
     let expected: Vec<String> = (0..=last).map(|number| format!("user: {}", text(number))).collect();

@@ -10,6 +10,7 @@ mod manage;
 mod memory;
 mod providers;
 mod real;
+mod sim_power;
 mod talk;
 mod tools;
 mod world;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kelpie_agent::error::AgentError;
 use kelpie_agent::message::{Message, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
 use kelpie_agent::query::{Order, PAGE_MAX, Page, Scope, SendOptions};
 use kelpie_agent::record::{AgentRecord, CreateAgent};
-use kelpie_agent::service::{Agents, Parts};
+use kelpie_agent::service::{Agents, Parts, StartError};
 use kelpie_core::call::IdempotencyKey;
 use kelpie_core::id::NodeId;
 use kelpie_core::session::{Session, SessionState};
@@ -46,14 +47,18 @@ impl World {
 
     /// Starts the node's present life.
     pub(crate) async fn start(&self) -> Agents {
+        self.start_over(Store::from_backend(self.backend.clone(), self.node.env())).await.unwrap()
+    }
+
+    /// Starts the node's present life over another store.
+    pub(crate) async fn start_over(&self, store: Store) -> Result<Agents, StartError> {
         let env = self.node.env();
-        let store = Store::from_backend(self.backend.clone(), env.clone());
         let puppet = Puppet { env: env.clone(), thinks: self.thinks, asked: self.asked.clone() };
         let tools = Tools { env: env.clone(), takes: self.takes, effects: self.effects.clone() };
         let parts =
             Parts { models: Models::new(env.clone(), vec![Arc::new(puppet)], None), tools: Arc::new(tools) };
         let options = Options { idle_after: Duration::from_secs(8), ..Options::alone("n1").unwrap() };
-        Agents::start(env, store, options, parts).await.unwrap()
+        Agents::start(env, store, options, parts).await
     }
 
     /// Ends the node's life without a word and begins the next one.
@@ -100,13 +105,17 @@ pub(crate) fn block(label: &str, value: &str) -> NewBlock {
 
 /// An agent with the blocks `persona` and `human` and all tools.
 pub(crate) async fn create(agents: &Agents, name: &str) -> AgentRecord {
+    try_create(agents, name).await.unwrap()
+}
+
+pub(crate) async fn try_create(agents: &Agents, name: &str) -> Result<AgentRecord, AgentError> {
     let create = CreateAgent {
         name: Some(name.into()),
         blocks: vec![block("persona", "I am a test."), block("human", "Name: ?")],
         tools: vec!["book".into(), "note".into(), "broken".into()],
         ..CreateAgent::default()
     };
-    agents.create(&scope(), Some(&key(format!("create {name}"))), create).await.unwrap()
+    agents.create(&scope(), Some(&key(format!("create {name}"))), create).await
 }
 
 pub(crate) async fn send(

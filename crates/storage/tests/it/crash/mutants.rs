@@ -62,33 +62,33 @@ fn sim_mutant_version_published_before_fsync() {
 
 #[test]
 fn sim_mutant_wal_skip_checksum() {
-    caught("wal_skip_checksum", crash_points(0..20, 1), |found| {
+    caught("wal_skip_checksum", crash_points(0..5, 1), |found| {
         matches!(found, Violation::WrongState(_) | Violation::Refused(_))
     });
 }
 
 #[test]
 fn sim_mutant_wal_replay_past_torn() {
-    caught("wal_replay_past_torn", crash_points(0..20, 1), |found| matches!(found, Violation::NotAPrefix(_)));
+    caught("wal_replay_past_torn", crash_points(0..5, 1), |found| matches!(found, Violation::NotAPrefix(_)));
 }
 
 #[test]
 fn sim_mutant_wal_cut_before_checkpoint_durable() {
-    caught("wal_cut_before_checkpoint_durable", crash_points(0..20, 1), |found| {
+    caught("wal_cut_before_checkpoint_durable", crash_points(0..5, 1), |found| {
         matches!(found, Violation::AcknowledgedLost(_) | Violation::Refused(_))
     });
 }
 
 #[test]
 fn sim_mutant_wal_position_in_second_commit() {
-    caught("wal_position_in_second_commit", crash_points(0..20, 1), |found| {
+    caught("wal_position_in_second_commit", crash_points(0..5, 1), |found| {
         matches!(found, Violation::AcknowledgedLost(_))
     });
 }
 
 #[test]
 fn sim_mutant_wal_reused_lsn() {
-    caught("wal_reused_lsn", crash_points(0..20, 1), |found| matches!(found, Violation::NumberReused(_)));
+    caught("wal_reused_lsn", crash_points(0..5, 1), |found| matches!(found, Violation::NumberReused(_)));
 }
 
 #[test]
