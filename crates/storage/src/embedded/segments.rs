@@ -82,6 +82,9 @@ impl Segments {
     /// Takes over the spare files of an earlier run. One that was never a whole segment may
     /// be half-made, and goes.
     pub(super) fn adopt_spares(&self, names: &[PathBuf]) -> io::Result<()> {
+        // A run that was killed in `cut` leaves a name that only the system knows: on disk
+        // the file may still be a segment, and a new header in it would be damage.
+        self.disk.sync_dir(&self.dir)?;
         for path in names.iter().filter(|path| has_prefix(path, "spare-")) {
             let bytes = self.disk.open(path, Open::Existing)?.len()?;
             let mut files = self.files.lock();

@@ -9,3 +9,4 @@ mod doors;
 mod embedded;
 mod kill;
 mod memory;
+mod upkeep;
