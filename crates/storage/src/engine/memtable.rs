@@ -116,7 +116,7 @@ impl Memtable {
         }
         if !mutations.marks.is_empty() {
             let mut marks = self.marks.write();
-            mutations.marks.iter().for_each(|range| marks.insert(range, version, version));
+            mutations.marks.iter().for_each(|range| marks.insert(range, version, keep));
         }
         for (key, value) in &mutations.puts {
             self.put(key, version, value.clone(), keep);
@@ -355,5 +355,22 @@ impl BuildHasher for SeededHash {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.0);
         hasher
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_outlives_later_ones_that_are_rolled_back() {
+        let memtable = Memtable::new(0, 0);
+        let marks = vec![KeyRange::new("a", "b")];
+        let mutations = Mutations { marks, ..Mutations::default() };
+        for version in [7, 9, 10] {
+            memtable.insert(version, &mutations, 7);
+        }
+        memtable.roll_back(7);
+        assert_eq!(memtable.newest_write(b"a"), Some(7));
     }
 }
