@@ -126,9 +126,13 @@ impl Inner {
         if writer.full_until.is_some_and(|until| self.env.now() < until) {
             return Err(Outage::DiskFull);
         }
-        let behind = writer.forming.frames.len() > FORMING_BYTES_MAX
-            || self.engine.memtable.bytes() > self.memtable_bytes_max;
-        if behind { Err(Outage::Overloaded) } else { Ok(()) }
+        if self.is_memory_full() {
+            // The last checkpoint may have been held up by a reader, and with every commit
+            // refused no other one would ever become due.
+            self.care_work.notify_one();
+            return Err(Outage::Overloaded);
+        }
+        if writer.forming.frames.len() > FORMING_BYTES_MAX { Err(Outage::Overloaded) } else { Ok(()) }
     }
 
     /// The log thread: flushes what others hand over.

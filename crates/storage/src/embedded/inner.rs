@@ -45,6 +45,11 @@ impl Inner {
         self.stopped.load(Ordering::Acquire)
     }
 
+    /// Whether commits are refused until a checkpoint has made room.
+    pub(super) fn is_memory_full(&self) -> bool {
+        self.engine.memtable.bytes() > self.memtable_bytes_max
+    }
+
     /// Ends the log thread and the carer, after what they are at.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
@@ -74,11 +79,12 @@ impl Inner {
         }
     }
 
-    /// Whether the log is long: by what was logged, or by its files. A process that is killed
-    /// leaves a whole segment, however little is in it, and the next start reads them all.
+    /// Whether memory is full or the log is long: by what was logged, or by its files. A process
+    /// that is killed leaves a whole segment, however little is in it, and the next start reads
+    /// them all.
     fn checkpoint_is_due(&self) -> bool {
         let logged = self.writer.lock().logged;
-        logged.max(self.segments.retired_bytes()) >= self.checkpoint_bytes
+        self.is_memory_full() || logged.max(self.segments.retired_bytes()) >= self.checkpoint_bytes
     }
 
     /// Folds what earlier starts have left, before anyone is served: a store that dies soon
