@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::future::join;
 use kelpie_env::Env;
-use kelpie_storage::{CommitError, RangeQuery, ReadError, Store, Transaction};
+use kelpie_storage::{AtomicOp, CommitError, RangeQuery, ReadError, Store, Transaction};
 
 use super::shorthand::{Commit, at_most_one, le, number, pages, put, rows, value};
 use super::world::{World, pause};
@@ -28,18 +28,29 @@ async fn ended(a: Transaction, b: Transaction, at_once: bool) -> [Commit; 2] {
 }
 
 pub(crate) async fn a_lost_update_is_refused(world: &World) {
+    type Write = fn(&mut Transaction);
+    let theirs: [Write; 4] = [
+        |tx| tx.set("counter", le(7)),
+        |tx| tx.atomic(AtomicOp::Add, "counter", le(6)),
+        |tx| tx.clear("counter"),
+        |tx| tx.clear_range("co", "cp"),
+    ];
     let store = world.open().await;
-    for read_together in [false, true] {
+    for (n, write) in theirs.into_iter().enumerate() {
+        put(&store, "counter", le(1)).await.unwrap();
         let mut tx = store.begin();
-        if read_together {
+        if n.is_multiple_of(2) {
             tx.get_many(&["other".into(), "counter".into()]).await.unwrap();
         } else {
             tx.get(b"counter").await.unwrap();
         }
-        put(&store, "counter", "theirs").await.unwrap();
-        tx.set("counter", "ours");
-        assert!(matches!(tx.commit().await, Err(CommitError::Conflict)));
-        assert_eq!(value(&store, b"counter").await.unwrap(), "theirs");
+        let mut their_own = store.begin();
+        write(&mut their_own);
+        their_own.commit().await.unwrap();
+        tx.set("counter", le(2));
+        assert!(matches!(tx.commit().await, Err(CommitError::Conflict)), "write {n} was lost");
+        let stored = number(value(&store, b"counter").await.as_ref());
+        assert_eq!(stored, if n < 2 { 7 } else { 0 }, "write {n}");
     }
 }
 
