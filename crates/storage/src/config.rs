@@ -1,7 +1,8 @@
 //! Which store to open: an enum that carries its data, so that an invalid one cannot be
 //! written down.
 //!
-//! As a URL: `memory:`, `embedded:./kelpie-data`, `fdb:/etc/foundationdb/fdb.cluster`,
+//! As a URL: `memory:`, `embedded:./kelpie-data`, `postgres://user@host/database`,
+//! `fdb:/etc/foundationdb/fdb.cluster`,
 //! `fdb:?prefix=test` (the default cluster file, a prefix of its own).
 
 mod prefix;
@@ -9,6 +10,7 @@ mod prefix;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::postgres::{PostgresOptions, PostgresUrlError};
 pub use prefix::{Prefix, PrefixError};
 
 /// Which backend, and where its data is.
@@ -30,6 +32,11 @@ pub enum StoreConfig {
         cluster_file: Option<PathBuf>,
         /// What this store's keys begin with.
         prefix: Prefix,
+    },
+    /// In a PostgreSQL database, shared by many processes.
+    Postgres {
+        /// The server and how to use it.
+        options: Box<PostgresOptions>,
     },
 }
 
@@ -65,7 +72,7 @@ impl StoreConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
     /// There is no such scheme.
-    #[error("`{url}` is not a store: use `embedded:<directory>` or `memory:` (tests)")]
+    #[error("`{url}` is not a store: use `embedded:<directory>`, `postgres://…` or `memory:` (tests)")]
     UnknownScheme {
         /// What was given.
         url: String,
@@ -100,6 +107,9 @@ pub enum StoreUrlError {
         /// What followed.
         rest: String,
     },
+    /// It begins as a PostgreSQL URL does.
+    #[error(transparent)]
+    Postgres(#[from] PostgresUrlError),
 }
 
 impl FromStr for StoreConfig {
@@ -113,7 +123,7 @@ impl FromStr for StoreConfig {
             "memory" => Err(StoreUrlError::MemoryTakesNothing { rest: rest.to_owned() }),
             "embedded" if rest.is_empty() => Err(StoreUrlError::NoDirectory),
             "embedded" => Ok(Self::embedded(rest)),
-            "postgres" | "postgresql" => Err(StoreUrlError::NotBuilt { scheme: "postgres" }),
+            "postgres" | "postgresql" => Ok(Self::Postgres { options: Box::new(url.parse()?) }),
             "fdb" => {
                 let (cluster_file, prefix) = fdb(rest)?;
                 if cfg!(feature = "fdb") {
@@ -149,6 +159,7 @@ impl std::fmt::Display for StoreConfig {
                 let file = cluster_file.as_deref().map(|file| file.display().to_string());
                 write!(f, "fdb:{}?prefix={}", file.unwrap_or_default(), prefix.as_str())
             }
+            Self::Postgres { options } => options.fmt(f),
         }
     }
 }
@@ -162,11 +173,19 @@ mod tests {
         assert_eq!("memory:".parse(), Ok(StoreConfig::Memory));
         assert_eq!("embedded:./data".parse(), Ok(StoreConfig::embedded("./data")));
         assert_eq!("embedded:./data".parse::<StoreConfig>().unwrap().to_string(), "embedded:./data");
+        let postgres: StoreConfig = "postgres://ann:secret@db/agents".parse().unwrap();
+        assert_eq!(postgres.to_string(), "postgres://ann@db:5432/agents");
         assert_eq!("embedded:".parse::<StoreConfig>(), Err(StoreUrlError::NoDirectory));
         for (url, said) in [
-            ("redis://x", "`redis://x` is not a store: use `embedded:<directory>` or `memory:` (tests)"),
-            ("data", "`data` is not a store: use `embedded:<directory>` or `memory:` (tests)"),
-            ("postgres://x/y", "this build has no `postgres` backend: use `embedded:<directory>`"),
+            (
+                "redis://x",
+                "`redis://x` is not a store: use `embedded:<directory>`, `postgres://…` or `memory:` (tests)",
+            ),
+            (
+                "data",
+                "`data` is not a store: use `embedded:<directory>`, `postgres://…` or `memory:` (tests)",
+            ),
+            ("postgres:///y", "the PostgreSQL URL names no host: write `postgres://user@host:5432/database`"),
             ("fdb:x?tls=on", "`tls=on` is no option of `fdb:`: use `fdb:<cluster file>?prefix=<text>`"),
             ("fdb:?prefix=", "`` is no prefix: use 1 to 64 letters, digits and any of `- _ . / :`"),
             ("memory:x", "`memory:` takes nothing after the colon, got `x`"),

@@ -170,6 +170,10 @@ pub enum ReadError {
     /// The transaction began longer ago than the store keeps old versions.
     #[error("the transaction is older than five seconds: begin again")]
     TooOld,
+    /// What it would see fits no order of all commits, together with what the transaction
+    /// has read before.
+    #[error("conflict: something read has been written since")]
+    Conflict,
     /// The store cannot serve it.
     #[error("cannot read")]
     Unavailable(#[source] Outage),
@@ -234,6 +238,35 @@ pub enum OpenError {
         offset: u64,
         /// What was expected there.
         what: String,
+    },
+    /// A server was not reached, or did not let us in.
+    #[error("cannot use {store}: {reason}")]
+    Unreachable {
+        /// Which, without its password.
+        store: String,
+        /// What was said.
+        reason: String,
+    },
+    /// A server is there, and cannot keep what the store promises.
+    #[error("{store} cannot be the store: {what}")]
+    Unfit {
+        /// Which, without its password.
+        store: String,
+        /// Why, and what to do.
+        what: String,
+    },
+    /// The tables were made by another version of Kelpie.
+    #[error(
+        "{store} holds tables of version {found}, this build knows version {known}: use the Kelpie version \
+         that made them, or another schema (`?schema=…`) to begin anew"
+    )]
+    UnknownSchema {
+        /// Which, without its password.
+        store: String,
+        /// Version of the tables.
+        found: i32,
+        /// What this build knows.
+        known: i32,
     },
     /// The options make no sense.
     #[error("store options: {what}")]
@@ -411,7 +444,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// A view of the newest visible version: every commit acknowledged before this call is
-    /// in it.
+    /// in it. Which one may be left open until the first read.
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>>;
 
     /// Commits what depends on nothing that was read.
@@ -455,7 +488,8 @@ pub trait Snapshot: Send + Sync {
     /// The value of `key`.
     fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>>;
 
-    /// The values of `keys`, in their order; one round trip where a backend is remote.
+    /// The values of `keys`, in their order; one round trip where a backend is remote. With no
+    /// keys, it still fixes what is seen from here on.
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>>;
 
     /// Some rows. May stop before the limit, saying so in [`Rows::more`], but only after one

@@ -124,7 +124,7 @@ impl Store {
             Ok(value) => value,
             Err(error) => {
                 return match tx.read_failure() {
-                    Some(ReadError::TooOld) => Attempt::Again(None),
+                    Some(ReadError::TooOld | ReadError::Conflict) => Attempt::Again(None),
                     Some(ReadError::Unavailable(outage)) if passes(&outage) => Attempt::Again(Some(outage)),
                     _ => Attempt::Failed(RunError::Body(error)),
                 };
@@ -157,7 +157,7 @@ impl Store {
                     last = outage;
                     continue;
                 }
-                Err(ReadError::TooOld | ReadError::Limit(_)) => continue,
+                Err(ReadError::TooOld | ReadError::Conflict | ReadError::Limit(_)) => continue,
             }
             if kelpie_core::mutant!("settle_by_look") {
                 return Ok(false);
@@ -201,7 +201,7 @@ fn passes(outage: &Outage) -> bool {
 
 fn not_begun<T, E>(error: ReadError) -> Attempt<T, E> {
     match error {
-        ReadError::TooOld => Attempt::Again(None),
+        ReadError::TooOld | ReadError::Conflict => Attempt::Again(None),
         ReadError::Unavailable(outage) if passes(&outage) => Attempt::Again(Some(outage)),
         ReadError::Unavailable(outage) => Attempt::Failed(RunError::Unavailable(outage)),
         ReadError::Limit(limit) => Attempt::Failed(limit.into()),

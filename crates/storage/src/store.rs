@@ -20,6 +20,7 @@ use crate::contract::{
 use crate::embedded::Embedded;
 use crate::limits::check_key;
 use crate::memory::Memory;
+use crate::postgres::Postgres;
 use crate::transaction::Transaction;
 
 /// A transactional store. Cheap to clone; all clones are one store.
@@ -52,6 +53,7 @@ impl Store {
                 let what = StoreUrlError::NoFoundationDb.to_string();
                 return Err(OpenError::Options { what });
             }
+            StoreConfig::Postgres { options } => Arc::new(Postgres::open(env, (**options).clone()).await?),
         };
         Ok(Self::from_backend(backend, env.clone()))
     }

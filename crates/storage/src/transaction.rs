@@ -16,7 +16,8 @@ use crate::limits::{
     LimitError, TRANSACTION_BYTES_MAX, TRANSACTION_TIME_MAX, VERSIONSTAMP_BYTES, check_key, check_value,
 };
 use crate::store::Shared;
-use buffer::{Buffered, WriteBuffer, apply_changes};
+pub(crate) use buffer::apply_changes;
+use buffer::{Buffered, WriteBuffer};
 pub use page::{Page, RangeQuery};
 
 /// A transaction. Dropping it forgets it; nothing has happened then.
@@ -100,7 +101,8 @@ impl Transaction {
 
     /// Fixes what reads see, as the first read does.
     pub async fn fix_version(&mut self) -> Result<(), ReadError> {
-        self.view().await.map(drop)
+        let fixed = self.view().await?.get_many(&[]).wait().await;
+        fixed.map(drop).map_err(|e| self.note(e))
     }
 
     async fn view(&mut self) -> Result<&dyn Snapshot, ReadError> {
@@ -192,7 +194,7 @@ impl Transaction {
         }
         if !self.reads.is_empty() || !self.read_ranges.is_empty() {
             // Not too old; and an explicit conflict range without a read counts from now on.
-            self.fix_version().await.map_err(CommitError::from)?;
+            self.view().await.map_err(CommitError::from)?;
         }
         let (clears, writes) = mem::take(&mut self.buffer).into_parts();
         let request = CommitRequest {
@@ -256,6 +258,7 @@ impl From<ReadError> for CommitError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::TooOld => Self::TooOld,
+            ReadError::Conflict => Self::Conflict,
             ReadError::Unavailable(outage) => Self::Unavailable(outage),
             ReadError::Limit(limit) => Self::Limit(limit),
         }

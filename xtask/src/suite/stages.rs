@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::count::{self, Counts};
 use super::{Context, Ended, Length, conformance, foundationdb};
 use crate::process::{cargo, shown, works};
+use crate::tools::postgres::Server;
 use crate::{repo, specs, tidy, tools};
 
 /// One stage of the suite.
@@ -28,6 +29,7 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "doctests", run: doctests },
     Stage { name: "doc", run: doc },
     Stage { name: "tools", run: provision },
+    Stage { name: "postgres", run: postgres },
     Stage { name: "aimock", run: aimock },
     Stage { name: "python", run: python },
     Stage { name: "typescript", run: typescript },
@@ -38,11 +40,12 @@ pub(super) const ALL: &[Stage] = &[
 
 /// Parts of the paths of tests that have a stage of their own, because they need a tool or time.
 const SIMULATION: &str = "sim_";
+const POSTGRES: &str = "postgres";
 const AIMOCK: &str = "aimock";
 const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
 const README: &str = "readme";
-const NEEDS_TOOLS: &[&str] = &[AIMOCK, PYTHON, TYPESCRIPT, README, foundationdb::TESTS];
+const NEEDS_TOOLS: &[&str] = &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, README, foundationdb::TESTS];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -153,6 +156,27 @@ fn provision(context: &mut Context) -> Result<Ended> {
     } else {
         Ended::NotRun(context.tools.missing.join("; "))
     })
+}
+
+/// A server of its own for all of them; then once more what shows that each bug seeded in
+/// that backend is caught.
+fn postgres(context: &mut Context) -> Result<Ended> {
+    let Some(bin) = context.tools.postgres.clone() else {
+        return Ok(Ended::NotRun("needs PostgreSQL: apt-get install -y postgresql".to_owned()));
+    };
+    let server = Server::start(&bin)?;
+    println!("PostgreSQL from {} at {}", bin.display(), server.url());
+    context.tools.postgres_url = Some(server.url());
+    let mutants = Scope::Package { name: "kelpie-storage", features: "kelpie-storage/mutants" };
+    let ended = part_of_tests(context, POSTGRES, Scope::Workspace).and_then(|ended| {
+        let Ended::Counted(mut counts) = ended else { return Ok(ended) };
+        if let Ended::Counted(caught) = part_of_tests(context, "postgres::mutant", mutants)? {
+            counts += caught;
+        }
+        Ok(Ended::Counted(counts))
+    });
+    context.tools.postgres_url = None;
+    ended
 }
 
 fn aimock(context: &mut Context) -> Result<Ended> {

@@ -31,7 +31,7 @@ pub(super) async fn checks(url: &str, server: &Server, env: &Env) -> Vec<Check> 
             let dir = dir.clone();
             vec![embedded(config, &dir, server, env).await, disk(&dir, env).await]
         }
-        StoreConfig::Fdb { .. } => vec![remote(config, env).await],
+        StoreConfig::Fdb { .. } | StoreConfig::Postgres { .. } => vec![remote(config, env).await],
     }
 }
 

@@ -5,6 +5,7 @@
 //!               ├─▶ sim_embedded    the same with a simulated disk, small segments, early folds
 //!               ├─▶ embedded_real   two threads and a directory of this machine
 //!               ├─▶ foundationdb    a real cluster, in a build with the feature `fdb`
+//!               └─▶ postgres        a schema of its own on a real server
 //! ```
 //!
 //! A property is an async function of a [`world::World`]; it asks only what the contract
@@ -58,6 +59,7 @@ macro_rules! properties {
         on! { embedded_real, EmbeddedReal, for_real, $($concern::$name)* }
         #[cfg(feature = "fdb")]
         on! { foundationdb, FoundationDb, for_real, $($concern::$name)* }
+        on! { postgres, Postgres, for_real, $($concern::$name)* }
     };
 }
 

@@ -9,4 +9,5 @@ mod doors;
 mod embedded;
 mod kill;
 mod memory;
+mod postgres;
 mod upkeep;

@@ -57,7 +57,9 @@ async fn exported(store: &Store) -> Option<(Version, Rows)> {
             assert!(!instead.is_empty(), "refused without saying what to do");
             None
         }
-        Err(error @ ExportError::Unavailable(_)) => panic!("{error:?}"),
+        Err(
+            error @ (ExportError::Unavailable(_) | ExportError::Generation(_) | ExportError::Backup { .. }),
+        ) => panic!("{error:?}"),
     }
 }
 

@@ -218,6 +218,10 @@ impl Player<'_> {
                     return Err("it committed although what it has read was written".to_owned());
                 }
                 self.model.commit(slot);
+                if !self.world.target.conflicts_exactly() {
+                    // It may order those that overlapped this commit before it or after it.
+                    self.open = Default::default();
+                }
                 self.adopt_stamped(&stamped, committed.version).await
             }
             Err(CommitError::Conflict) if refused.may || !self.world.target.conflicts_exactly() => Ok(()),

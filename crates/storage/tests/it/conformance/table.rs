@@ -33,6 +33,7 @@ impl Target {
             Self::EmbeddedReal => "embedded_real",
             #[cfg(feature = "fdb")]
             Self::FoundationDb => CLUSTER,
+            Self::Postgres => "postgres",
         }
     }
 
@@ -40,7 +41,7 @@ impl Target {
     fn cell(self, property: &str) -> &'static str {
         match self {
             Self::SimMemory if property == "what_was_acknowledged_is_there_after_reopening" => "forgets",
-            Self::SimMemory | Self::SimEmbedded | Self::EmbeddedReal => "yes",
+            Self::SimMemory | Self::SimEmbedded | Self::EmbeddedReal | Self::Postgres => "yes",
             #[cfg(feature = "fdb")]
             Self::FoundationDb => NOT_RUN,
         }

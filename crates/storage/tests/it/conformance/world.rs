@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use kelpie_env::sim::Sim;
 use kelpie_env::{Env, real};
-use kelpie_storage::{Backend, Embedded, EmbeddedOptions, Memory, Store, StoreConfig};
+use kelpie_storage::{Backend, Embedded, EmbeddedOptions, Memory, Postgres, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::lossy::Lossy;
 use super::table;
+use crate::postgres::server::fresh;
 
 /// No property takes so long; in simulation it is virtual time.
 const TIME_MAX: Duration = Duration::from_secs(300);
@@ -26,10 +27,11 @@ pub(crate) enum Target {
     /// In the cluster of `KELPIE_STORE_URL`; no column of the table, which is made without one.
     #[cfg(feature = "fdb")]
     FoundationDb,
+    Postgres,
 }
 
 impl Target {
-    pub(crate) const ALL: &[Self] = &[Self::SimMemory, Self::SimEmbedded, Self::EmbeddedReal];
+    pub(crate) const ALL: &[Self] = &[Self::SimMemory, Self::SimEmbedded, Self::EmbeddedReal, Self::Postgres];
 
     /// Whether time is virtual and the seed orders everything.
     pub(crate) fn is_simulated(self) -> bool {
@@ -86,6 +88,7 @@ pub(crate) fn for_real(target: Target, name: &str, property: impl AsyncFn(&World
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let config = match target {
+                Target::Postgres => fresh().text.parse().unwrap(),
                 #[cfg(feature = "fdb")]
                 Target::FoundationDb => in_the_cluster(&env),
                 _ => small(dir.path()),
@@ -161,6 +164,9 @@ impl World {
             }
             #[cfg(not(feature = "fdb"))]
             StoreConfig::Fdb { .. } => unreachable!("no world has it in this build"),
+            StoreConfig::Postgres { options } => {
+                Arc::new(Postgres::open(&self.env, (**options).clone()).await.unwrap())
+            }
         };
         Store::from_backend(Arc::new(Lossy::new(inner, self.env.clone())), self.env.clone())
     }

@@ -1,0 +1,169 @@
+//! PostgreSQL as the store of many processes.
+//!
+//! ```text
+//!   begin ─▶ View ── reads: one pooled connection, SERIALIZABLE, one round trip each
+//!              │ commit: buffered writes and COMMIT, one round trip
+//!              └─▶ committed · 40001: conflict · before COMMIT was sent: nothing happened
+//!                  · after it: unknown, until the server has answered
+//! ```
+//!
+//! The server's serializable snapshot isolation is what decides conflicts. It is strict: it
+//! refuses every pair of conflicts in a row whose last transaction committed first, and a
+//! transaction that began after another had committed can be ordered before it only through
+//! such a pair. It is kept only among transactions that are all serializable, so everything
+//! here is, blind writes and reads too.
+//!
+//! Invariant: a connection whose last answer is outstanding in an unknown way is closed and
+//! never goes back to the pool.
+
+mod commit;
+mod link;
+mod options;
+mod outcome;
+mod read;
+mod schema;
+mod snapshot;
+mod tls;
+mod watches;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_env::Env;
+
+use crate::contract::{
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, OpenError, Outage, Properties,
+    ReadError, Snapshot, Stats, Version, Watch,
+};
+use commit::RunToEnd;
+use link::{Connector, Pool, Pooled};
+pub use options::{CertificateCheck, PostgresOptions, PostgresUrlError};
+use snapshot::View;
+use watches::Watches;
+use writes::Writes;
+
+const BACKOFF_MIN: Duration = Duration::from_micros(500);
+const BACKOFF_MAX: Duration = Duration::from_millis(50);
+
+/// A store in a PostgreSQL database.
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    pool: Pool,
+    watches: Watches,
+    has_row_versions: bool,
+    closed: AtomicBool,
+    commits: AtomicU64,
+    /// The last version that this process has drawn.
+    version: AtomicU64,
+}
+
+impl Postgres {
+    /// Connects, checks the server, and creates the tables when they are missing.
+    pub async fn open(env: &Env, options: PostgresOptions) -> Result<Self, OpenError> {
+        let unfit = |what| OpenError::Unfit { store: options.to_string(), what };
+        let tls = tls::connector(&options).map_err(unfit)?;
+        let connector = Connector { options: options.clone(), tls, env: env.clone() };
+        let server = schema::prepare(&connector).await?;
+        let pool = link::pool(connector).map_err(unfit)?;
+        let inner = Arc::new(Inner {
+            env: env.clone(),
+            pool,
+            watches: Watches::default(),
+            has_row_versions: server.has_row_versions,
+            closed: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            version: AtomicU64::new(0),
+        });
+        let first = inner.link().await;
+        drop(first.map_err(|error| OpenError::Unreachable {
+            store: options.to_string(),
+            reason: error.to_string(),
+        })?);
+        env.spawn("postgres watches", watches::poll(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+}
+
+impl Inner {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// A connection of the pool, after a bounded wait.
+    async fn link(&self) -> Result<Pooled, Outage> {
+        self.pool.get().await.map_err(|error| outcome::no_link(&error))
+    }
+
+    /// Nothing before the first attempt; then a random part of a time that doubles.
+    async fn back_off(&self, attempt: u32) {
+        if attempt == 0 {
+            return;
+        }
+        let longest = BACKOFF_MIN.saturating_mul(1 << attempt.min(16)).min(BACKOFF_MAX);
+        let micros = u64::try_from(longest.as_micros()).expect("a twentieth of a second fits");
+        self.env.sleep(Duration::from_micros(1 + self.env.random_u64() % micros)).await;
+    }
+
+    /// A commit is known to be visible.
+    fn committed(&self, writes: &Writes, version: Option<Version>) -> Committed {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        if let Some(version) = version {
+            self.version.fetch_max(version, Ordering::Relaxed);
+        }
+        if self.watches.any() {
+            self.watches.touched(writes.keys(), writes.clears());
+        }
+        Committed { version }
+    }
+}
+
+impl Backend for Postgres {
+    fn properties(&self) -> Properties {
+        Properties { name: "postgres", unknown_possible: true, single_process: false }
+    }
+
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        Answer::Now(if self.inner.is_closed() {
+            Err(ReadError::Unavailable(Outage::Closed))
+        } else {
+            Ok(Box::new(View::new(self.inner.clone())))
+        })
+    }
+
+    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
+        let inner = self.inner.clone();
+        let work = async move { commit::blind(&inner, request).await };
+        Answer::Later(RunToEnd::new(self.inner.env.clone(), work).boxed())
+    }
+
+    fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
+        Answer::Later(watches::watch(&self.inner, key).boxed())
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            version: self.inner.version.load(Ordering::Relaxed),
+            commits: self.inner.commits.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
+        async {
+            self.inner.closed.store(true, Ordering::Release);
+            self.inner.pool.close();
+            self.inner.watches.close().await;
+            Ok(())
+        }
+        .boxed()
+    }
+}
