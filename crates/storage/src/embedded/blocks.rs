@@ -16,7 +16,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kelpie_env::File;
 use parking_lot::Mutex;
@@ -29,6 +29,10 @@ const CHECK: usize = 8;
 /// A place that was never written is no block.
 const TAG: [u8; 4] = *b"kblk";
 const PLACE: usize = BLOCK + CHECK;
+
+/// A fold syncs after so many bytes, long before its commit: a disk that has tens of megabytes
+/// to write makes the log's next fsync wait for all of them.
+const UNSYNCED_MAX: usize = 1 << 20;
 
 /// Bytes of redb's first page that it uses.
 const HEAD_BYTES: usize = 320;
@@ -74,6 +78,8 @@ pub(super) struct Blocks {
     file: Arc<dyn File>,
     faults: Arc<Faults>,
     head: Mutex<Head>,
+    /// Bytes written since anything was synced.
+    unsynced: AtomicUsize,
 }
 
 /// redb's first page.
@@ -99,7 +105,7 @@ impl Blocks {
             None if len == 0 => Head { bytes: [0; HEAD_BYTES], sequence: 0, durable: 1, written: false },
             None => return Err(damaged(&faults, 0, "no copy of its head is readable")),
         };
-        Ok(Self { file, faults, head: Mutex::new(head) })
+        Ok(Self { file, faults, head: Mutex::new(head), unsynced: AtomicUsize::new(0) })
     }
 
     fn noted<T>(&self, result: io::Result<T>, writing: bool) -> io::Result<T> {
@@ -133,7 +139,19 @@ impl Blocks {
             places.extend_from_slice(block);
             places.extend_from_slice(&check(number, block));
         }
-        self.file.write_all_at(&places, place_of(first))
+        self.file.write_all_at(&places, place_of(first))?;
+        self.unsynced.fetch_add(data.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets the disk work off what was written. No sync of redb's: which head is durable is
+    /// as it was, as if the disk had written early.
+    fn work_off(&self) -> io::Result<()> {
+        if self.unsynced.load(Ordering::Relaxed) < UNSYNCED_MAX {
+            return Ok(());
+        }
+        self.unsynced.store(0, Ordering::Relaxed);
+        self.noted(self.file.sync(), false)
     }
 
     fn read_blocks(&self, first: u64, out: &mut [u8]) -> io::Result<()> {
@@ -215,6 +233,7 @@ impl StorageBackend for Blocks {
 
     fn sync_data(&self) -> io::Result<()> {
         self.refuse_if_retired()?;
+        self.unsynced.store(0, Ordering::Relaxed);
         self.noted(self.file.sync(), false)?;
         let mut head = self.head.lock();
         if std::mem::take(&mut head.written) {
@@ -229,7 +248,8 @@ impl StorageBackend for Blocks {
             Some(offset) => self.write_head(offset, data),
             None => self.write_blocks(whole_blocks(offset, data.len())?, data),
         };
-        self.noted(written, true)
+        self.noted(written, true)?;
+        self.work_off()
     }
 }
 

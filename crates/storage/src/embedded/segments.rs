@@ -23,8 +23,9 @@ use parking_lot::Mutex;
 use super::identity::{Newest, segment_path};
 use crate::contract::Outage;
 
-/// Spare files kept: one for the next rotation, one for the one after.
-const SPARES_MAX: usize = 2;
+/// Spare files kept: as many as a checkpoint of the usual size frees, and those that commits
+/// fill meanwhile, so that under load no file is made.
+const SPARES_MAX: usize = 4;
 /// Zeroes are written in pieces of this size.
 const ZEROES: usize = 1 << 20;
 
@@ -152,8 +153,11 @@ impl Segments {
             let piece = &zeroes[..zeroes.len().min(rest)];
             file.write_all_at(piece, at).map_err(refused)?;
             at += piece.len() as u64;
+            // Each piece: the log's next fsync would wait for all that the disk still has to
+            // write.
+            file.sync().map_err(unknown)?;
         }
-        file.sync().map_err(unknown)
+        Ok(())
     }
 
     /// Makes a spare file unless there is one, so that the next rotation need not.
