@@ -46,6 +46,7 @@ use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, OpenError,
     Outage, Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
+use crate::engine::Reader;
 pub use check::{Checked, Finding, RowsFound, check};
 pub use compact::{CompactError, Compacted, compact};
 use inner::Inner;
@@ -81,10 +82,10 @@ impl Backend for Embedded {
     }
 
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
-        let visible = self.inner.engine.readers.open(self.inner.env.now());
+        let reader = self.inner.engine.readers.open(self.inner.env.now());
         let drawn = kelpie_core::mutant!("version_before_visibility");
-        let version = if drawn { self.inner.writer.lock().log.next() - 1 } else { visible };
-        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version })))
+        let version = if drawn { self.inner.writer.lock().log.next() - 1 } else { reader.version() };
+        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version, _reader: reader })))
     }
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
@@ -118,6 +119,7 @@ impl Backend for Embedded {
 struct View {
     inner: Arc<Inner>,
     version: Version,
+    _reader: Reader,
 }
 
 impl View {
@@ -157,11 +159,5 @@ impl Snapshot for View {
 
     fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
         async move { self.inner.commit(request, Some(self.version)).await }.boxed()
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.inner.engine.readers.close(self.version);
     }
 }

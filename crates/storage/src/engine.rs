@@ -11,6 +11,7 @@
 //! lock; what is inserted is invisible until it is published.
 
 mod base;
+mod chain;
 mod latency;
 mod memtable;
 mod ranges;
@@ -32,8 +33,8 @@ use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
 pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
 pub(crate) use latency::Latency;
-pub(crate) use memtable::{Found, Memtable, Mutations};
-pub(crate) use readers::Readers;
+pub(crate) use memtable::{Found, Memtable, Mutations, Replaced};
+pub(crate) use readers::{Reader, Readers};
 use watches::Watches;
 
 pub(crate) struct Engine {
@@ -165,10 +166,11 @@ impl Engine {
         }
     }
 
-    /// Inserts a commit, invisible.
-    pub(crate) fn insert(&self, version: Version, mutations: &Mutations) {
-        self.memtable.insert(version, mutations, self.readers.keep());
-        self.watches.touch(version, mutations);
+    /// Inserts a commit, invisible. Gives back what nobody needs any more, to be freed without
+    /// the lock.
+    pub(crate) fn insert(&self, version: Version, mutations: Mutations) -> Replaced {
+        self.watches.touch(version, &mutations);
+        self.memtable.insert(version, mutations, self.readers.keep())
     }
 
     /// Makes everything up to `version` visible and wakes who waits for it.
@@ -192,11 +194,11 @@ impl Engine {
     /// Folds all that no reader needs above the base into the base, and says up to where.
     /// The memtable still holds it: drop it with [`Memtable::forget_some`].
     pub(crate) fn fold(&self, now: Duration) -> Result<Version, Outage> {
-        let version = self.readers.raise_floor(now);
-        let folded =
-            if version > self.memtable.base() { self.base.fold(&self.memtable, version) } else { Ok(()) };
-        self.readers.close(version);
-        folded?;
+        let open = self.readers.raise_floor(now);
+        let version = open.version();
+        if version > self.memtable.base() {
+            self.base.fold(&self.memtable, version)?;
+        }
         self.memtable.raise_base(version);
         Ok(version)
     }

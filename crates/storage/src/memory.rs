@@ -12,7 +12,7 @@ use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Outage,
     Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
-use crate::engine::{Engine, FOLD_KEYS, MapBase};
+use crate::engine::{Engine, FOLD_KEYS, MapBase, Reader};
 
 /// Small, so that tests meet rows on both sides of the fold.
 const FOLD_BYTES: u64 = 64 << 10;
@@ -25,6 +25,7 @@ pub struct Memory {
 struct Inner {
     env: Env,
     engine: Engine,
+    fold_bytes: u64,
     writer: Mutex<Writer>,
 }
 
@@ -39,8 +40,13 @@ struct Writer {
 impl Memory {
     /// An empty one.
     pub fn new(env: Env) -> Self {
+        Self::folding_at(env, FOLD_BYTES)
+    }
+
+    /// An empty one that keeps about so many bytes of recent versions.
+    pub fn folding_at(env: Env, fold_bytes: u64) -> Self {
         let engine = Engine::new(Box::new(MapBase::default()), 0, env.random_u64());
-        Self { inner: Arc::new(Inner { env, engine, writer: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { env, engine, fold_bytes, writer: Mutex::default() }) }
     }
 }
 
@@ -57,11 +63,11 @@ impl Inner {
         self.engine.resolve(&request, read_version)?;
         let version = writer.version + 1;
         let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
-        self.engine.insert(version, &mutations);
+        drop(self.engine.insert(version, mutations));
         self.engine.publish(version);
         writer.version = version;
         writer.commits += 1;
-        if self.engine.memtable.bytes() > FOLD_BYTES {
+        if self.engine.memtable.bytes() > self.fold_bytes {
             self.fold(&mut writer).map_err(CommitError::Unavailable)?;
         }
         Ok(Committed { version: Some(version) })
@@ -86,8 +92,8 @@ impl Backend for Memory {
     }
 
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
-        let version = self.inner.engine.readers.open(self.inner.env.now());
-        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), version })))
+        let reader = self.inner.engine.readers.open(self.inner.env.now());
+        Answer::Now(Ok(Box::new(View { inner: self.inner.clone(), reader })))
     }
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
@@ -143,13 +149,13 @@ impl Backend for Memory {
 /// One version of the store.
 struct View {
     inner: Arc<Inner>,
-    version: Version,
+    reader: Reader,
 }
 
 impl View {
     fn value(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let engine = &self.inner.engine;
-        engine.get(self.version, key).unwrap_or_else(|| engine.get_below(self.version, key))
+        engine.get(self.reader.version(), key).unwrap_or_else(|| engine.get_below(self.reader.version(), key))
     }
 }
 
@@ -163,16 +169,10 @@ impl Snapshot for View {
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
-        Answer::Now(self.inner.engine.scan(self.version, &scan))
+        Answer::Now(self.inner.engine.scan(self.reader.version(), &scan))
     }
 
     fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
-        async move { self.inner.commit(request, Some(self.version)) }.boxed()
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.inner.engine.readers.close(self.version);
+        async move { self.inner.commit(request, Some(self.reader.version())) }.boxed()
     }
 }

@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use kelpie_core::log::frame::Header;
 use kelpie_core::log::{Condition, Log};
+use parking_lot::MutexGuard;
 
 use super::body;
-use super::flight::{Batch, Flight};
+use super::flight::{Batch, Flight, Landing};
 use super::inner::Inner;
 use super::segments::{Active, NotLogged};
 use super::unfolded::{Amount, Unfolded};
@@ -85,7 +86,7 @@ impl Inner {
                 })
                 .await;
         }
-        flight.wait().await.map(|()| Committed { version: Some(version) })
+        Landing::new(flight).await.map(|()| Committed { version: Some(version) })
     }
 
     /// All that happens under the lock. The last part says whether the caller has to flush.
@@ -112,9 +113,12 @@ impl Inner {
         {
             writer.forming.append(again, |out| body::encode(&mutations, out));
         }
-        self.engine.insert(version, &mutations);
+        let replaced = self.engine.insert(version, mutations);
         let flight = writer.forming.flight.clone();
         let lead = !mem::replace(&mut writer.flushing, true);
+        drop(writer);
+        // Freed here and not under the lock.
+        drop(replaced);
         Ok((version, flight, lead))
     }
 
@@ -159,29 +163,28 @@ impl Inner {
             (mem::replace(&mut writer.forming, empty), writer.log.synced())
         };
         let began = self.env.now();
-        if !batch.is_empty() {
-            if kelpie_core::mutant!("wal_ack_before_fsync") {
-                self.landed(&batch, began);
-            }
-            if kelpie_core::mutant!("version_published_before_fsync") {
-                self.engine.publish(batch.last);
-            }
-            let logged = self.write(&mut tail, &mut batch, synced);
-            let ended = self.env.now();
-            self.meters.synced(ended.saturating_sub(began));
-            match logged {
-                Ok(()) => {
-                    // First, so that nothing acknowledged is without it.
-                    tail.active.mark();
-                    self.landed(&batch, ended);
-                }
-                Err(NotLogged::Refused(outage)) => self.refused(&batch, &outage),
-                Err(NotLogged::Unknown) => self.poisoned(&batch),
-            }
+        if batch.is_empty() {
+            return self.hand_over(&mut self.writer.lock(), batch.frames);
         }
-        self.hand_over(batch.frames);
-        drop(tail);
-        self.gauges(began);
+        if kelpie_core::mutant!("wal_ack_before_fsync") {
+            self.visible(&mut self.writer.lock(), &batch);
+            batch.flight.land(Ok(()));
+        }
+        if kelpie_core::mutant!("version_published_before_fsync") {
+            self.engine.publish(batch.last);
+        }
+        let logged = self.write(&mut tail, &mut batch, synced);
+        if logged.is_ok() {
+            // First, so that nothing acknowledged is without it.
+            tail.active.mark();
+        }
+        let ended = self.env.now();
+        self.meters.synced(ended.saturating_sub(began));
+        match logged {
+            Ok(()) => self.landed(tail, batch, ended),
+            Err(NotLogged::Refused(outage)) => self.refused(batch, &outage),
+            Err(NotLogged::Unknown) => self.poisoned(batch),
+        }
     }
 
     fn write(&self, tail: &mut Tail, batch: &mut Batch, synced: Version) -> Result<(), NotLogged> {
@@ -202,41 +205,53 @@ impl Inner {
         tail.active.append(&mut batch.frames, synced, batch.last)
     }
 
-    /// The batch is durable: everybody may see it, then those who wait may know.
-    fn landed(&self, batch: &Batch, now: Duration) {
-        self.meters.landed(batch.commits, now.saturating_sub(batch.began));
+    /// The batch is durable: everybody may see it, then those who wait may know. The log's end
+    /// is held until it is visible, so that no later batch lands before.
+    fn landed(&self, tail: MutexGuard<'_, Tail>, batch: Batch, now: Duration) {
+        let Batch { commits, began, .. } = batch;
+        let flight = batch.flight.clone();
         {
             let mut writer = self.writer.lock();
-            writer.full_until = None;
-            writer.log.sync(batch.last);
-            let visible = writer.log.publish();
-            // Under the lock: a watch made beside it is either told to wait for this version
-            // or sees it.
-            self.engine.publish(visible);
-            let bytes = batch.frames.len() as u64;
-            writer.logged += bytes;
-            writer.unfolded.logged(batch.last, Amount { commits: batch.commits, bytes });
-            writer.commits += batch.commits;
-            writer.batches += 1;
-            if writer.logged >= self.checkpoint_bytes {
-                self.care_work.notify_one();
-            }
+            self.visible(&mut writer, &batch);
+            self.hand_over(&mut writer, batch.frames);
         }
-        batch.flight.land(Ok(()));
+        drop(tail);
+        flight.land(Ok(()));
+        self.meters.landed(commits, now.saturating_sub(began));
+        self.gauges(now);
+    }
+
+    fn visible(&self, writer: &mut Writer, batch: &Batch) {
+        writer.full_until = None;
+        writer.log.sync(batch.last);
+        let visible = writer.log.publish();
+        // Under the lock: a watch made beside it is either told to wait for this version
+        // or sees it.
+        self.engine.publish(visible);
+        let bytes = batch.frames.len() as u64;
+        writer.logged += bytes;
+        writer.unfolded.logged(batch.last, Amount { commits: batch.commits, bytes });
+        writer.commits += batch.commits;
+        writer.batches += 1;
+        if writer.logged >= self.checkpoint_bytes
+            || self.engine.memtable.bytes() >= self.memtable_bytes_max / 2
+        {
+            self.care_work.notify_one();
+        }
     }
 
     /// The batch is not in the log: it and those that were resolved against it never
     /// happened.
-    fn refused(&self, batch: &Batch, outage: &Outage) {
+    fn refused(&self, batch: Batch, outage: &Outage) {
         let mut writer = self.writer.lock();
-        let frames = mem::take(&mut writer.spare);
-        let later = mem::replace(&mut writer.forming, Batch { frames, ..Batch::default() });
+        let later = mem::take(&mut writer.forming);
         if !kelpie_core::mutant!("refused_batch_stays") {
             self.engine.roll_back();
         }
         if matches!(outage, Outage::DiskFull) {
             writer.full_until = Some(self.env.now() + FULL_PAUSE);
         }
+        self.hand_over(&mut writer, batch.frames);
         drop(writer);
         metrics::counter!("kelpie_storage_batches_refused_total").increment(1);
         for flight in [&batch.flight, &later.flight] {
@@ -245,11 +260,13 @@ impl Inner {
     }
 
     /// What the disk holds is unknown. What was not written yet never will be.
-    fn poisoned(&self, batch: &Batch) {
+    fn poisoned(&self, batch: Batch) {
         let later = {
             let mut writer = self.writer.lock();
             writer.log.sync_failed();
-            mem::take(&mut writer.forming)
+            let later = mem::take(&mut writer.forming);
+            self.hand_over(&mut writer, batch.frames);
+            later
         };
         metrics::counter!("kelpie_storage_poisoned_total").increment(1);
         tracing::error!("the store takes no more commits: restart to replay the log");
@@ -257,8 +274,8 @@ impl Inner {
         later.flight.land(Err(CommitError::Unavailable(Outage::Poisoned)));
     }
 
-    fn hand_over(&self, mut frames: Vec<u8>) {
-        let mut writer = self.writer.lock();
+    /// Whoever flushed is done: with commits waiting the log thread goes on.
+    fn hand_over(&self, writer: &mut Writer, mut frames: Vec<u8>) {
         frames.clear();
         writer.spare = frames;
         if writer.forming.is_empty() {

@@ -1,10 +1,13 @@
 //! A batch of commits on its way to the disk, and those who wait for it.
 
+use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kelpie_core::log::{Lsn, frame};
-use tokio::sync::Notify;
+use parking_lot::Mutex;
 
 use crate::contract::CommitError;
 
@@ -36,24 +39,49 @@ impl Batch {
 #[derive(Default)]
 pub(super) struct Flight {
     outcome: OnceLock<Result<(), CommitError>>,
-    landed: Notify,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl Flight {
     /// Tells everybody. Only the first outcome counts.
     pub(super) fn land(&self, outcome: Result<(), CommitError>) {
         self.outcome.get_or_init(|| outcome);
-        self.landed.notify_waiters();
+        let waiting = mem::take(&mut *self.waiting.lock());
+        waiting.into_iter().for_each(Waker::wake);
     }
+}
 
-    pub(super) async fn wait(&self) -> Result<(), CommitError> {
-        loop {
-            // Made before the look: who lands in between wakes it.
-            let landed = self.landed.notified();
-            if let Some(outcome) = self.outcome.get() {
-                return outcome.clone();
-            }
-            landed.await;
+/// Waits for the outcome of a batch. Whoever goes away leaves a waker behind, which is woken
+/// for nothing when the batch lands.
+pub(super) struct Landing {
+    flight: Arc<Flight>,
+    left: Option<Waker>,
+}
+
+impl Landing {
+    pub(super) fn new(flight: Arc<Flight>) -> Self {
+        Self { flight, left: None }
+    }
+}
+
+impl Future for Landing {
+    type Output = Result<(), CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { flight, left } = &mut *self;
+        if let Some(outcome) = flight.outcome.get() {
+            return Poll::Ready(outcome.clone());
         }
+        if left.as_ref().is_some_and(|left| left.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        let mut waiting = flight.waiting.lock();
+        // Under the lock: who lands takes the wakers after it has told the outcome.
+        if let Some(outcome) = flight.outcome.get() {
+            return Poll::Ready(outcome.clone());
+        }
+        waiting.push(cx.waker().clone());
+        *left = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

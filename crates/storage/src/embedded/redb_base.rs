@@ -39,17 +39,43 @@ pub(super) struct RedbBase {
     writing: Mutex<()>,
 }
 
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// The rows of one fold, whatever is folded later.
 pub(super) struct Frozen {
-    rows: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    rows: Table,
     pub(super) position: Version,
     opened: Opened,
 }
 
 #[derive(Clone)]
 struct Opened {
+    /// The rows of the newest fold, opened by the first read after it: opening them costs as
+    /// much as a get.
+    newest: Arc<RwLock<Option<Arc<Table>>>>,
     database: Arc<Database>,
     faults: Arc<Faults>,
+}
+
+impl Opened {
+    fn rows(&self) -> Result<Arc<Table>, redb::Error> {
+        if let Some(rows) = &*self.newest.read() {
+            return Ok(rows.clone());
+        }
+        // Under the lock: a fold that ends beside it lets go of what is opened here.
+        let mut newest = self.newest.write();
+        let rows = match newest.take() {
+            Some(rows) => rows,
+            None => Arc::new(self.database.begin_read()?.open_table(ROWS)?),
+        };
+        *newest = Some(rows.clone());
+        Ok(rows)
+    }
+
+    /// A fold is done: reads from here on see it.
+    fn folded(&self) {
+        drop(self.newest.write().take());
+    }
 }
 
 impl RedbBase {
@@ -143,9 +169,9 @@ impl RedbBase {
 
     /// Reads; after a failure once more on a database opened anew, because what is read once
     /// may be wrong where the disk is right.
-    fn read<T>(&self, read: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, Outage> {
+    fn read<T>(&self, read: impl Fn(&Table) -> Result<T, redb::Error>) -> Result<T, Outage> {
         let opened = self.opened()?;
-        let error = match contained(|| read(&opened.database)) {
+        let error = match contained(|| read(&*opened.rows()?)) {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -153,7 +179,7 @@ impl RedbBase {
         let _writing = self.writing.lock();
         self.reopen(&opened).map_err(|error| self.outage(error))?;
         let opened = self.opened()?;
-        contained(|| read(&opened.database)).map_err(|error| {
+        contained(|| read(&*opened.rows()?)).map_err(|error| {
             let error = BaseError::of(error, &opened.faults);
             tracing::error!(%error, path = %self.path.display(), "the base cannot be read");
             self.outage(error)
@@ -220,15 +246,11 @@ impl RedbBase {
 
 impl Base for RedbBase {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
-        self.read(|database| {
-            let rows = database.begin_read()?.open_table(ROWS)?;
-            Ok(rows.get(key)?.map(|value| Bytes::copy_from_slice(value.value())))
-        })
+        self.read(|rows| Ok(rows.get(key)?.map(|value| Bytes::copy_from_slice(value.value()))))
     }
 
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
-        self.read(|database| {
-            let rows = database.begin_read()?.open_table(ROWS)?;
+        self.read(|rows| {
             let within = rows.range::<&[u8]>(&range.begin[..]..&range.end[..])?;
             Ok(if reverse { take(within.rev(), limit)? } else { take(within, limit)? })
         })
@@ -238,7 +260,10 @@ impl Base for RedbBase {
         let _writing = self.writing.lock();
         let opened = self.opened()?;
         let folded = contained(|| self.marked(|| Self::fold_into(&opened.database, memtable, version)));
-        let Err(error) = folded else { return Ok(()) };
+        let Err(error) = folded else {
+            opened.folded();
+            return Ok(());
+        };
         let (outage, again) = match opened.faults.take() {
             // Nothing of this fold counts; with room it can be tried again.
             Some(Fault::Full) => (Outage::DiskFull, "when there is room"),
@@ -348,7 +373,7 @@ fn open_database(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Ope
         Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?)
     });
     match opened {
-        Ok(database) => Ok(Opened { database: Arc::new(database), faults }),
+        Ok(database) => Ok(Opened { newest: Arc::default(), database: Arc::new(database), faults }),
         Err(error) => Err(BaseError::of(error, &faults)),
     }
 }

@@ -23,15 +23,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use super::chain::{Chain, Entry};
 use super::ranges::RangeVersions;
 use crate::contract::Version;
 use crate::keys::KeyRange;
 
 /// More than there are cores, so that readers seldom meet a writer.
 const SHARDS: usize = 64;
-
-/// Versions of one key, oldest first; `None` means gone.
-type Chain = Vec<(Version, Option<Bytes>)>;
 
 type Shard = RwLock<HashMap<Bytes, Chain, SeededHash>>;
 
@@ -44,6 +42,9 @@ pub(crate) struct Mutations {
     /// open now.
     pub(crate) marks: Vec<KeyRange>,
 }
+
+/// Entries that no reader can see any more.
+pub(crate) type Replaced = Vec<Entry>;
 
 /// What the memtable says about a key at a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(crate) struct Memtable {
     /// Spares readers the lock on `clears` as long as nobody clears ranges.
     any_clears: AtomicBool,
     marks: RwLock<RangeVersions>,
+    /// The same for `marks` and the resolver.
+    any_marks: AtomicBool,
     base: AtomicU64,
     bytes: AtomicU64,
 }
@@ -86,6 +89,7 @@ impl Memtable {
             clears: RwLock::default(),
             any_clears: AtomicBool::new(false),
             marks: RwLock::default(),
+            any_marks: AtomicBool::new(false),
             base: AtomicU64::new(base),
             bytes: AtomicU64::new(0),
         }
@@ -107,41 +111,48 @@ impl Memtable {
     }
 
     /// Adds what a commit changes. Of the entries at or below `keep` only the newest of each
-    /// key can matter to a reader.
-    pub(crate) fn insert(&self, version: Version, mutations: &Mutations, keep: Version) {
+    /// key can matter to a reader: the others are given back.
+    pub(crate) fn insert(&self, version: Version, mutations: Mutations, keep: Version) -> Replaced {
         if !mutations.clears.is_empty() {
             self.any_clears.store(true, Ordering::Release);
             let mut clears = self.clears.write();
             mutations.clears.iter().for_each(|range| clears.insert(range, version, keep));
         }
         if !mutations.marks.is_empty() {
+            self.any_marks.store(true, Ordering::Release);
             let mut marks = self.marks.write();
             mutations.marks.iter().for_each(|range| marks.insert(range, version, keep));
         }
-        for (key, value) in &mutations.puts {
-            self.put(key, version, value.clone(), keep);
-        }
-    }
-
-    fn put(&self, key: &Bytes, version: Version, value: Option<Bytes>, keep: Version) {
-        let added = entry_bytes(key, value.as_ref());
-        let mut dropped = 0;
-        let mut shard = self.shard(key).write();
-        let new = if let Some(chain) = shard.get_mut(key) {
-            let needless = chain.partition_point(|(v, _)| *v <= keep).saturating_sub(1);
-            dropped = chain.drain(..needless).map(|(_, old)| entry_bytes(key, old.as_ref())).sum();
-            chain.push((version, value));
-            false
-        } else {
-            shard.insert(key.clone(), vec![(version, value)]);
-            true
-        };
-        drop(shard);
-        if new {
-            self.index.write().insert(key.clone());
+        let mut replaced = Vec::with_capacity(mutations.puts.len());
+        let (mut added, mut dropped) = (0, 0);
+        for (key, value) in mutations.puts {
+            added += entry_bytes(&key, value.as_ref());
+            let len = key.len();
+            let before = replaced.len();
+            self.put(key, version, value, keep, &mut replaced);
+            dropped += replaced[before..].iter().map(|(_, old)| bytes_of(len, old.as_ref())).sum::<u64>();
         }
         self.bytes.fetch_add(added, Ordering::Relaxed);
         self.bytes.fetch_sub(dropped, Ordering::Relaxed);
+        replaced
+    }
+
+    fn put(
+        &self,
+        key: Bytes,
+        version: Version,
+        value: Option<Bytes>,
+        keep: Version,
+        replaced: &mut Replaced,
+    ) {
+        let mut shard = self.shard(&key).write();
+        if let Some(chain) = shard.get_mut(&key) {
+            chain.push((version, value), keep, replaced);
+            return;
+        }
+        shard.insert(key.clone(), Chain::new((version, value)));
+        drop(shard);
+        self.index.write().insert(key);
     }
 
     /// The value of `key` at `version`.
@@ -152,7 +163,7 @@ impl Memtable {
     fn get_above(&self, key: &[u8], base: Version, version: Version) -> Found {
         let point = {
             let shard = self.shard(key).read();
-            shard.get(key).and_then(|chain| newest(chain, version)).filter(|(v, _)| *v > base).cloned()
+            shard.get(key).and_then(|chain| chain.at(version)).filter(|(v, _)| *v > base).cloned()
         };
         let cleared = if self.any_clears.load(Ordering::Acquire) {
             self.clears.read().newest_of(key, version).filter(|v| *v > base)
@@ -169,9 +180,12 @@ impl Memtable {
 
     /// The newest version that wrote `key`, published or not.
     pub(crate) fn newest_write(&self, key: &[u8]) -> Option<Version> {
-        let point = self.shard(key).read().get(key).and_then(|chain| chain.last()).map(|(v, _)| *v);
-        let mark = self.marks.read().newest_of(key, Version::MAX);
-        let clear = self.clears.read().newest_of(key, Version::MAX);
+        let point = self.shard(key).read().get(key).map(Chain::newest);
+        let ranges = |any: &AtomicBool, ranges: &RwLock<RangeVersions>| {
+            any.load(Ordering::Acquire).then(|| ranges.read().newest_of(key, Version::MAX)).flatten()
+        };
+        let mark = ranges(&self.any_marks, &self.marks);
+        let clear = ranges(&self.any_clears, &self.clears);
         point.max(mark).max(clear)
     }
 
@@ -183,9 +197,11 @@ impl Memtable {
         }
         later(self.clears.read().newest_in(range))
             || later(self.marks.read().newest_in(range))
-            || self.index.read().range(range.begin.clone()..range.end.clone()).any(|key| {
-                later(self.shard(key).read().get(key).and_then(|chain| chain.last()).map(|(v, _)| *v))
-            })
+            || self
+                .index
+                .read()
+                .range(range.begin.clone()..range.end.clone())
+                .any(|key| later(self.shard(key).read().get(key).map(Chain::newest)))
     }
 
     /// Up to `keys` keys of `range` at `version`, from its end when `reverse`.
@@ -276,7 +292,9 @@ impl Memtable {
             let mut clears = self.clears.write();
             clears.retain(|v| v > base);
             self.any_clears.store(!clears.is_empty(), Ordering::Release);
-            self.marks.write().retain(|v| v > base);
+            let mut marks = self.marks.write();
+            marks.retain(|v| v > base);
+            self.any_marks.store(!marks.is_empty(), Ordering::Release);
         }
         self.retain_some(after, keys, |v| v > base)
     }
@@ -308,12 +326,8 @@ impl Memtable {
         for key in &chunk {
             let mut shard = self.shard(key).write();
             let Some(chain) = shard.get_mut(key) else { continue };
-            chain.retain(|(version, value)| {
-                let keep = wanted(*version);
-                dropped += if keep { 0 } else { entry_bytes(key, value.as_ref()) };
-                keep
-            });
-            if chain.is_empty() {
+            let left = chain.retain(&wanted, |(_, old)| dropped += entry_bytes(key, old.as_ref()));
+            if !left {
                 shard.remove(key);
                 drop(shard);
                 self.index.write().remove(key);
@@ -334,14 +348,14 @@ impl Memtable {
     }
 }
 
-fn newest(chain: &Chain, version: Version) -> Option<&(Version, Option<Bytes>)> {
-    chain.iter().rev().find(|(v, _)| *v <= version)
+fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> u64 {
+    bytes_of(key.len(), value)
 }
 
-fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> u64 {
+fn bytes_of(key_bytes: usize, value: Option<&Bytes>) -> u64 {
     /// What an entry costs beside its bytes: chain, map, index.
-    const OVERHEAD: usize = 128;
-    (key.len() + value.map_or(0, Bytes::len) + OVERHEAD) as u64
+    const OVERHEAD: usize = 256;
+    (key_bytes + value.map_or(0, Bytes::len) + OVERHEAD) as u64
 }
 
 /// Keyed hashing without reading a random number where the simulator cannot see it.
@@ -368,7 +382,7 @@ mod tests {
         let marks = vec![KeyRange::new("a", "b")];
         let mutations = Mutations { marks, ..Mutations::default() };
         for version in [7, 9, 10] {
-            memtable.insert(version, &mutations, 7);
+            drop(memtable.insert(version, mutations.clone(), 7));
         }
         memtable.roll_back(7);
         assert_eq!(memtable.newest_write(b"a"), Some(7));

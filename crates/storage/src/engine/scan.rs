@@ -32,7 +32,10 @@ pub(crate) fn merged(
         if below.more {
             narrow(&mut window, &below, scan.reverse);
         }
-        for (key, value) in merge(&window, below.rows, scan.reverse) {
+        let untouched = window.points.is_empty() && window.clears.is_empty();
+        let rows = if untouched { below.rows } else { merge(&window, below.rows, scan.reverse) };
+        found.rows.reserve(rows.len());
+        for (key, value) in rows {
             if found.rows.len() >= scan.limit || bytes >= PAGE_BYTES_MAX {
                 found.more = true;
                 return Ok(found);

@@ -91,7 +91,11 @@ impl Transaction {
                 cut_behind_last(&mut covered, &merged, rest.reverse);
             }
             bytes += merged.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-            rows.append(&mut merged);
+            if rows.is_empty() {
+                rows = merged;
+            } else {
+                rows.append(&mut merged);
+            }
             let remaining = rest.after(&covered);
             if !rest.snapshot {
                 self.read_ranges.push(covered);

@@ -66,3 +66,42 @@ fn sim_a_process_killed_again_and_again_leaves_no_growing_log() {
         }
     });
 }
+
+/// Few clients, so that the log falls idle and busy again all the time: who flushes changes
+/// from batch to batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_land_in_their_order_whoever_flushes_them() {
+    const CLIENTS: u64 = 3;
+    const COMMITS: u64 = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let env = real::env();
+    let store = Store::open(&small(dir.path()), &env).await.unwrap();
+    let clients = (0..CLIENTS).map(|client| {
+        let (store, (done, ended)) = (store.clone(), tokio::sync::oneshot::channel());
+        env.spawn("client", async move {
+            let mut versions = Vec::new();
+            for n in 0..COMMITS {
+                let mut tx = store.begin();
+                let before = tx.get(&client.to_be_bytes()).await.unwrap();
+                assert_eq!(before, (n > 0).then(|| Bytes::copy_from_slice(&(n - 1).to_be_bytes())));
+                tx.set(client.to_be_bytes().to_vec(), n.to_be_bytes().to_vec());
+                versions.push(tx.commit().await.unwrap().version.unwrap());
+            }
+            done.send(versions).unwrap();
+        });
+        ended
+    });
+    let mut all = Vec::new();
+    for versions in futures::future::join_all(clients).await {
+        let versions = versions.unwrap();
+        assert!(versions.is_sorted(), "a client's later commit has a later version");
+        all.extend(versions);
+    }
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len() as u64, CLIENTS * COMMITS, "no version is used twice");
+    let stats = store.stats();
+    assert_eq!(stats.commits, CLIENTS * COMMITS);
+    assert!(stats.batches < stats.commits, "{stats:?}");
+    store.close().await.unwrap();
+}
