@@ -1,7 +1,9 @@
 //! The parts of an open embedded store, and who cares for them.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kelpie_core::log::Condition;
 use kelpie_env::{DirectoryLock, Env};
@@ -17,6 +19,8 @@ use crate::engine::{Engine, FOLD_KEYS};
 
 /// Segments that starts may leave behind before a checkpoint is made for their sake.
 const LEFTOVERS_MAX: u64 = 3;
+/// Between two checkpoints of which the first has changed too little.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Inner {
     pub(super) env: Env,
@@ -76,15 +80,23 @@ impl Inner {
                     inner.prepare_segment();
                 })
                 .await;
+            if self.checkpoint_is_due() {
+                // It failed, or somebody still reads what it would have folded.
+                self.env.sleep(CHECKPOINT_PAUSE).await;
+                self.care_work.notify_one();
+            }
         }
     }
 
-    /// Whether memory is full or the log is long: by what was logged, or by its files. A process
-    /// that is killed leaves a whole segment, however little is in it, and the next start reads
-    /// them all.
+    /// Whether the log is long, by what was logged or by its files, or memory is half full. A
+    /// process that is killed leaves a whole segment, however little is in it, and the next
+    /// start reads them all.
     fn checkpoint_is_due(&self) -> bool {
-        let logged = self.writer.lock().logged;
-        self.is_memory_full() || logged.max(self.segments.retired_bytes()) >= self.checkpoint_bytes
+        let retired = self.segments.retired_bytes();
+        let writer = self.writer.lock();
+        let much = writer.logged.max(retired) >= self.checkpoint_bytes
+            || self.engine.memtable.bytes() >= self.memtable_bytes_max / 2;
+        much && writer.log.condition() == Condition::Open
     }
 
     /// Folds what earlier starts have left, before anyone is served: a store that dies soon
@@ -110,13 +122,13 @@ impl Inner {
     /// Folds what it can into the base, then lets go of it in memory and in the log.
     pub(super) fn checkpoint(&self) -> Result<(), Outage> {
         let _one = self.checkpointing.lock();
-        {
+        let logged = {
             let mut writer = self.writer.lock();
             if writer.log.condition() == Condition::Poisoned {
                 return Err(Outage::Poisoned);
             }
-            writer.logged = 0;
-        }
+            mem::take(&mut writer.logged)
+        };
         if kelpie_core::mutant!("wal_cut_before_checkpoint_durable") {
             let published = self.engine.readers.published();
             self.segments.cut(|last| last <= published).map_err(|error| Outage::Disk(Arc::new(error)))?;
@@ -126,9 +138,14 @@ impl Inner {
             self.forget();
         }
         let began = self.env.now();
+        let before = self.engine.memtable.base();
         let folded = self.engine.fold(began);
-        if matches!(folded, Err(Outage::Poisoned)) {
-            self.writer.lock().log.sync_failed();
+        if let Err(outage) = &folded {
+            let mut writer = self.writer.lock();
+            writer.logged += logged;
+            if matches!(outage, Outage::Poisoned) {
+                writer.log.sync_failed();
+            }
         }
         let position = folded?;
         {
@@ -136,7 +153,9 @@ impl Inner {
             writer.log.checkpoint(position);
             writer.unfolded.folded(position);
         }
-        self.forget();
+        if position > before {
+            self.forget();
+        }
         // Only now, with the checkpoint durable.
         let cut = self.segments.cut(|last| self.writer.lock().log.may_cut(last));
         if let Err(error) = cut {

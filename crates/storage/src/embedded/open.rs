@@ -32,7 +32,7 @@ use crate::engine::Engine;
 
 /// A memtable may grow to so many times the log that triggers a checkpoint, and to
 /// [`MEMTABLE_BYTES_MIN`], before commits are refused.
-const MEMTABLE_FACTOR_MAX: u64 = 16;
+const MEMTABLE_FACTOR_MAX: u64 = 8;
 const MEMTABLE_BYTES_MIN: u64 = 64 << 20;
 
 /// One segment as it was read.
@@ -263,7 +263,7 @@ pub(super) fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) 
         let segment = &loaded[*segment];
         let mutations = body::decode(&segment.bytes[*body..body + len])
             .map_err(|garbled| damaged(&segment.path, *body, &garbled.to_string()))?;
-        engine.memtable.insert(*lsn, &mutations, *lsn);
+        drop(engine.memtable.insert(*lsn, mutations, *lsn));
     }
     engine.publish(recovered.last);
     let records = recovered.replay.len();

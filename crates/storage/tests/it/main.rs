@@ -10,4 +10,5 @@ mod embedded;
 mod kill;
 mod memory;
 mod postgres;
+mod pressure;
 mod upkeep;
