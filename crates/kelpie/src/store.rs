@@ -57,6 +57,9 @@ fn not_open(config: &StoreConfig, error: OpenError) -> Failure {
         error @ (OpenError::UnknownFormat { .. }
         | OpenError::Damaged { .. }
         | OpenError::Remote { .. }
+        | OpenError::Unreachable { .. }
+        | OpenError::Unfit { .. }
+        | OpenError::UnknownSchema { .. }
         | OpenError::Options { .. }) => Failure::new(Exit::Store, error),
     }
 }

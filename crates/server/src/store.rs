@@ -132,7 +132,7 @@ fn times(times: &Times) -> StoreTimes {
 fn unread(error: &ReadError) -> HttpError {
     match error {
         ReadError::Unavailable(outage) => unavailable(outage),
-        ReadError::TooOld | ReadError::Limit(_) => unavailable(&Outage::Overloaded),
+        ReadError::TooOld | ReadError::Conflict | ReadError::Limit(_) => unavailable(&Outage::Overloaded),
     }
 }
 
