@@ -21,7 +21,7 @@
 //!   one, which may be zero.
 //! - **Disk**: see [`DiskControl`]: unsynced writes and names are lost, torn and reordered
 //!   at a power cut, which can be put at every single operation; failed fsync, lying fsync,
-//!   disk full, unreadable files, flipped bits, slow disk.
+//!   disk full, unreadable files, flipped bits, misdirected reads and writes, slow disk.
 //! - **Network**: byte streams with random delays and random cuts of the stream into reads,
 //!   refused and reset connections, partitions (also one way).
 //! - **Nodes**: power cut, killed process, pause, restart.
@@ -58,7 +58,7 @@ use timers::NEVER;
 use world::{Step, World};
 
 pub use clock::Drift;
-pub use disk::{DiskControl, DiskImage, Survived};
+pub use disk::{DiskControl, DiskImage, Fired, Survived};
 pub use executor::TaskPanic;
 pub use node::Node;
 pub use replay::same_twice;

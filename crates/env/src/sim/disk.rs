@@ -36,6 +36,7 @@ use state::{Holder, State, is_root};
 pub use control::DiskControl;
 pub use crash::Survived;
 pub use image::DiskImage;
+pub use state::Fired;
 
 /// What a dead process leaves on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,12 +205,7 @@ struct SimFile {
 
 impl File for SimFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let read = self.place.look(|state| {
-            if state.faults.unreadable.contains(&self.path) {
-                return Err(io::Error::other("unreadable, as the test asked"));
-            }
-            self.inode.read(buffer, offset)
-        });
+        let read = self.place.look(|state| state.read(&self.inode, &self.path, buffer, offset));
         read.map_err(failed("read", &self.path))
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::chance::nanos;
-use super::{DiskImage, Storage, Survived};
+use super::{DiskImage, Fired, Storage, Survived};
 
 /// The faults, crash points and counts of one disk.
 ///
@@ -100,8 +100,27 @@ impl DiskControl {
 
     /// Flips one bit of a file, in memory and on the disk.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) -> io::Result<()> {
-        let inode = self.disk.state.lock().file(path)?;
-        if inode.flip(offset, bit) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        let mut state = self.disk.state.lock();
+        if !state.file(path)?.flip(offset, bit) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        state.fired.flipped_bits += 1;
+        Ok(())
+    }
+
+    /// Makes the next read bring what stands so many bytes behind the place asked for.
+    pub fn misdirect_next_read(&self, by: u64) {
+        self.disk.state.lock().faults.misdirect_next_read = Some(by);
+    }
+
+    /// Makes the next write land so many bytes behind its place, and says that it went well.
+    pub fn misdirect_next_write(&self, by: u64) {
+        self.disk.state.lock().faults.misdirect_next_write = Some(by);
+    }
+
+    /// How often each fault has come over a call.
+    pub fn fired(&self) -> Fired {
+        self.disk.state.lock().fired
     }
 
     /// Lets blocking and inline work take up to `max` of virtual time.

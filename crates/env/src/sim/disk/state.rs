@@ -21,8 +21,30 @@ pub(super) struct State {
     pub(super) crash_at: Option<u64>,
     pub(super) faults: Faults,
     pub(super) survived: Survived,
+    pub(super) fired: Fired,
     /// One image before each operation, while they are taken.
     pub(super) images: Option<Vec<DiskImage>>,
+}
+
+/// How often each fault of a disk has come over a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fired {
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Syncs that did nothing and said that they had.
+    pub lying_syncs: u64,
+    /// Writes that failed after a part.
+    pub failed_writes: u64,
+    /// Writes that found no room.
+    pub full: u64,
+    /// Reads of a file that was made unreadable.
+    pub unreadable: u64,
+    /// Bits that were flipped.
+    pub flipped_bits: u64,
+    /// Reads that brought what stands elsewhere in the file.
+    pub misdirected_reads: u64,
+    /// Writes that landed elsewhere in the file.
+    pub misdirected_writes: u64,
 }
 
 pub(super) struct Holder {
@@ -34,6 +56,9 @@ pub(super) struct Holder {
 pub(super) struct Faults {
     pub(super) fail_next_sync: bool,
     pub(super) fail_next_write: bool,
+    /// By how many bytes the next read or write misses its place.
+    pub(super) misdirect_next_read: Option<u64>,
+    pub(super) misdirect_next_write: Option<u64>,
     pub(super) sync_lies: bool,
     /// Bytes that may still be taken into use; no limit without a number.
     pub(super) free_space: Option<u64>,
@@ -91,10 +116,13 @@ impl State {
 
     pub(super) fn sync(&mut self, inode: &Inode, chance: &mut Chance) -> io::Result<()> {
         if std::mem::take(&mut self.faults.fail_next_sync) {
+            self.fired.failed_syncs += 1;
             inode.fail_sync(chance, &mut self.survived);
             return Err(io::Error::other("fsync failed, as the test asked"));
         }
-        if !self.faults.sync_lies {
+        if self.faults.sync_lies {
+            self.fired.lying_syncs += 1;
+        } else {
             inode.sync();
         }
         Ok(())
@@ -108,11 +136,33 @@ impl State {
         chance: &mut Chance,
     ) -> io::Result<()> {
         if std::mem::take(&mut self.faults.fail_next_write) {
+            self.fired.failed_writes += 1;
             let written = chance.index(Event::Disk, bytes.len());
             inode.write(&bytes[..written], offset, &mut self.faults.free_space)?;
             return Err(io::Error::other("the write failed, as the test asked"));
         }
-        inode.write(bytes, offset, &mut self.faults.free_space)
+        let by = self.faults.misdirect_next_write.take();
+        self.fired.misdirected_writes += u64::from(by.is_some());
+        let written = inode.write(bytes, offset.saturating_add(by.unwrap_or(0)), &mut self.faults.free_space);
+        let full = written.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull);
+        self.fired.full += u64::from(full);
+        written
+    }
+
+    pub(super) fn read(
+        &mut self,
+        inode: &Inode,
+        path: &Path,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        if self.faults.unreadable.contains(path) {
+            self.fired.unreadable += 1;
+            return Err(io::Error::other("unreadable, as the test asked"));
+        }
+        let by = self.faults.misdirect_next_read.take();
+        self.fired.misdirected_reads += u64::from(by.is_some());
+        inode.read(buffer, offset.saturating_add(by.unwrap_or(0)))
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {

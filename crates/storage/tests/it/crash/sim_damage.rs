@@ -236,6 +236,42 @@ fn a_bit_that_flips_under_a_running_store_is_noticed_at_the_read() {
     assert!(refused > 50 && right > 50);
 }
 
+/// A read that brings another page is noticed and made again; a batch that landed elsewhere in
+/// the log is missed at the next start.
+#[test]
+fn misdirected_reads_and_writes_are_noticed() {
+    let Rest { image, rows, .. } = states().remove(0);
+    let sim = Sim::new(9);
+    let node = sim.node_with_disk("store", &image);
+    let disk = node.disk();
+    let options = EmbeddedOptions { segment_bytes: 8192, checkpoint_bytes: 4500, cache_bytes: 0 };
+    let config = StoreConfig::Embedded { dir: DIR.into(), options };
+    let env = node.env();
+    sim.block_on(async {
+        let store = Store::open(&config, &env).await.unwrap();
+        // The spare segment is made by now.
+        env.sleep(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            disk.misdirect_next_read(PAGE);
+            let read = workload::all_rows(&mut store.begin()).await.unwrap();
+            assert!(read == rows, "a misdirected read was taken for data");
+        }
+        disk.misdirect_next_write(512);
+        let mut tx = store.begin();
+        tx.set("lost", "on its way");
+        tx.commit().await.unwrap();
+    });
+    node.kill_process();
+    let env = node.restart();
+    let refused = sim.block_on(Store::open(&config, &env)).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::Damaged { file, .. } if file.to_string_lossy().contains("wal-")),
+        "{refused:?}"
+    );
+    let fired = disk.fired();
+    assert_eq!((fired.misdirected_reads, fired.misdirected_writes), (20, 1));
+}
+
 /// A file is there as it should not be.
 #[derive(Debug)]
 enum Must {
