@@ -125,13 +125,14 @@ fn nothing_is_lost_or_repeated_by_a_power_cut_at_any_operation() {
     assert!(points > 100, "{points}");
 }
 
-/// What is acknowledged before it is durable is lost by some of these power cuts.
+/// A start that leaves out the last record of its log is seen by who was answered.
 #[cfg(feature = "mutants")]
 #[test]
-fn an_acknowledgement_before_its_fsync_is_caught() {
-    let _armed = kelpie_core::mutant::arm("wal_ack_before_fsync");
+fn a_partial_replay_is_caught() {
+    let _armed = kelpie_core::mutant::arm("CompleteRecovery_Partial");
     let test = nothing_is_lost_or_repeated_by_a_power_cut_at_any_operation;
     let panic = std::panic::catch_unwind(test).expect_err("the seeded bug was not noticed");
     let words = panic.downcast_ref::<String>().expect("words");
-    assert!(words.contains("each message is there once") || words.contains("called twice"), "{words}");
+    let deserved = ["each message is there once", "another answer", "the same answer", "called twice"];
+    assert!(deserved.iter().any(|deserved| words.contains(deserved)), "{words}");
 }
