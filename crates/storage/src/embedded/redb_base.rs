@@ -117,7 +117,7 @@ impl RedbBase {
     pub(super) fn compact(&self) -> Result<(), BaseError> {
         let _writing = self.writing.lock();
         drop(self.database.write().take());
-        let Opened { database, faults } = open_database(&*self.disk, &self.path, self.cache_bytes)?;
+        let Opened { database, faults, .. } = open_database(&*self.disk, &self.path, self.cache_bytes)?;
         let mut database = Arc::into_inner(database).expect("opened a moment ago and not shared");
         let compacted = contained(|| {
             self.marked(|| {
@@ -391,7 +391,7 @@ fn contained<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb
 
 /// Reads every page that counts, and compares redb's own checksums and accounts.
 pub(super) fn verify(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<(), BaseError> {
-    let Opened { database, faults } = open_database(disk, path, cache_bytes)?;
+    let Opened { database, faults, .. } = open_database(disk, path, cache_bytes)?;
     let mut database = Arc::into_inner(database).expect("opened a moment ago and not shared");
     match contained(|| Ok(database.check_integrity()?)) {
         Ok(true) => Ok(()),

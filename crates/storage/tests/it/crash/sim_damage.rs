@@ -216,7 +216,7 @@ fn a_bit_that_flips_under_a_running_store_is_noticed_at_the_read() {
         // A checkpoint would write over what is flipped, and be hit when it is flipped back.
         env.sleep(Duration::from_secs(1)).await;
         let len = env.disk().open(&base, Open::Existing).unwrap().len().unwrap();
-        for n in 0..300 {
+        for n in 0..1200 {
             let at = 4096 + n * 7919 * 13 % (len - 4096);
             node.disk().flip_bit(&base, at, 2).unwrap();
             match workload::all_rows(&mut store.begin()).await {

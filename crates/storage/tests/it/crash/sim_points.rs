@@ -273,7 +273,7 @@ impl Run {
 fn the_log_stays_bounded_over_many_restarts() {
     let run = Run::new(5);
     let mut largest = 0;
-    for life in 0..300u64 {
+    for life in 0..900u64 {
         let env = if life == 0 { run.node.env() } else { run.node.restart() };
         // Most die before they have logged enough for a checkpoint, many before any commit.
         let load = Load { writers: u8::from(life % 5 == 0), commits: 1, close: false };
@@ -286,7 +286,8 @@ fn the_log_stays_bounded_over_many_restarts() {
         largest = largest.max(run.log_bytes());
     }
     println!("at most {largest} bytes of log");
-    assert!(largest <= 8 * 8192, "{largest} bytes of log");
+    // Segments of the usual size, and of the largest values two at a time.
+    assert!(largest <= 8 * 8192 + 2 * 108_000, "{largest} bytes of log");
 }
 
 impl Run {

@@ -113,9 +113,13 @@ async fn write(store: &Store, env: &Env, history: &Shared, writer: u8, commits: 
                 Err(_) => return,
             }
         }
-        if env.random_u64().is_multiple_of(3) {
-            env.sleep(Duration::from_micros(env.random_u64() % 3000)).await;
-        }
+        // Bursts, and rests long enough for the checkpoints, which rest in between as well.
+        let rest_us_max = match env.random_u64() % 8 {
+            0 => 1_200_000,
+            1..4 => 3000,
+            _ => continue,
+        };
+        env.sleep(Duration::from_micros(env.random_u64() % rest_us_max)).await;
     }
 }
 
@@ -194,7 +198,7 @@ async fn read_newest(store: &Store, env: &Env, history: &Shared) {
         let mut tx = store.begin();
         let Ok(page) = tx.get_range(RangeQuery::prefix(ORDER).limit(2).reversed()).await else { return };
         page.rows.iter().for_each(|(_, attempt)| history.lock().saw(attempt));
-        env.sleep(Duration::from_micros(500)).await;
+        env.sleep(Duration::from_millis(12)).await;
     }
 }
 
@@ -213,7 +217,7 @@ async fn read_slowly(
     let rows = all_rows(&mut tx).await;
     // A checkpoint waits for whoever reads.
     drop(tx);
-    env.sleep(Duration::from_millis(2) + 2 * pause).await;
+    env.sleep(Duration::from_millis(40) + 2 * pause).await;
     match (first, rows) {
         (Ok(_), Ok(rows)) => Some(history.lock().visible(&rows, &promised)),
         (Err(ReadError::TooOld), _) | (_, Err(ReadError::TooOld)) => Some(Ok(())),
