@@ -51,6 +51,13 @@ assert kinds[-2:] == ["stop_reason", "usage_statistics"], kinds
 text = "".join(event.content for event in seen if event.message_type == "assistant_message")
 assert "tea" in text, text
 
+# A run by its id alone: what became of it, and its stream once more from a place on.
+run = client.runs.retrieve(seen[-1].run_ids[0])
+assert (run.agent_id, run.status, run.stop_reason) == (agent.id, "completed", "end_turn"), run
+with client.runs.messages.stream(run.id, starting_after=0, include_pings=False) as stream:
+    again = "".join(event.content for event in stream if event.message_type == "assistant_message")
+assert again == text, (again, text)
+
 # The history, page by page.
 listed = list(client.agents.messages.list(agent.id, order="asc", limit=100))
 ids = [message.id for message in listed]
@@ -80,4 +87,10 @@ try:
     raise AssertionError("an unknown agent answered")
 except APIStatusError as error:
     assert error.status_code == 404, error
+try:
+    client.agents.messages.create(agent.id, messages=[{"role": "user", "content": "x" * (2 << 20)}])
+    raise AssertionError("two megabytes were taken")
+except APIStatusError as error:
+    assert error.status_code == 413 and "too large" in str(error), error
+assert [m.id for m in client.agents.messages.list(agent.id, order="asc", limit=100)] == ids
 print("all of it")
