@@ -135,3 +135,64 @@ impl std::fmt::Debug for Models {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use kelpie_env::sim::Sim;
+
+    use super::*;
+
+    /// A provider that is away until it is here.
+    struct Local {
+        here: AtomicBool,
+    }
+
+    impl Provider for Local {
+        fn name(&self) -> &str {
+            "local"
+        }
+
+        fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, ModelError>> {
+            let info = ModelInfo {
+                handle: "local/small".into(),
+                provider: "local".into(),
+                name: "small".into(),
+                context_window: Some(4_096),
+            };
+            let away = ModelError::Unavailable { status: None, retry_after: None, message: "refused".into() };
+            let listed = if self.here.load(Ordering::Relaxed) { Ok(vec![info]) } else { Err(away) };
+            std::future::ready(listed).boxed()
+        }
+
+        fn complete<'a>(
+            &'a self,
+            _request: &'a ModelRequest,
+            _deltas: DeltaSink<'a>,
+        ) -> BoxFuture<'a, Result<ModelAnswer, ModelError>> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    #[test]
+    fn the_script_does_not_stand_in_for_a_provider_that_is_away() {
+        let sim = Sim::new(1);
+        let env = sim.node("n1").env();
+        sim.block_on(async {
+            let local = Arc::new(Local { here: AtomicBool::new(false) });
+            let models = Models::new(env, vec![local.clone(), Arc::new(Scripted)], None);
+            let listed: Vec<String> = models.list().await.into_iter().map(|model| model.handle).collect();
+            assert_eq!(listed, ["offline/scripted"]);
+            models.default_model().await.unwrap_err();
+            assert_eq!(models.default_handle(), None);
+            local.here.store(true, Ordering::Relaxed);
+            assert_eq!(models.default_model().await.unwrap(), "local/small");
+            models.list().await;
+            assert_eq!(models.context_window("local/small"), Some(4_096));
+            assert_eq!(models.default_handle().as_deref(), Some("local/small"));
+        });
+    }
+}
