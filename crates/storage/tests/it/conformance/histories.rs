@@ -223,7 +223,7 @@ async fn tiny(world: &World, store: &Store, round: usize) {
 
 impl Client {
     /// One transaction over two registers: reads one, or both as a range, and sets or clears
-    /// one or none.
+    /// one, both as a range, or none.
     async fn set_and_read(&mut self, oldest: u64, n: u64) {
         let register = |n: u64| Key::try_from(oldest + n).expect("few keys");
         let invoked = self.tick();
@@ -239,9 +239,13 @@ impl Client {
         }
         pause(&self.env).await;
         let (key, value) = (register(self.draw(2)), self.number as u64 * 10 + n + 1);
-        match self.draw(4) {
+        match self.draw(5) {
             0 => {}
             1 => {
+                tx.clear_range(row(register(0)), row(register(2)));
+                ops.extend([register(0), register(1)].map(|key| Op::Set(key, List::new())));
+            }
+            2 => {
                 tx.clear(row(key));
                 ops.push(Op::Set(key, List::new()));
             }
