@@ -14,7 +14,7 @@ use super::commit::{Tail, Writer};
 use super::meters::Meters;
 use super::redb_base::RedbBase;
 use super::segments::{NotLogged, Segments};
-use crate::contract::{CloseError, Outage, Stats};
+use crate::contract::{CloseError, Outage, Stats, Version};
 use crate::engine::{Engine, FOLD_KEYS};
 
 /// Segments that starts may leave behind before a checkpoint is made for their sake.
@@ -138,24 +138,7 @@ impl Inner {
             self.forget();
         }
         let began = self.env.now();
-        let before = self.engine.memtable.base();
-        let folded = self.engine.fold(began);
-        if let Err(outage) = &folded {
-            let mut writer = self.writer.lock();
-            writer.logged += logged;
-            if matches!(outage, Outage::Poisoned) {
-                writer.log.sync_failed();
-            }
-        }
-        let position = folded?;
-        {
-            let mut writer = self.writer.lock();
-            writer.log.checkpoint(position);
-            writer.unfolded.folded(position);
-        }
-        if position > before {
-            self.forget();
-        }
+        let position = self.fold(began, logged)?;
         // Only now, with the checkpoint durable.
         let cut = self.segments.cut(|last| self.writer.lock().log.may_cut(last));
         if let Err(error) = cut {
@@ -166,6 +149,31 @@ impl Inner {
         self.set_gauges();
         tracing::debug!(position, ?took, "checkpoint");
         Ok(())
+    }
+
+    /// Folds, and notes how far it came; after a failure the `logged` bytes are owed again.
+    fn fold(&self, now: Duration, logged: u64) -> Result<Version, Outage> {
+        let before = self.engine.memtable.base();
+        let folded = self.engine.fold(now);
+        {
+            let mut writer = self.writer.lock();
+            match &folded {
+                Ok(position) => {
+                    writer.log.checkpoint(*position);
+                    writer.unfolded.folded(*position);
+                }
+                Err(outage) => {
+                    writer.logged += logged;
+                    if matches!(outage, Outage::Poisoned) {
+                        writer.log.sync_failed();
+                    }
+                }
+            }
+        }
+        if folded.as_ref().is_ok_and(|position| *position > before) {
+            self.forget();
+        }
+        folded
     }
 
     /// Drops from memory what the base holds, a step at a time between the commits.
