@@ -24,6 +24,12 @@ pub(crate) fn describe() -> String {
     format!("{cores} cores, {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
+/// What other benches have written behind this one's part of the page.
+pub(crate) fn sections(path: &str) -> String {
+    let page = proc_file(path);
+    page.find("\n## ").map_or(String::new(), |at| page[at..].to_owned())
+}
+
 /// Replaces a file.
 pub(crate) fn replace(env: &Env, path: &Path, bytes: &[u8]) {
     let disk = env.disk();

@@ -1,8 +1,8 @@
 //! Kelpie beside a peer, in one run: prints the table of `docs/performance.md`.
 //!
 //! `cargo bench -p kelpie --bench performance` prints it, with `-- --write` it replaces the
-//! page. Rounds of Kelpie and peer alternate, so that a machine whose speed drifts hits both;
-//! medians and ratios are what to quote.
+//! page down to the sections that other benches write. Rounds of Kelpie and peer alternate, so
+//! that a machine whose speed drifts hits both; medians and ratios are what to quote.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends there")]
 #![expect(clippy::print_stdout, reason = "the table is its output")]
@@ -31,6 +31,7 @@ fn main() {
             let _inside = runtime.enter();
             kelpie_env::real::env()
         };
+        let page = page + &machine::sections(path);
         machine::replace(&env, path.as_ref(), page.as_bytes());
     }
 }
