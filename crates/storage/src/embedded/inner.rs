@@ -111,6 +111,12 @@ impl Inner {
     }
 
     fn prepare_segment(&self) {
+        // Held meanwhile, so that the directory is not released beside it; afterwards its
+        // files are somebody else's.
+        let held = self.lock.lock();
+        if held.is_none() {
+            return;
+        }
         match self.segments.prepare() {
             Ok(()) => {}
             // The rotation that needs it will find out, and refuse its batch.

@@ -1,5 +1,6 @@
 //! The embedded backend on a real disk.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,4 +105,25 @@ async fn batches_land_in_their_order_whoever_flushes_them() {
     assert_eq!(stats.commits, CLIENTS * COMMITS);
     assert!(stats.batches < stats.commits, "{stats:?}");
     store.close().await.unwrap();
+}
+
+/// A carer that went on after the close would make and remove files beside the next owner of
+/// the directory.
+#[test]
+fn sim_a_closed_store_leaves_its_directory_to_the_next() {
+    for seed in 0..200 {
+        let sim = Sim::new(seed);
+        let env = sim.node("store").env();
+        sim.block_on(async {
+            let config = small(Path::new("data"));
+            Store::open(&config, &env).await.unwrap().close().await.unwrap();
+            let store = Store::open(&config, &env).await.unwrap();
+            for n in 0u32..8 {
+                let mut tx = store.begin();
+                tx.set(n.to_be_bytes().to_vec(), vec![1; 5000]);
+                let committed = tx.commit().await;
+                assert!(committed.is_ok(), "seed {seed}, commit {n}: {committed:?}");
+            }
+        });
+    }
 }
