@@ -123,7 +123,7 @@ pub(crate) async fn random_operations_do_what_the_model_does(world: &World) {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let steps = vec((0..SLOTS, step()), 1..100);
     let mut store = Some(world.open().await);
-    for _ in 0..world.times(40, 30) * if is_full() { 20 } else { 1 } {
+    for _ in 0..world.times(40, 30) * if is_full() { 4 } else { 1 } {
         let mut tree = steps.new_tree(&mut runner).unwrap();
         let Err(mut why) = play(world, &mut store, tree.current()).await else { continue };
         let mut shortest = tree.current();
