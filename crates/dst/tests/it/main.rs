@@ -1,0 +1,1 @@
+//! The simulation library through its public API.
