@@ -22,13 +22,17 @@
 //! - **Disk**: see [`DiskControl`]: unsynced writes and names are lost, torn and reordered
 //!   at a power cut, which can be put at every single operation; failed fsync, lying fsync,
 //!   disk full, unreadable files, flipped bits, misdirected reads and writes, slow disk.
-//! - **Network**: byte streams with random delays and random cuts of the stream into reads,
-//!   refused and reset connections, partitions (also one way).
+//! - **Network**: byte streams ([`crate::Net`]) with random delays and random cuts of the
+//!   stream into reads, refused and reset connections; messages ([`Mailbox`]) that arrive or
+//!   do not. Both cross the same links, with partitions (also one way) and [`LinkFaults`]:
+//!   loss, copies (also late ones), reordering, delays with a heavy tail, flipped bits, cut
+//!   frames, resets within a frame, a bandwidth, full queues, clogs.
+//! - **Faults that had an effect** are counted by name: [`Sim::fired`].
 //! - **Nodes**: power cut, killed process, pause, restart.
 //!
 //! # What is not
 //! Threads (`spawn_thread` is a task), races inside a turn, memory limits, the cost of
-//! computing, lost or doubled packets below TCP, DNS, hard links, renamed directories and
+//! computing, packets below TCP other than by what TCP makes of them, DNS, hard links, renamed directories and
 //! the order in which a file system writes its own metadata. Whoever reads the operating
 //! system's clock, randomness or files past [`crate::Env`] is not simulated at all.
 //!
@@ -39,6 +43,7 @@ mod chance;
 mod clock;
 mod disk;
 mod executor;
+mod fault;
 mod net;
 mod node;
 mod replay;
@@ -46,6 +51,7 @@ mod tasks;
 mod timers;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
@@ -60,6 +66,8 @@ use world::{Step, World};
 pub use clock::Drift;
 pub use disk::{DiskControl, DiskImage, Fired, Survived};
 pub use executor::TaskPanic;
+pub use fault::FAULTS;
+pub use net::{LinkFaults, Mailbox};
 pub use node::Node;
 pub use replay::same_twice;
 
@@ -223,6 +231,39 @@ impl Sim {
     pub fn heal(&self, a: &Node, b: &Node) {
         self.world.network.heal(a.state().id(), b.state().id());
         self.world.network.heal(b.state().id(), a.state().id());
+    }
+
+    /// Cuts a node off from all others that there are, both ways.
+    pub fn isolate(&self, node: &Node) {
+        let nodes = u32::try_from(self.world.nodes.lock().len()).expect("few nodes");
+        let own = node.state().id();
+        for other in (0..nodes).filter(|other| *other != own) {
+            self.world.network.partition(own, other);
+            self.world.network.partition(other, own);
+        }
+    }
+
+    /// Says what is wrong with the way from one node to another from now on. What a clog
+    /// held back sets out anew when [`LinkFaults::clogged`] is false again.
+    pub fn set_link_faults(&self, from: &Node, to: &Node, faults: LinkFaults) {
+        self.world.network.set_link_faults(&self.world, from.state().id(), to.state().id(), faults);
+    }
+
+    /// What is wrong with the way from one node to another.
+    pub fn link_faults(&self, from: &Node, to: &Node) -> LinkFaults {
+        self.world.network.link_faults(from.state().id(), to.state().id())
+    }
+
+    /// Ends all partitions and all faults of links.
+    pub fn heal_all(&self) {
+        self.world.network.heal_all(&self.world);
+    }
+
+    /// How often each of [`FAULTS`] has had an effect.
+    pub fn fired(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        self.world.marks.add_to(&mut all);
+        all
     }
 
     fn check_turns(&self, began: u64) {

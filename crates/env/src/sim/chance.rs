@@ -19,7 +19,11 @@ pub(super) enum Event {
     Net,
     Node,
     NodeRandom,
+    Sent,
+    Arrived,
 }
+
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Streams of the generator. The simulator's decisions and the nodes' numbers never mix,
 /// so that one more draw in a node does not change another node's numbers.
@@ -58,15 +62,29 @@ impl Chance {
         self.below(event, n) == 0
     }
 
+    /// True in so many of a million times; costs nothing when never.
+    pub(super) fn hits(&mut self, event: Event, ppm: u32) -> bool {
+        ppm > 0 && self.below(event, 1_000_000) < u64::from(ppm)
+    }
+
     /// Zero every fourth time, since "at once" is where races hide; else up to `max`.
     pub(super) fn delay(&mut self, event: Event, max: Duration) -> u64 {
         let drawn = self.draw(event);
         if drawn.is_multiple_of(4) { 0 } else { scale(drawn, nanos(max).saturating_add(1)) }
     }
 
+    /// Folds bytes into the hash.
+    pub(super) fn note_bytes(&mut self, event: Event, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain(std::iter::once(&last)).map(|word| u64::from_le_bytes(*word));
+        let length = u64::try_from(bytes.len()).expect("lengths have 64 bits");
+        self.note(event, words.fold(length, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(MIX)));
+    }
+
     /// Folds what happened into the hash.
     pub(super) fn note(&mut self, event: Event, value: u64) {
-        const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
         if let Some(record) = &mut self.record {
             record.push((event, value));
         }

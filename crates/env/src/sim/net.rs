@@ -1,12 +1,20 @@
-//! A network of byte streams: delays, cuts, resets.
+//! A network of byte streams and of messages, over links that fail.
 //!
-//! Bytes of one connection arrive in order and never twice, as TCP has it; how late and in
-//! what portions the seed decides. A partition holds everything back, resets included,
-//! until it is mended: nobody learns of a death across it.
+//! ```text
+//!   Net     ──▶ streams:  in order and never twice, as TCP has it ─┐
+//!                                                                  ├─▶ one link for each ordered
+//!   Mailbox ──▶ messages: each on its own, nothing promised       ─┘   pair of nodes
+//! ```
+//!
+//! How late bytes arrive and in what portions the seed decides. A partition holds back
+//! what streams carry, resets included, until it is mended: nobody learns of a death across
+//! it. Messages do not outlive it: those under way and those sent meanwhile are lost.
 
+mod link;
+mod mailbox;
 mod stream;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -14,15 +22,24 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::chance::{Event, nanos};
-use super::node::{Life, Place, ip};
+use super::fault::Fault;
+use super::node::{Life, Place, ip, node_at};
 use super::timers::Delay;
 use super::world::World;
 use crate::{Listener, Net, Stream};
+use link::{Link, Passage};
+use mailbox::{Address, Inbox};
 use stream::{Connection, SimStream};
+
+pub(super) use link::Fate;
+pub use link::LinkFaults;
+pub(super) use mailbox::Letter;
+pub use mailbox::Mailbox;
 
 /// How long a connection attempt goes on when nothing comes back.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,45 +63,166 @@ struct State {
     listeners: BTreeMap<SocketAddr, Arc<Backlog>>,
     connections: BTreeMap<u64, Weak<Connection>>,
     connected: u64,
-    /// From which node to which nothing gets through.
-    blocked: BTreeSet<(u32, u32)>,
+    inboxes: BTreeMap<Address, Arc<Inbox>>,
+    sent: u64,
+    /// By the nodes that they lead from and to; sound where there is none.
+    links: BTreeMap<(u32, u32), Link>,
     ports: BTreeMap<u32, u16>,
 }
 
 impl State {
     fn free_port(&mut self, node: u32) -> u16 {
-        let port = self.ports.entry(node).or_insert(FREE_PORTS);
+        let next = self.ports.entry(node).or_insert(FREE_PORTS);
         loop {
-            let given = *port;
-            *port = port.checked_add(1).unwrap_or(FREE_PORTS);
-            if !self.listeners.contains_key(&SocketAddr::new(ip(node), given)) {
-                return given;
+            let port = *next;
+            *next = port.checked_add(1).unwrap_or(FREE_PORTS);
+            let taken = self.listeners.contains_key(&SocketAddr::new(ip(node), port))
+                || self.inboxes.contains_key(&Address { node, port });
+            if !taken {
+                return port;
             }
         }
+    }
+
+    fn link(&mut self, from: u32, to: u32) -> &mut Link {
+        self.links.entry((from, to)).or_default()
+    }
+
+    fn is_blocked(&self, from: u32, to: u32) -> bool {
+        self.links.get(&(from, to)).is_some_and(|link| link.blocked)
     }
 
     fn live_connections(&self) -> Vec<Arc<Connection>> {
         self.connections.values().filter_map(Weak::upgrade).collect()
     }
+
+    /// What kind of partition keeps `from` from reaching `to`.
+    fn partition(&self, world: &World, from: u32, to: u32) -> Fault {
+        let nodes = u32::try_from(world.nodes.lock().len()).expect("few nodes");
+        let alone = |node| {
+            let mut others = (0..nodes).filter(|other| *other != node);
+            nodes > 2 && others.all(|other| self.is_blocked(node, other) && self.is_blocked(other, node))
+        };
+        match () {
+            () if alone(from) || alone(to) => Fault::IsolateOne,
+            () if self.is_blocked(to, from) => Fault::SymmetricPartition,
+            () => Fault::AsymmetricPartition,
+        }
+    }
+
+    /// Whether nothing gets through at present; then it is counted.
+    fn holds(&mut self, world: &World, from: u32, to: u32) -> bool {
+        match self.links.get(&(from, to)) {
+            Some(link) if link.blocked => world.marks.fire(self.partition(world, from, to)),
+            Some(link) if link.faults.clogged => world.marks.fire(Fault::Clog),
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl Network {
     pub(super) fn partition(&self, from: u32, to: u32) {
-        self.state.lock().blocked.insert((from, to));
+        self.state.lock().link(from, to).blocked = true;
     }
 
     pub(super) fn heal(&self, from: u32, to: u32) {
+        self.state.lock().link(from, to).blocked = false;
+        self.changed();
+    }
+
+    pub(super) fn link_faults(&self, from: u32, to: u32) -> LinkFaults {
+        self.state.lock().link(from, to).faults
+    }
+
+    pub(super) fn set_link_faults(&self, world: &World, from: u32, to: u32, faults: LinkFaults) {
         let mut state = self.state.lock();
-        state.blocked.remove(&(from, to));
-        let connections = state.live_connections();
+        let link = state.link(from, to);
+        for letter in link.set(faults) {
+            let bytes = letter.bytes.len();
+            let at = world.decide(|chance| link.arrival(bytes, &mut world.fate(chance)));
+            world.timers.arrives(at, letter);
+        }
         drop(state);
+        self.changed();
+    }
+
+    /// Mends all links.
+    pub(super) fn heal_all(&self, world: &World) {
+        let ways: Vec<_> = self.state.lock().links.keys().copied().collect();
+        for (from, to) in ways {
+            self.state.lock().link(from, to).blocked = false;
+            self.set_link_faults(world, from, to, LinkFaults::default());
+        }
+    }
+
+    /// Whoever waits for a link may find it open.
+    fn changed(&self) {
+        let connections = self.state.lock().live_connections();
         for connection in connections {
             connection.wake();
         }
     }
 
-    fn is_blocked(&self, from: u32, to: u32) -> bool {
-        self.state.lock().blocked.contains(&(from, to))
+    fn is_held(&self, from: u32, to: u32) -> bool {
+        self.state.lock().links.get(&(from, to)).is_some_and(Link::holds)
+    }
+
+    /// Sends a message on its way.
+    fn send(&self, world: &World, from: Address, to: SocketAddr, bytes: Bytes) {
+        let Some(node) = node_at(to.ip()) else { return };
+        let mut state = self.state.lock();
+        state.sent += 1;
+        let letter =
+            Letter { number: state.sent, from, to: Address { node, port: to.port() }, bytes, copy: None };
+        world.decide(|chance| {
+            chance.note(Event::Sent, u64::from(from.node) << 32 | u64::from(node));
+            chance.note_bytes(Event::Sent, &letter.bytes);
+        });
+        if state.is_blocked(from.node, node) {
+            world.marks.fire(state.partition(world, from.node, node));
+            return;
+        }
+        let link = state.link(from.node, node);
+        if link.is_sound() {
+            let at = world.decide(|chance| link.arrival(letter.bytes.len(), &mut world.fate(chance)));
+            world.timers.arrives(at, letter);
+            return;
+        }
+        let passed = world.decide(|chance| link.pass(letter, &mut world.fate(chance)));
+        for (at, letter) in passed {
+            world.timers.arrives(at, letter);
+        }
+    }
+
+    /// A message is there, unless something has come between meanwhile.
+    pub(super) fn arrived(&self, world: &World, letter: Letter) {
+        let (from, to) = (letter.from.node, letter.to.node);
+        world.decide(|chance| chance.note(Event::Arrived, letter.number));
+        let mut state = self.state.lock();
+        if state.is_blocked(from, to) {
+            world.marks.fire(state.partition(world, from, to));
+            return;
+        }
+        let inbox = state.inboxes.get(&letter.to).cloned();
+        let link = state.link(from, to);
+        if link.faults.clogged {
+            link.hold(letter, &world.marks);
+            return;
+        }
+        if let Some(inbox) = inbox {
+            link.arrived(&letter, inbox.life.number(), &world.marks);
+            drop(state);
+            inbox.put(letter);
+        }
+    }
+
+    /// A portion of a stream sets out.
+    fn carry(&self, world: &World, way: (u32, u32), opener: bool, bytes: &mut [u8]) -> Passage {
+        let mut state = self.state.lock();
+        state.holds(world, way.0, way.1);
+        let link = state.link(way.0, way.1);
+        world.decide(|chance| link.carry(bytes, opener, &mut world.fate(chance)))
     }
 
     /// A life has ended: nobody listens for it any more, its connections are reset.
@@ -92,9 +230,14 @@ impl Network {
         let mut state = self.state.lock();
         let gone: Vec<_> =
             state.listeners.extract_if(.., |_, backlog| Arc::ptr_eq(&backlog.life, life)).collect();
+        let inboxes: Vec<_> =
+            state.inboxes.extract_if(.., |_, inbox| Arc::ptr_eq(&inbox.life, life)).collect();
         let connections = state.live_connections();
         drop(state);
         drop(gone);
+        for (_, inbox) in inboxes {
+            inbox.close();
+        }
         for connection in connections.into_iter().filter(|connection| connection.is_of(life)) {
             connection.reset();
         }
@@ -165,17 +308,15 @@ fn own(place: &Place, addr: SocketAddr) -> SocketAddr {
 async fn connect(place: Place, addr: SocketAddr) -> io::Result<SimStream> {
     let addr = own(&place, addr);
     let world = place.world.clone();
-    let target = world.nodes.lock().iter().position(|node| ip(node.id()) == addr.ip());
-    let target = target.ok_or(ErrorKind::HostUnreachable)?;
-    let target = u32::try_from(target).expect("nodes are numbered so");
+    let known = u32::try_from(world.nodes.lock().len()).expect("few nodes");
+    let target = node_at(addr.ip()).filter(|node| *node < known).ok_or(ErrorKind::HostUnreachable)?;
     let from = place.node.id();
     let deadline = world.now().saturating_add(nanos(CONNECT_TIMEOUT));
     loop {
-        travel(&world).await;
-        let blocked = world.network.is_blocked(from, target) || world.network.is_blocked(target, from);
-        if !blocked {
+        travel(&world, from, target).await;
+        if is_open(&world, from, target) {
             let stream = dial(&place, addr)?;
-            travel(&world).await;
+            travel(&world, target, from).await;
             return Ok(stream);
         }
         if world.now() >= deadline {
@@ -185,8 +326,28 @@ async fn connect(place: Place, addr: SocketAddr) -> io::Result<SimStream> {
     }
 }
 
-fn travel(world: &Arc<World>) -> Delay {
-    Delay::until(world.clone(), world.after_delay(Event::Net, world.options.network_delay_max))
+fn travel(world: &Arc<World>, from: u32, to: u32) -> Delay {
+    let mut state = world.network.state.lock();
+    let link = state.link(from, to);
+    let at = world.decide(|chance| link.arrival(0, &mut world.fate(chance)));
+    drop(state);
+    Delay::until(world.clone(), at)
+}
+
+/// Whether an attempt to connect gets there and back.
+fn is_open(world: &World, from: u32, to: u32) -> bool {
+    let mut state = world.network.state.lock();
+    for (from, to) in [(from, to), (to, from)] {
+        let lossy = state.link(from, to).faults.drop_ppm;
+        if state.holds(world, from, to) {
+            return false;
+        }
+        if world.decide(|chance| chance.hits(Event::Net, lossy)) {
+            world.marks.fire(Fault::Drop);
+            return false;
+        }
+    }
+    true
 }
 
 fn dial(place: &Place, addr: SocketAddr) -> io::Result<SimStream> {
@@ -200,6 +361,8 @@ fn dial(place: &Place, addr: SocketAddr) -> io::Result<SimStream> {
     state.connected += 1;
     let (near, far, connection) = stream::connect(number, place.clone(), backlog.place.clone());
     state.connections.insert(number, connection);
+    let link = state.link(place.node.id(), backlog.place.node.id());
+    link.reached(backlog.life.number(), &place.world.marks);
     drop(state);
     let mut waiting = backlog.waiting.lock();
     if waiting.streams.len() >= BACKLOG_MAX {

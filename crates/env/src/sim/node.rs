@@ -25,7 +25,7 @@ use super::chance::{Event, of_node};
 use super::clock::{Clocks, Drift, SimClock};
 use super::disk::{DiskControl, SimDisk, Storage, Survival};
 use super::executor::TaskId;
-use super::net::SimNet;
+use super::net::{Mailbox, SimNet};
 use super::tasks::SimTasks;
 use super::world::World;
 use crate::{Env, Parts, Random};
@@ -149,8 +149,7 @@ impl Node {
     /// # Panics
     /// When the node is dead: [`Node::restart`] it.
     pub fn env(&self) -> Env {
-        assert!(self.is_alive(), "{} is dead: restart it", self.name());
-        let place = Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() };
+        let place = self.place();
         Env::new(Parts {
             clock: Arc::new(SimClock { place: place.clone() }),
             random: Arc::new(SimRandom { place: place.clone() }),
@@ -158,6 +157,21 @@ impl Node {
             disk: Arc::new(SimDisk { place: place.clone() }),
             net: Arc::new(SimNet { place }),
         })
+    }
+
+    /// Opens a mailbox for messages of its present life at a port (0: any free one), which
+    /// is free again when that life ends. Ports of mailboxes and of listeners have nothing
+    /// to do with each other.
+    ///
+    /// # Panics
+    /// When the node is dead, or has a mailbox at that port.
+    pub fn mailbox(&self, port: u16) -> Mailbox {
+        Mailbox::open(self.place(), port)
+    }
+
+    fn place(&self) -> Place {
+        assert!(self.is_alive(), "{} is dead: restart it", self.name());
+        Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() }
     }
 
     /// Whether it runs (a paused one does).
@@ -264,9 +278,20 @@ impl Debug for Node {
     }
 }
 
+/// The address of node number 0; the others follow.
+const FIRST_IP: u32 = Ipv4Addr::new(10, 0, 0, 1).to_bits();
+
 /// The address of node number `id`.
 pub(super) fn ip(id: u32) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + id))
+    IpAddr::V4(Ipv4Addr::from_bits(FIRST_IP + id))
+}
+
+/// The number of the node that has that address, or would have.
+pub(super) fn node_at(ip: IpAddr) -> Option<u32> {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().checked_sub(FIRST_IP),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Every node has clocks of its own, so that nothing comes to rest on equal ones.

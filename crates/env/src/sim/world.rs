@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use super::Options;
 use super::chance::{Chance, Event, scale_index};
 use super::executor::{Executor, Polled, Task, TaskId, TaskPanic};
-use super::net::Network;
+use super::fault::Marks;
+use super::net::{Fate, Network};
 use super::node::{Life, NodeState};
-use super::timers::{NEVER, Timers};
+use super::timers::{Due, NEVER, Timers};
 
 /// What one turn of the main loop came to.
 pub(super) enum Step {
@@ -37,6 +38,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) nodes: Mutex<Vec<Arc<NodeState>>>,
     pub(super) panics: Mutex<Vec<TaskPanic>>,
+    pub(super) marks: Marks,
     chance: Mutex<Chance>,
     now: AtomicU64,
     turns: AtomicU64,
@@ -53,6 +55,7 @@ impl World {
             network: Network::default(),
             nodes: Mutex::default(),
             panics: Mutex::default(),
+            marks: Marks::new(),
             chance: Mutex::new(Chance::new(options.seed)),
             now: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -83,6 +86,11 @@ impl World {
         self.now().saturating_add(self.decide(|chance| chance.delay(event, max)))
     }
 
+    /// What decides over something that sets out now.
+    pub(super) fn fate<'a>(&'a self, chance: &'a mut Chance) -> Fate<'a> {
+        Fate { now: self.now(), delay_max: self.options.network_delay_max, chance, marks: &self.marks }
+    }
+
     pub(super) fn new_life(&self) -> Arc<Life> {
         Arc::new(Life::new(self.lives.fetch_add(1, Ordering::Relaxed)))
     }
@@ -90,8 +98,11 @@ impl World {
     /// Takes one turn, without letting time pass `horizon`.
     pub(super) fn step(&self, root: Option<u32>, horizon: u64) -> Step {
         loop {
-            if self.timers.next() <= self.now() {
-                self.timers.fire(self.now());
+            while let Some(due) = self.timers.due(self.now()) {
+                match due {
+                    Due::Wake(waker) => waker.wake(),
+                    Due::Arrives(letter) => self.network.arrived(self, letter),
+                }
             }
             let Some(picked) = self.pick() else {
                 let next = self.timers.next();

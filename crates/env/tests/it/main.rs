@@ -3,6 +3,8 @@
 
 mod clocks;
 mod disk;
+mod link_faults;
+mod messages;
 mod network;
 mod nodes;
 mod power_cut;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::chance::Event;
 use super::super::node::{Life, Place};
 use super::super::timers::Alarm;
+use super::Passage;
 
 /// Bytes under way in one direction; more wait at the writer.
 const IN_FLIGHT_MAX: usize = 64 * 1024;
@@ -30,6 +31,8 @@ struct Pipe {
     in_flight: usize,
     /// The writer is done: when the reader learns of it.
     closed: Option<u64>,
+    /// The connection is reset behind what is under way: when the reader learns of it.
+    broken: Option<u64>,
     reader_gone: bool,
     reset: bool,
     reader: Option<Waker>,
@@ -69,10 +72,15 @@ impl Connection {
         }
     }
 
+    /// From which node to which end number `end` writes.
+    fn way(&self, end: usize) -> (u32, u32) {
+        (self.ends[end].node.id(), self.ends[1 - end].node.id())
+    }
+
     /// Whether nothing gets through from end number `end` to the other.
     fn is_blocked(&self, end: usize) -> bool {
-        let [from, to] = [&self.ends[end], &self.ends[1 - end]];
-        from.world.network.is_blocked(from.node.id(), to.node.id())
+        let (from, to) = self.way(end);
+        self.ends[end].world.network.is_held(from, to)
     }
 }
 
@@ -148,7 +156,7 @@ impl AsyncRead for SimStream {
             return Poll::Pending;
         }
         let now = alarm.now();
-        let next = pipe.under_way.front().map(|portion| portion.arrives).or(pipe.closed);
+        let next = pipe.under_way.front().map(|portion| portion.arrives).or(pipe.broken).or(pipe.closed);
         match next {
             None => Poll::Pending,
             Some(at) if at > now => {
@@ -157,7 +165,8 @@ impl AsyncRead for SimStream {
             }
             Some(_) => {
                 let Some(mut front) = pipe.under_way.pop_front() else {
-                    return Poll::Ready(Ok(()));
+                    let broken = pipe.broken.map(|_| Err(ErrorKind::ConnectionReset.into()));
+                    return Poll::Ready(broken.unwrap_or(Ok(())));
                 };
                 let left = front.bytes.len() - front.read;
                 let taken = this.portion(left.min(buffer.remaining()));
@@ -181,7 +190,7 @@ impl AsyncWrite for SimStream {
         // That the other end is gone is learnt on the way back.
         let learns = !self.connection.is_blocked(1 - self.end);
         let mut pipe = self.connection.pipes[self.end].lock();
-        if !self.place().life.is_alive() || (pipe.reset && learns) {
+        if !self.place().life.is_alive() || ((pipe.reset || pipe.broken.is_some()) && learns) {
             return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
         }
         if pipe.closed.is_some() || (pipe.reader_gone && learns) {
@@ -196,11 +205,34 @@ impl AsyncWrite for SimStream {
             return Poll::Pending;
         }
         let sent = self.portion(room.min(bytes.len()));
-        let arrives = self.arrival();
-        pipe.in_flight += sent;
-        pipe.under_way.push_back(Portion { arrives, bytes: bytes[..sent].to_vec(), read: 0 });
+        let mut bytes = bytes[..sent].to_vec();
+        let world = &self.place().world;
+        let passage = world.network.carry(world, self.connection.way(self.end), self.end == 0, &mut bytes);
+        let (arrives, part) = match passage {
+            Passage::Whole(at) => (at, sent),
+            Passage::Closed(at, part) => {
+                pipe.closed = Some(at);
+                (at, part)
+            }
+            Passage::Reset(at, part) => {
+                pipe.broken = Some(at);
+                (at, part)
+            }
+        };
+        bytes.truncate(part);
+        if !bytes.is_empty() {
+            pipe.in_flight += part;
+            pipe.under_way.push_back(Portion { arrives, bytes, read: 0 });
+        }
         if let Some(reader) = pipe.reader.take() {
             reader.wake();
+        }
+        let broken = pipe.broken.is_some();
+        drop(pipe);
+        if broken {
+            let mut back = self.connection.pipes[1 - self.end].lock();
+            back.reset = true;
+            back.wake();
         }
         Poll::Ready(Ok(sent))
     }
