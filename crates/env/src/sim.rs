@@ -14,21 +14,24 @@
 //! # What is simulated
 //! - **Schedule**: the seed picks the next of the ready tasks. A turn takes 50 to 99 ns of
 //!   virtual time; when nothing is ready, time jumps to the next timer. Timers may be late.
-//! - **Clocks**: every node has a wall clock (own offset and rate, jumps) and a monotonic
-//!   clock (own rate, zero at each start).
+//! - **Clocks**: every node has a wall clock (own offset and rate, jumps, stands) and a
+//!   monotonic clock (own rate, zero at each start); both may go on in steps. Timers may
+//!   miss their instant.
 //! - **Randomness**: every node has a seeded stream, which goes on after restarts.
 //! - **Blocking work** takes its own turn after a random delay; inline work is preceded by
 //!   one, which may be zero.
 //! - **Disk**: see [`DiskControl`]: unsynced writes and names are lost, torn and reordered
 //!   at a power cut, which can be put at every single operation; failed fsync, lying fsync,
-//!   disk full, unreadable files, flipped bits, misdirected reads and writes, slow disk.
+//!   failed reads and writes, disk full, flipped bits, misdirected reads and writes, stale
+//!   reads, slow disk; one by one, or by chance ([`DiskFaults`]).
 //! - **Network**: byte streams ([`crate::Net`]) with random delays and random cuts of the
 //!   stream into reads, refused and reset connections; messages ([`Mailbox`]) that arrive or
 //!   do not. Both cross the same links, with partitions (also one way) and [`LinkFaults`]:
 //!   loss, copies (also late ones), reordering, delays with a heavy tail, flipped bits, cut
 //!   frames, resets within a frame, a bandwidth, full queues, clogs.
 //! - **Faults that had an effect** are counted by name: [`Sim::fired`].
-//! - **Nodes**: power cut, killed process, pause, restart.
+//! - **Nodes**: power cut, killed process, pause, slow processor, restart, also over an
+//!   empty or an earlier disk ([`Node::restart_with`]).
 //!
 //! # What is not
 //! Threads (`spawn_thread` is a task), races inside a turn, memory limits, the cost of
@@ -46,6 +49,7 @@ mod executor;
 mod fault;
 mod net;
 mod node;
+mod processor;
 mod replay;
 mod tasks;
 mod timers;
@@ -63,8 +67,8 @@ use disk::Storage;
 use timers::NEVER;
 use world::{Step, World};
 
-pub use clock::Drift;
-pub use disk::{DiskControl, DiskImage, Fired, Survived};
+pub use clock::{Drift, TimerError};
+pub use disk::{DiskControl, DiskFaults, DiskImage, Survived};
 pub use executor::TaskPanic;
 pub use fault::FAULTS;
 pub use net::{LinkFaults, Mailbox};
@@ -263,6 +267,13 @@ impl Sim {
     pub fn fired(&self) -> BTreeMap<&'static str, u64> {
         let mut all = BTreeMap::new();
         self.world.marks.add_to(&mut all);
+        let nodes = self.world.nodes.lock();
+        for (index, node) in nodes.iter().enumerate() {
+            // Nodes may share a disk.
+            if !nodes[..index].iter().any(|other| Arc::ptr_eq(&other.disk, &node.disk)) {
+                node.disk.fired(&mut all);
+            }
+        }
         all
     }
 

@@ -18,6 +18,7 @@ mod inode;
 mod names;
 mod state;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::chance::{Chance, Event};
+use super::fault::Fault;
 use super::node::{Life, Place};
 use crate::{DirectoryLock, Disk, File, Open};
 use inode::Inode;
@@ -36,7 +38,7 @@ use state::{Holder, State, is_root};
 pub use control::DiskControl;
 pub use crash::Survived;
 pub use image::DiskImage;
-pub use state::Fired;
+pub use state::DiskFaults;
 
 /// What a dead process leaves on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,25 @@ impl Storage {
     /// How long work on this disk may take, when it was made slow.
     pub(super) fn latency_max(&self) -> Duration {
         Duration::from_nanos(self.latency_ns.load(Ordering::Relaxed))
+    }
+
+    /// A delay of such work has come of that.
+    pub(super) fn slowed(&self) {
+        self.state.lock().marks.fire(Fault::SlowDisk);
+    }
+
+    /// Adds how often its faults have had an effect.
+    pub(super) fn fired(&self, all: &mut BTreeMap<&'static str, u64>) {
+        self.state.lock().marks.add_to(all);
+    }
+
+    /// Puts what `image` holds in the place of what it does.
+    pub(super) fn replace(&self, image: &DiskImage) {
+        let mut state = self.state.lock();
+        let old = state.operations > image.operations();
+        state.marks.add(Fault::RestartWithEmptyDisk, (image.is_empty() && !state.is_empty()).into());
+        state.marks.add(Fault::RestartWithOldDisk, (!image.is_empty() && old).into());
+        image.put_into(&mut state);
     }
 
     /// A process that used it has ended.
@@ -122,7 +143,9 @@ impl Place {
     fn cut_power_of_users(&self) {
         let nodes = self.world.nodes.lock().clone();
         for node in nodes.iter().filter(|node| Arc::ptr_eq(&node.disk, &self.node.disk)) {
-            self.world.end_life(&node.life());
+            let life = node.life();
+            self.world.marks.add(Fault::Crash, life.is_alive().into());
+            self.world.end_life(&life);
         }
     }
 }
@@ -175,7 +198,9 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.place.operate(|state, _| state.sync_dir(path)).map_err(failed("sync directory", path))
+        self.place
+            .operate(|state, chance| state.sync_dir(path, chance))
+            .map_err(failed("sync directory", path))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -205,7 +230,13 @@ struct SimFile {
 
 impl File for SimFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let read = self.place.look(|state| state.read(&self.inode, &self.path, buffer, offset));
+        let Self { place, inode, path } = self;
+        let read = place.look(|state| {
+            place.world.decide(|chance| {
+                chance.note(Event::Disk, offset);
+                state.read(inode, path, buffer, offset, chance)
+            })
+        });
         read.map_err(failed("read", &self.path))
     }
 

@@ -41,18 +41,71 @@ faults! {
     ReplyLost = "reply-lost",
     /// An address leads to a later life of a node than before.
     StaleAddress = "stale-address",
+
+    /// A wall clock that was off from the start is read.
+    ClockSkew = "clock-skew",
+    /// A clock that runs fast or slow is read, for the first time since it does.
+    ClockDrift = "clock-drift",
+    /// A wall clock that has jumped is read, for the first time since.
+    WallJumpForward = "wall-jump-forward",
+    WallJumpBack = "wall-jump-back",
+    /// A wall clock that stands is read.
+    ClockFreeze = "clock-freeze",
+    /// A clock is read between two of its steps.
+    CoarseClock = "coarse-clock",
+    TimerEarly = "timer-early",
+    TimerLate = "timer-late",
+    /// A task is ready and its process stands.
+    ProcessPause = "process-pause",
+
+    /// The power of a live node is cut.
+    Crash = "crash",
+    /// The power is cut with something written and not synced.
+    CrashBeforeSync = "crash-before-sync",
+    /// A process dies and its machine goes on.
+    ProcessKill = "process-kill",
+    RestartWithEmptyDisk = "restart-with-empty-disk",
+    RestartWithOldDisk = "restart-with-old-disk",
+    /// A ready task waits for the processor of its slow node.
+    SlowNode = "slow-node",
+
+    TornWrite = "torn-write",
+    LostUnsyncedWrite = "lost-unsynced-write",
+    ReorderedUnsyncedWrites = "reordered-unsynced-writes",
+    /// Of the unsynced changes of files some survive a power cut and others do not.
+    PartialBatch = "partial-batch",
+    RenameNotDurable = "rename-not-durable",
+    /// A file that was created or removed is not, or is there again.
+    NameNotDurable = "name-not-durable",
+    FsyncError = "fsync-error",
+    LyingFsync = "lying-fsync",
+    WriteError = "write-error",
+    ReadError = "read-error",
+    BitRot = "bit-rot",
+    MisdirectedWrite = "misdirected-write",
+    MisdirectedRead = "misdirected-read",
+    /// A read brings what a write has replaced since.
+    StaleRead = "stale-read",
+    DiskFull = "disk-full",
+    SlowDisk = "slow-disk",
 }
 
 /// How often each fault has had an effect.
 pub(super) struct Marks([AtomicU64; FAULTS.len()]);
 
-impl Marks {
-    pub(super) fn new() -> Self {
+impl Default for Marks {
+    fn default() -> Self {
         Self([const { AtomicU64::new(0) }; FAULTS.len()])
     }
+}
 
+impl Marks {
     pub(super) fn fire(&self, fault: Fault) {
-        self.0[fault as usize].fetch_add(1, Ordering::Relaxed);
+        self.add(fault, 1);
+    }
+
+    pub(super) fn add(&self, fault: Fault, times: u64) {
+        self.0[fault as usize].fetch_add(times, Ordering::Relaxed);
     }
 
     /// Adds these counts to those of `all`, which gets an entry for every fault.

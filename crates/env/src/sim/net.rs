@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use super::chance::{Event, nanos};
 use super::fault::Fault;
 use super::node::{Life, Place, ip, node_at};
-use super::timers::Delay;
+use super::timers::{Delay, Due};
 use super::world::World;
 use crate::{Listener, Net, Stream};
 use link::{Link, Passage};
@@ -141,7 +141,7 @@ impl Network {
         for letter in link.set(faults) {
             let bytes = letter.bytes.len();
             let at = world.decide(|chance| link.arrival(bytes, &mut world.fate(chance)));
-            world.timers.arrives(at, letter);
+            world.timers.add(at, None, Due::Arrives(letter));
         }
         drop(state);
         self.changed();
@@ -186,12 +186,12 @@ impl Network {
         let link = state.link(from.node, node);
         if link.is_sound() {
             let at = world.decide(|chance| link.arrival(letter.bytes.len(), &mut world.fate(chance)));
-            world.timers.arrives(at, letter);
+            world.timers.add(at, None, Due::Arrives(letter));
             return;
         }
         let passed = world.decide(|chance| link.pass(letter, &mut world.fate(chance)));
         for (at, letter) in passed {
-            world.timers.arrives(at, letter);
+            world.timers.add(at, None, Due::Arrives(letter));
         }
     }
 

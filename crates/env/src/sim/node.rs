@@ -16,16 +16,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::chance::{Event, of_node};
-use super::clock::{Clocks, Drift, SimClock};
-use super::disk::{DiskControl, SimDisk, Storage, Survival};
-use super::executor::TaskId;
+use super::clock::{Clocks, Drift, SimClock, TimerError};
+use super::disk::{DiskControl, DiskImage, SimDisk, Storage, Survival};
+use super::fault::Fault;
 use super::net::{Mailbox, SimNet};
+use super::processor::Processor;
 use super::tasks::SimTasks;
 use super::world::World;
 use crate::{Env, Parts, Random};
@@ -71,9 +73,7 @@ pub(super) struct NodeState {
     pub(super) disk: Arc<Storage>,
     random: Mutex<ChaCha8Rng>,
     life: Mutex<Arc<Life>>,
-    paused: AtomicBool,
-    /// Ready tasks of a paused node.
-    parked: Mutex<Vec<TaskId>>,
+    pub(super) processor: Processor,
 }
 
 impl NodeState {
@@ -87,15 +87,6 @@ impl NodeState {
 
     pub(super) fn life(&self) -> Arc<Life> {
         self.life.lock().clone()
-    }
-
-    /// Keeps a ready task for later if the node is paused.
-    pub(super) fn park(&self, task: TaskId) -> bool {
-        let paused = self.paused.load(Ordering::Relaxed);
-        if paused {
-            self.parked.lock().push(task);
-        }
-        paused
     }
 }
 
@@ -126,8 +117,7 @@ impl Node {
             disk,
             random: Mutex::new(of_node(world.options.seed, id)),
             life: Mutex::new(world.new_life()),
-            paused: AtomicBool::new(false),
-            parked: Mutex::default(),
+            processor: Processor::default(),
         });
         state.clocks.lock().start(world.now());
         nodes.push(state.clone());
@@ -193,17 +183,16 @@ impl Node {
 
     fn end(&self, survival: Survival) {
         let life = self.state.life();
+        let was_alive = life.is_alive();
         self.world.end_life(&life);
-        let in_use = self
-            .world
-            .nodes
-            .lock()
-            .iter()
-            .any(|other| Arc::ptr_eq(&other.disk, &self.state.disk) && other.life().is_alive());
-        let survival = if in_use { Survival::Everything } else { survival };
+        let survival = if self.disk_in_use() { Survival::Everything } else { survival };
+        let fault = match survival {
+            Survival::Drawn => Fault::Crash,
+            Survival::Everything => Fault::ProcessKill,
+        };
+        self.world.marks.add(fault, was_alive.into());
         self.world.decide(|chance| self.state.disk.ended(chance, &life, survival));
-        self.state.paused.store(false, Ordering::Relaxed);
-        self.state.parked.lock().clear();
+        self.state.processor.clear();
         self.world.reap();
     }
 
@@ -218,6 +207,23 @@ impl Node {
         self.state.clocks.lock().start(self.world.now());
         *self.state.life.lock() = self.world.new_life();
         self.env()
+    }
+
+    /// Starts it again over a disk that holds what `image` does, in place of all that its own
+    /// held: an earlier image of it, [`DiskImage::empty`], or any other.
+    ///
+    /// # Panics
+    /// When it is alive, or another live node uses its disk.
+    pub fn restart_with(&self, image: &DiskImage) -> Env {
+        assert!(!self.is_alive(), "{} is alive: kill it first", self.name());
+        assert!(!self.disk_in_use(), "the disk of {} is in use", self.name());
+        self.state.disk.replace(image);
+        self.restart()
+    }
+
+    fn disk_in_use(&self) -> bool {
+        let nodes = self.world.nodes.lock();
+        nodes.iter().any(|other| Arc::ptr_eq(&other.disk, &self.state.disk) && other.life().is_alive())
     }
 
     /// Carries out `work` for as long as this life of the node lasts; `None` when it ends
@@ -241,14 +247,18 @@ impl Node {
 
     /// Stops its tasks as SIGSTOP does: time and its connections go on without it.
     pub fn pause(&self) {
-        self.state.paused.store(true, Ordering::Relaxed);
+        self.state.processor.pause();
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
-        self.state.paused.store(false, Ordering::Relaxed);
-        let parked = std::mem::take(&mut *self.state.parked.lock());
-        self.world.executor.put_ready(&parked);
+        self.world.executor.put_ready(&self.state.processor.resume());
+    }
+
+    /// Lets each turn of its tasks take up to `max` of virtual time, during which none of
+    /// them runs and the other nodes do; zero for as fast as the others. Survives restarts.
+    pub fn set_turn_cost(&self, max: Duration) {
+        self.state.processor.set_turn_cost(max);
     }
 
     /// Changes how fast its clocks run from now on; survives restarts.
@@ -260,6 +270,21 @@ impl Node {
     /// Moves its wall clock forward (or back); its monotonic clock stays.
     pub fn jump_wall(&self, by_ms: i64) {
         self.state.clocks.lock().jump_wall(by_ms);
+    }
+
+    /// Stops its wall clock, or lets it go on from where it would be by then.
+    pub fn freeze_wall(&self, frozen: bool) {
+        self.state.clocks.lock().freeze_wall(self.world.now(), frozen);
+    }
+
+    /// Lets its clocks go on in steps of that length, as coarse ones do.
+    pub fn set_clock_granularity(&self, granularity: Duration) {
+        self.state.clocks.lock().set_granularity(granularity);
+    }
+
+    /// Lets its timers miss their instant: those set from now on.
+    pub fn set_timer_error(&self, error: TimerError) {
+        self.state.clocks.lock().set_timer_error(error);
     }
 
     /// Its disk: faults, crash points and counts.
@@ -307,7 +332,7 @@ fn drawn_clocks(world: &World) -> Clocks {
         let drift = Drift { monotonic_ppm: drift(), wall_ppm: drift() };
         let spread = chance.below(Event::Node, 2 * options.wall_spread_ms_max + 1);
         let wall_ms = options.wall_start_ms - options.wall_spread_ms_max + spread;
-        Clocks::new(wall_ms * 1_000_000, drift)
+        Clocks::new(wall_ms * 1_000_000, wall_ms != options.wall_start_ms, drift)
     })
 }
 

@@ -25,7 +25,11 @@ impl SimTasks {
     /// What work on the disk or a processor may take.
     fn delay(&self, max: std::time::Duration) -> Delay {
         let world = &self.place.world;
-        let at = world.after_delay(Event::Delay, max.max(self.place.node.disk.latency_max()));
+        let slow = self.place.node.disk.latency_max();
+        let at = world.after_delay(Event::Delay, max.max(slow));
+        if at > world.now() && slow > max {
+            self.place.node.disk.slowed();
+        }
         Delay::until(Arc::clone(world), at)
     }
 }

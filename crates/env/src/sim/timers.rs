@@ -22,11 +22,13 @@ pub(super) const NEVER: u64 = u64::MAX;
 pub(super) enum Due {
     Wake(Waker),
     Arrives(Letter),
+    /// A node's processor is free again.
+    Frees(u32),
 }
 
 /// When, which of those of that instant, and where it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+pub(super) struct Key {
     at: u64,
     number: u64,
     slot: u32,
@@ -132,13 +134,6 @@ impl Timers {
         entry.map(|entry| entry.due)
     }
 
-    /// Has a message arrive at `at`.
-    pub(super) fn arrives(&self, at: u64, letter: Letter) {
-        let mut entries = self.entries.lock();
-        entries.add(at, None, Due::Arrives(letter));
-        self.publish(&mut entries);
-    }
-
     /// Wakes all that wait by a node's clock, since it has changed.
     pub(super) fn wake_node(&self, node: u32) {
         let mut entries = self.entries.lock();
@@ -155,9 +150,10 @@ impl Timers {
         }
     }
 
-    fn add(&self, at: u64, node: Option<u32>, waker: Waker) -> Key {
+    /// Has something happen at `at`. `node`: whose clock it hangs on, if any.
+    pub(super) fn add(&self, at: u64, node: Option<u32>, due: Due) -> Key {
         let mut entries = self.entries.lock();
-        let key = entries.add(at, node, Due::Wake(waker));
+        let key = entries.add(at, node, due);
         self.publish(&mut entries);
         key
     }
@@ -209,7 +205,7 @@ impl Alarm {
             self.clear();
         }
         if at != NEVER {
-            self.set = Some(self.world.timers.add(at, self.node, waker.clone()));
+            self.set = Some(self.world.timers.add(at, self.node, Due::Wake(waker.clone())));
         }
     }
 

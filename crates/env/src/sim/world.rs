@@ -55,7 +55,7 @@ impl World {
             network: Network::default(),
             nodes: Mutex::default(),
             panics: Mutex::default(),
-            marks: Marks::new(),
+            marks: Marks::default(),
             chance: Mutex::new(Chance::new(options.seed)),
             now: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -102,6 +102,10 @@ impl World {
                 match due {
                     Due::Wake(waker) => waker.wake(),
                     Due::Arrives(letter) => self.network.arrived(self, letter),
+                    Due::Frees(node) => {
+                        let node = self.nodes.lock()[node as usize].clone();
+                        node.processor.frees(self, &node);
+                    }
                 }
             }
             let Some(picked) = self.pick() else {
@@ -147,12 +151,14 @@ impl World {
             task.discard();
             return false;
         }
-        if task.node.park(id) {
+        if task.node.processor.park(self, &task.node, id) {
             self.executor.put_back(id, task);
             return false;
         }
         self.turns.fetch_add(1, Ordering::Relaxed);
-        match task.poll() {
+        let polled = task.poll();
+        task.node.processor.turned(self);
+        match polled {
             Polled::Waits if task.life.is_alive() => self.executor.put_back(id, task),
             Polled::Waits | Polled::Done => {
                 self.executor.free(id);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kelpie_env::sim::{Drift, Options, Sim};
+use kelpie_env::sim::{Drift, Options, Sim, TimerError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -171,4 +171,94 @@ fn nodes_disagree_about_the_time_from_the_start() {
     sim.run_for(1000 * SECOND);
     assert_ne!(a.now(), b.now());
     assert!(a.now().abs_diff(b.now()) < SECOND, "but not by much");
+}
+
+#[test]
+fn a_wall_clock_stands_and_catches_up() {
+    let sim = Sim::with(exact(1));
+    let node = sim.node("n");
+    let env = node.env();
+    let before = env.wall_ms();
+    node.freeze_wall(true);
+    sim.block_on(env.sleep(10 * SECOND));
+    assert_eq!(env.wall_ms(), before);
+    node.freeze_wall(true);
+    node.jump_wall(5);
+    assert_eq!(env.wall_ms(), before + 5, "it can be set though it stands");
+    assert_eq!(sim.fired()["clock-freeze"], 2);
+    node.freeze_wall(false);
+    assert_eq!(env.wall_ms(), before + 10_005);
+    assert_eq!(sim.fired()["clock-freeze"], 2);
+}
+
+#[test]
+fn a_coarse_clock_goes_in_steps_and_no_sleep_ends_before_its_deadline() {
+    for seed in 0..20 {
+        let sim = Sim::with(exact(seed));
+        let node = sim.node("n");
+        let env = node.env();
+        node.set_clock_granularity(SECOND);
+        sim.run_for(SECOND * 3 / 2);
+        assert_eq!(env.now(), SECOND);
+        assert_eq!(env.wall_ms() % 1000, 0);
+        assert_eq!(sim.fired()["coarse-clock"], 2);
+        sim.block_on(env.sleep_until(SECOND * 5 / 2));
+        assert_eq!(env.now(), 3 * SECOND);
+        assert!(sim.elapsed() >= 3 * SECOND);
+        node.set_clock_granularity(Duration::ZERO);
+        sim.run_for(SECOND / 2);
+        assert!(env.now() > 3 * SECOND + SECOND / 4);
+    }
+}
+
+#[test]
+fn timers_end_early_or_late() {
+    let slept = |ppm, offset_ms| {
+        let sim = Sim::with(exact(1));
+        let node = sim.node("n");
+        let env = node.env();
+        sim.run_for(5 * SECOND);
+        node.set_timer_error(TimerError { ppm, offset_ms });
+        let before = sim.elapsed();
+        sim.block_on(async {
+            env.sleep(10 * SECOND).await;
+            env.sleep(Duration::ZERO).await;
+        });
+        let fired = sim.fired();
+        (sim.elapsed() - before, fired["timer-early"], fired["timer-late"])
+    };
+    let near = |slept: Duration, seconds: u32| slept.abs_diff(seconds * SECOND) < SECOND / 100;
+    let (time, early, late) = slept(0, 0);
+    assert!(near(time, 10) && (early, late) == (0, 0), "{time:?}");
+    let (time, early, late) = slept(-500_000, 0);
+    assert!(near(time, 5) && (early, late) == (1, 0), "{time:?}");
+    let (time, early, late) = slept(200_000, 1000);
+    assert!(near(time, 13) && (early, late) == (0, 1), "{time:?}");
+    let (time, early, _) = slept(0, i32::MIN);
+    assert!(near(time, 0) && early == 1, "never before it was set: {time:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_clock_counts_when_it_is_read() {
+    let sim = Sim::with(exact(1));
+    let node = sim.node("n");
+    let fired = |fault: &str| sim.fired()[fault];
+    node.jump_wall(5);
+    node.jump_wall(-5);
+    node.set_drift(Drift { monotonic_ppm: 5, wall_ppm: 0 });
+    let env = node.env();
+    let counts = || ["clock-drift", "clock-skew", "wall-jump-forward", "wall-jump-back"].map(fired);
+    assert_eq!(counts(), [0; 4]);
+    env.wall_ms();
+    assert_eq!(counts(), [0, 0, 1, 1]);
+    env.now();
+    env.now();
+    env.wall_ms();
+    assert_eq!(counts(), [1, 0, 1, 1]);
+    node.kill();
+    node.restart().now();
+    assert_eq!(counts(), [2, 0, 1, 1]);
+    let skewed = Sim::new(1);
+    skewed.node("n").env().wall_ms();
+    assert_eq!(skewed.fired()["clock-skew"], 1);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kelpie_env::sim::{Node, Sim};
+use kelpie_env::sim::{DiskImage, Node, Sim};
 use kelpie_env::{Env, Open};
 
 const MS: Duration = Duration::from_millis(1);
@@ -226,4 +226,106 @@ fn processes_on_one_machine_share_its_page_cache_and_its_locks() {
         drop(taken);
         a.env().disk().lock_dir(Path::new("d")).unwrap();
     }
+}
+
+#[test]
+fn a_slow_node_gets_less_done_and_the_others_do_not() {
+    for seed in 0..10 {
+        let sim = Sim::new(seed);
+        let (slow, other) = (sim.node("slow"), sim.node("other"));
+        slow.set_turn_cost(20 * MS);
+        let tickers: Vec<_> = (0..10).map(|_| ticker(&slow.env())).collect();
+        let others = ticker(&other.env());
+        sim.run_for(1000 * MS);
+        let counts: Vec<_> = tickers.iter().map(|ticks| ticks.load(Ordering::Relaxed)).collect();
+        // A turn takes 10 ms on average, and one of ten tasks has it.
+        let all: u64 = counts.iter().sum();
+        assert!((50..200).contains(&all), "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 0), "none starves: {counts:?}");
+        assert!(others.load(Ordering::Relaxed) > 700);
+        assert!(sim.fired()["slow-node"] > 100);
+        slow.set_turn_cost(Duration::ZERO);
+        sim.run_for(1000 * MS);
+        assert!(tickers.iter().all(|ticks| ticks.load(Ordering::Relaxed) > 500), "all at once again");
+        assert_eq!(sim.fired()["process-pause"], 0);
+    }
+}
+
+#[test]
+fn a_slow_node_can_be_paused_and_killed() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        node.set_turn_cost(5 * MS);
+        let tickers: Vec<_> = (0..5).map(|_| ticker(&node.env())).collect();
+        let all =
+            |tickers: &[Arc<AtomicU64>]| tickers.iter().map(|ticks| ticks.load(Ordering::Relaxed)).sum();
+        sim.run_for(50 * MS);
+        node.pause();
+        let before: u64 = all(&tickers);
+        sim.run_for(50 * MS);
+        assert_eq!(all(&tickers), before);
+        assert_eq!(sim.fired()["process-pause"], 1);
+        node.resume();
+        sim.run_for(50 * MS);
+        assert!(all(&tickers) > before + 3);
+        node.kill();
+        let env = node.restart();
+        let tickers: Vec<_> = (0..5).map(|_| ticker(&env)).collect();
+        sim.run_for(100 * MS);
+        assert!((10..80).contains(&all(&tickers)), "{}", all(&tickers));
+        node.kill();
+        sim.run_until_idle();
+    }
+}
+
+#[test]
+fn a_node_restarts_over_an_empty_or_an_old_disk() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let fired = |fault: &str| sim.fired()[fault];
+    let write = |bytes: &[u8]| {
+        let disk = node.env().disk().clone();
+        let file = disk.open(Path::new("f"), Open::Existing);
+        let file = file.or_else(|_| disk.open(Path::new("f"), Open::New)).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+    };
+    write(b"old");
+    let old = node.disk().image();
+    write(b"new");
+    node.kill();
+    node.restart_with(&old);
+    assert_eq!(written(&node), b"old");
+    assert_eq!((fired("restart-with-old-disk"), fired("restart-with-empty-disk")), (1, 0));
+    let operations = node.disk().operations();
+    write(b"more");
+    assert!(node.disk().operations() > operations, "it counts on");
+    node.kill();
+    let env = node.restart_with(&DiskImage::empty());
+    assert!(!env.disk().exists(Path::new("f")).unwrap());
+    assert_eq!((fired("restart-with-old-disk"), fired("restart-with-empty-disk")), (1, 1));
+    write(b"anew");
+    assert_eq!(written(&node), b"anew");
+    assert_eq!(fired("crash"), 2);
+    node.kill_process();
+    assert_eq!((fired("crash"), fired("process-kill")), (2, 1));
+    // The image is the same after all that.
+    node.restart_with(&old);
+    assert_eq!(written(&node), b"old");
+}
+
+#[test]
+fn a_disk_in_use_cannot_be_swapped() {
+    let sim = Sim::new(1);
+    let a = sim.node("a");
+    let b = sim.node_on_disk_of(&a, "b");
+    a.kill();
+    let swapped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        a.restart_with(&DiskImage::empty());
+    }));
+    assert!(swapped.is_err() && b.is_alive());
+    b.kill();
+    a.restart_with(&DiskImage::empty());
 }

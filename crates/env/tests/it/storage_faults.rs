@@ -1,12 +1,12 @@
 //! Disks that fail without a power cut; and the suite over the simulated disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use kelpie_env::Open;
-use kelpie_env::sim::Sim;
+use kelpie_env::sim::{DiskFaults, Sim};
 
 use crate::disk;
 
@@ -84,6 +84,7 @@ fn a_full_disk_refuses_growth_until_there_is_room() {
     assert!(other.write_all_at(b"x", 3 * 4096).is_err());
     other.set_len(4096).unwrap();
     other.write_all_at(&[1; 8192], 4096).unwrap();
+    assert_eq!(sim.fired()["disk-full"], 4);
     node.disk().set_free_space(None);
     other.write_all_at(&[1; 100_000], 0).unwrap();
 }
@@ -145,4 +146,137 @@ fn a_slow_disk_takes_time() {
     node.disk().set_latency(Duration::from_secs(5));
     let slow = sim.block_on(ten(env)) - normal;
     assert!(slow > 100 * normal, "{normal:?}, then {slow:?}");
+    let fired = sim.fired()["slow-disk"];
+    assert!((5..=20).contains(&fired), "{fired}");
+}
+
+#[test]
+fn a_read_brings_what_was_written_over() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let file = node.env().disk().open(Path::new("f"), Open::New).unwrap();
+    let read = || {
+        let mut bytes = [0; 6];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let fired = || node.disk().fired()["stale-read"];
+    file.write_all_at(b"abcdef", 0).unwrap();
+    node.disk().stale_next_read();
+    assert_eq!((&read(), fired()), (b"abcdef", 0), "nothing was written over");
+    file.write_all_at(b"XY", 1).unwrap();
+    file.write_all_at(b"Z", 5).unwrap();
+    file.sync().unwrap();
+    assert_eq!((&read(), fired()), (b"aXYdef", 1), "asked for before, and only then");
+    assert_eq!((&read(), fired()), (b"aXYdeZ", 1));
+    node.disk().stale_next_read();
+    let mut two = [0; 2];
+    file.read_exact_at(&mut two, 2).unwrap();
+    assert_eq!((&two, fired()), (b"cd", 2), "older than the latest write, which is elsewhere");
+    file.write_all_at(b"aXYdeZ", 0).unwrap();
+    node.disk().stale_next_read();
+    assert_eq!((&read(), fired()), (b"aXYdef", 3), "what did not change is not stale");
+}
+
+#[test]
+fn a_read_fails_once() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let file = node.env().disk().open(Path::new("f"), Open::New).unwrap();
+    file.write_all_at(b"x", 0).unwrap();
+    node.disk().fail_next_read();
+    assert!(file.read_exact_at(&mut [0], 0).is_err());
+    file.read_exact_at(&mut [0], 0).unwrap();
+    assert_eq!(node.disk().fired()["read-error"], 1);
+}
+
+/// A file of a thousand sevens, written over by sevens and read a few hundred times; then a
+/// power cut.
+fn used(faults: DiskFaults) -> (Sim, u32) {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let env = node.env();
+    let file = env.disk().open(Path::new("f"), Open::New).unwrap();
+    file.write_all_at(&[7; 10_000], 0).unwrap();
+    file.sync().unwrap();
+    node.disk().set_faults(faults);
+    assert_eq!(node.disk().faults(), faults);
+    let mut wrong = 0;
+    for round in 0..200 {
+        let (byte, at) = (u8::try_from(round).unwrap(), round * 10);
+        wrong += u32::from(file.write_all_at(&[byte; 5], at).is_err());
+        wrong += u32::from(file.sync().is_err());
+        let mut bytes = [0; 5];
+        wrong += u32::from(file.read_exact_at(&mut bytes, at).is_err() || bytes != [byte; 5]);
+    }
+    (sim, wrong)
+}
+
+#[test]
+fn faults_of_a_disk_come_by_chance() {
+    let none = DiskFaults::default();
+    let cases: [(&str, DiskFaults); 8] = [
+        ("fsync-error", DiskFaults { sync_error_ppm: 200_000, ..none }),
+        ("lying-fsync", DiskFaults { lying_sync_ppm: 200_000, ..none }),
+        ("write-error", DiskFaults { write_error_ppm: 200_000, ..none }),
+        ("misdirected-write", DiskFaults { misdirected_write_ppm: 200_000, ..none }),
+        ("read-error", DiskFaults { read_error_ppm: 200_000, ..none }),
+        ("misdirected-read", DiskFaults { misdirected_read_ppm: 200_000, ..none }),
+        ("stale-read", DiskFaults { stale_read_ppm: 200_000, ..none }),
+        ("bit-rot", DiskFaults { bit_rot_ppm: 200_000, ..none }),
+    ];
+    for (name, faults) in cases {
+        let (sim, wrong) = used(faults);
+        let fired: Vec<_> = sim.fired().into_iter().filter(|(_, count)| *count > 0).collect();
+        let count = sim.fired()[name];
+        assert!((15..80).contains(&count), "{name}: {fired:?}");
+        // What a failed sync did to what was not written is counted as well.
+        let others = fired.iter().filter(|(other, _)| *other != name);
+        let mut others = others.map(|(other, _)| *other);
+        assert!(others.all(|other| name == "fsync-error" && other.ends_with("write")), "{name}: {fired:?}");
+        let silent = ["lying-fsync"].contains(&name);
+        assert_eq!(wrong > 0, !silent, "{name} {wrong}");
+    }
+    assert_eq!(used(none).1, 0);
+}
+
+#[test]
+fn what_a_power_cut_does_is_counted() {
+    let mut all = BTreeMap::new();
+    for seed in 0..100 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        let disk = node.env().disk().clone();
+        disk.open(Path::new("f"), Open::New).unwrap().write_all_at(&[1; 2000], 0).unwrap();
+        let file = disk.open(Path::new("g"), Open::New).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        disk.rename(Path::new("g"), Path::new("h")).unwrap();
+        disk.open(Path::new("i"), Open::New).unwrap();
+        file.write_all_at(&[1; 2000], 0).unwrap();
+        file.write_all_at(&[2; 2000], 0).unwrap();
+        node.kill();
+        node.restart();
+        // Nothing unsynced: a cut that takes nothing.
+        node.kill();
+        let fired = sim.fired();
+        assert_eq!((fired["crash"], fired["crash-before-sync"]), (2, 1));
+        assert_eq!(fired, {
+            let mut disk = node.disk().fired();
+            disk.insert("crash", 2);
+            disk
+        });
+        for (name, count) in fired {
+            *all.entry(name).or_insert(0) += count;
+        }
+    }
+    for name in [
+        "torn-write",
+        "lost-unsynced-write",
+        "reordered-unsynced-writes",
+        "partial-batch",
+        "rename-not-durable",
+        "name-not-durable",
+    ] {
+        assert!((5..300).contains(&all[name]), "{name}: {all:?}");
+    }
 }

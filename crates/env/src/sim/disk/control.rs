@@ -1,5 +1,6 @@
 //! What a test does to a disk.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -8,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::chance::nanos;
-use super::{DiskImage, Fired, Storage, Survived};
+use super::super::fault::Fault;
+use super::{DiskFaults, DiskImage, Storage, Survived};
 
 /// The faults, crash points and counts of one disk.
 ///
@@ -100,11 +102,11 @@ impl DiskControl {
 
     /// Flips one bit of a file, in memory and on the disk.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) -> io::Result<()> {
-        let mut state = self.disk.state.lock();
+        let state = self.disk.state.lock();
         if !state.file(path)?.flip(offset, bit) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        state.fired.flipped_bits += 1;
+        state.marks.fire(Fault::BitRot);
         Ok(())
     }
 
@@ -118,9 +120,32 @@ impl DiskControl {
         self.disk.state.lock().faults.misdirect_next_write = Some(by);
     }
 
-    /// How often each fault has come over a call.
-    pub fn fired(&self) -> Fired {
-        self.disk.state.lock().fired
+    /// Makes the next read fail.
+    pub fn fail_next_read(&self) {
+        self.disk.state.lock().faults.fail_next_read = true;
+    }
+
+    /// Makes the next read of something that was written over bring what it was before the
+    /// latest write that changed it.
+    pub fn stale_next_read(&self) {
+        self.disk.state.lock().faults.stale_next_read = true;
+    }
+
+    /// Says how likely each fault is from now on, besides those asked for one by one.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.disk.state.lock().faults.chances = faults;
+    }
+
+    /// How likely each fault is.
+    pub fn faults(&self) -> DiskFaults {
+        self.disk.state.lock().faults.chances
+    }
+
+    /// How often each of [`crate::sim::FAULTS`] has had an effect on this disk.
+    pub fn fired(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        self.disk.fired(&mut all);
+        all
     }
 
     /// Lets blocking and inline work take up to `max` of virtual time.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::super::chance::{Chance, Event};
+use super::super::fault::Fault;
 use super::inode::{Change, put};
 use super::state::State;
 
@@ -139,18 +140,34 @@ impl State {
         }
         let end = chance.index(Event::Crash, self.names.pending() + 1);
         let mut index = 0;
-        let survived = &mut self.survived;
-        self.names.cut(|| {
+        let Self { names, survived, marks, .. } = self;
+        names.cut(|renames| {
             let fate = mood.fate(index, end, chance);
             index += 1;
             let kept = matches!(fate, Fate::Kept);
             if kept {
-                survived.names_kept += 1
+                survived.names_kept += 1;
             } else {
-                survived.names_lost += 1
+                survived.names_lost += 1;
+                marks.fire(if renames { Fault::RenameNotDurable } else { Fault::NameNotDurable });
             }
             kept
         });
-        self.survived.cuts += u64::from(before != self.survived);
+        if before != self.survived {
+            self.survived.cuts += 1;
+            self.marks.fire(Fault::CrashBeforeSync);
+        }
+        self.count(before);
+    }
+
+    /// Counts what has been done to unsynced writes since.
+    pub(super) fn count(&self, before: Survived) {
+        let Survived { kept, lost, torn, reordered, .. } = self.survived;
+        let (lost, torn) = (lost - before.lost, torn - before.torn);
+        self.marks.add(Fault::LostUnsyncedWrite, lost);
+        self.marks.add(Fault::TornWrite, torn);
+        self.marks.add(Fault::ReorderedUnsyncedWrites, reordered - before.reordered);
+        let partial = kept > before.kept && lost + torn > 0;
+        self.marks.add(Fault::PartialBatch, partial.into());
     }
 }

@@ -4,8 +4,6 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::Storage;
 use super::inode::Inode;
 use super::names::{Names, parent};
@@ -32,10 +30,29 @@ impl DiskImage {
         }
     }
 
+    /// A disk without files.
+    pub fn empty() -> Self {
+        Self::of(&State::default())
+    }
+
+    /// Whether it has no file.
+    pub fn is_empty(&self) -> bool {
+        self.names.paths().is_empty()
+    }
+
     pub(in crate::sim) fn storage(&self) -> Storage {
+        let storage = Storage::new();
+        self.put_into(&mut storage.state.lock());
+        storage
+    }
+
+    /// Puts what it holds in the place of what is on a disk, which goes on to count its
+    /// operations.
+    pub(super) fn put_into(&self, state: &mut State) {
         let Self { names, dirs, created, operations } = self.clone();
-        let state = State { names, dirs, created, operations, ..State::default() };
-        Storage { state: Mutex::new(state), ..Storage::new() }
+        state.operations = state.operations.max(operations);
+        (state.names, state.dirs, state.created) = (names, dirs, created);
+        state.locks.clear();
     }
 
     /// How many operations its disk had carried out.

@@ -1,5 +1,6 @@
 //! One file's bytes: those seen now, those that would survive, and the way between.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -52,6 +53,24 @@ struct Content {
     pending: Vec<Arc<Change>>,
     /// Which blocks are in use.
     blocks: Vec<bool>,
+    /// What the latest writes replaced, and where it stood.
+    replaced: VecDeque<(usize, Arc<[u8]>)>,
+}
+
+/// How many writes ago the content is that a stale read may bring.
+const REPLACED_MAX: usize = 16;
+
+impl Content {
+    /// Keeps what a write is about to replace.
+    fn keep_replaced(&mut self, offset: usize, length: usize) {
+        let end = self.live.len().min(offset + length);
+        if let Some(old) = self.live.get(offset..end).filter(|old| !old.is_empty()) {
+            self.replaced.push_back((offset, old.into()));
+            if self.replaced.len() > REPLACED_MAX {
+                self.replaced.pop_front();
+            }
+        }
+    }
 }
 
 impl Inode {
@@ -68,7 +87,10 @@ impl Inode {
     pub(super) fn settled(id: u64, bytes: Vec<u8>) -> Self {
         let blocks = vec![true; bytes.len().div_ceil(BLOCK)];
         let live = Arc::new(bytes);
-        Self { id, content: Mutex::new(Content { durable: live.clone(), live, pending: vec![], blocks }) }
+        Self {
+            id,
+            content: Mutex::new(Content { durable: live.clone(), live, blocks, ..Content::default() }),
+        }
     }
 
     /// All its bytes.
@@ -110,11 +132,27 @@ impl Inode {
         let content = &mut *self.content.lock();
         let fit = allocate(&mut content.blocks, offset, bytes.len(), free);
         if fit > 0 {
+            content.keep_replaced(offset, fit);
             let change = Change::Write { offset, bytes: bytes[..fit].to_vec() };
             change.apply(Arc::make_mut(&mut content.live));
             content.pending.push(Arc::new(change));
         }
         if fit == bytes.len() { Ok(()) } else { Err(ErrorKind::StorageFull.into()) }
+    }
+
+    /// Puts into `buffer`, which was read at `offset`, what the latest write that changed some
+    /// of it replaced; false when there is none.
+    pub(super) fn age(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let Ok(offset) = usize::try_from(offset) else { return false };
+        let content = self.content.lock();
+        for (at, old) in content.replaced.iter().rev() {
+            let (start, end) = (offset.max(*at), (offset + buffer.len()).min(at + old.len()));
+            if start < end && buffer[start - offset..end - offset] != old[start - at..end - at] {
+                buffer[start - offset..end - offset].copy_from_slice(&old[start - at..end - at]);
+                return true;
+            }
+        }
+        false
     }
 
     /// Cuts the file, or extends it by a hole.

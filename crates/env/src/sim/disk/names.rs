@@ -104,10 +104,11 @@ impl Names {
         }
     }
 
-    /// Power is cut: `keep` says of each change that was not synced whether it survives.
-    pub(super) fn cut(&mut self, mut keep: impl FnMut() -> bool) {
+    /// Power is cut: `keep` says of each change that was not synced whether it survives, and
+    /// is told whether it is a rename.
+    pub(super) fn cut(&mut self, mut keep: impl FnMut(bool) -> bool) {
         for change in self.pending.drain(..) {
-            if keep() {
+            if keep(matches!(change, Change::Move { .. })) {
                 change.apply(&mut self.durable);
             }
         }

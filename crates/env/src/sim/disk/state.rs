@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::chance::{Chance, Event};
+use super::super::fault::{Fault, Marks};
 use super::crash::Survived;
 use super::image::DiskImage;
 use super::inode::Inode;
@@ -21,30 +22,9 @@ pub(super) struct State {
     pub(super) crash_at: Option<u64>,
     pub(super) faults: Faults,
     pub(super) survived: Survived,
-    pub(super) fired: Fired,
+    pub(super) marks: Marks,
     /// One image before each operation, while they are taken.
     pub(super) images: Option<Vec<DiskImage>>,
-}
-
-/// How often each fault of a disk has come over a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fired {
-    /// Syncs that failed.
-    pub failed_syncs: u64,
-    /// Syncs that did nothing and said that they had.
-    pub lying_syncs: u64,
-    /// Writes that failed after a part.
-    pub failed_writes: u64,
-    /// Writes that found no room.
-    pub full: u64,
-    /// Reads of a file that was made unreadable.
-    pub unreadable: u64,
-    /// Bits that were flipped.
-    pub flipped_bits: u64,
-    /// Reads that brought what stands elsewhere in the file.
-    pub misdirected_reads: u64,
-    /// Writes that landed elsewhere in the file.
-    pub misdirected_writes: u64,
 }
 
 pub(super) struct Holder {
@@ -52,10 +32,39 @@ pub(super) struct Holder {
     pub(super) node: String,
 }
 
+/// How likely each fault of a disk is, in millionths of the operations that it can come
+/// over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskFaults {
+    /// A sync fails: [`crate::sim::DiskControl::fail_next_sync`].
+    pub sync_error_ppm: u32,
+    /// A sync reports success and does nothing.
+    pub lying_sync_ppm: u32,
+    /// A write fails after some of its bytes.
+    pub write_error_ppm: u32,
+    /// A write lands up to 4096 bytes behind its place.
+    pub misdirected_write_ppm: u32,
+    /// A read fails.
+    pub read_error_ppm: u32,
+    /// A read brings what stands up to 4096 bytes behind the place asked for.
+    pub misdirected_read_ppm: u32,
+    /// A read brings what it would have before the latest of the writes that replaced
+    /// some of it.
+    pub stale_read_ppm: u32,
+    /// One of the bits that are read has flipped by then, for good.
+    pub bit_rot_ppm: u32,
+}
+
+/// How far a misdirected operation misses its place at most.
+const ASTRAY_MAX: u64 = 4096;
+
 #[derive(Default)]
 pub(super) struct Faults {
+    pub(super) chances: DiskFaults,
     pub(super) fail_next_sync: bool,
     pub(super) fail_next_write: bool,
+    pub(super) fail_next_read: bool,
+    pub(super) stale_next_read: bool,
     /// By how many bytes the next read or write misses its place.
     pub(super) misdirect_next_read: Option<u64>,
     pub(super) misdirect_next_write: Option<u64>,
@@ -63,6 +72,32 @@ pub(super) struct Faults {
     /// Bytes that may still be taken into use; no limit without a number.
     pub(super) free_space: Option<u64>,
     pub(super) unreadable: BTreeSet<PathBuf>,
+}
+
+impl Faults {
+    fn sync_fails(&mut self, chance: &mut Chance) -> bool {
+        std::mem::take(&mut self.fail_next_sync) | chance.hits(Event::Disk, self.chances.sync_error_ppm)
+    }
+
+    fn sync_lies(&self, chance: &mut Chance) -> bool {
+        self.sync_lies || chance.hits(Event::Disk, self.chances.lying_sync_ppm)
+    }
+
+    fn write_fails(&mut self, chance: &mut Chance) -> bool {
+        std::mem::take(&mut self.fail_next_write) | chance.hits(Event::Disk, self.chances.write_error_ppm)
+    }
+
+    fn read_fails(&mut self, path: &Path, chance: &mut Chance) -> bool {
+        std::mem::take(&mut self.fail_next_read)
+            | self.unreadable.contains(path)
+            | chance.hits(Event::Disk, self.chances.read_error_ppm)
+    }
+}
+
+/// How far an operation goes astray: as it was told to, or by chance.
+fn astray(told: &mut Option<u64>, ppm: u32, chance: &mut Chance) -> Option<u64> {
+    let drawn = chance.hits(Event::Disk, ppm).then(|| 1 + chance.below(Event::Disk, ASTRAY_MAX));
+    told.take().or(drawn)
 }
 
 impl State {
@@ -76,6 +111,10 @@ impl State {
             None if is_root(path) || self.dirs.contains(path) => Err(ErrorKind::IsADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.paths().is_empty()
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<Arc<Inode>> {
@@ -115,13 +154,15 @@ impl State {
     }
 
     pub(super) fn sync(&mut self, inode: &Inode, chance: &mut Chance) -> io::Result<()> {
-        if std::mem::take(&mut self.faults.fail_next_sync) {
-            self.fired.failed_syncs += 1;
+        if self.faults.sync_fails(chance) {
+            self.marks.fire(Fault::FsyncError);
+            let before = self.survived;
             inode.fail_sync(chance, &mut self.survived);
+            self.count(before);
             return Err(io::Error::other("fsync failed, as the test asked"));
         }
-        if self.faults.sync_lies {
-            self.fired.lying_syncs += 1;
+        if self.faults.sync_lies(chance) {
+            self.marks.fire(Fault::LyingFsync);
         } else {
             inode.sync();
         }
@@ -135,17 +176,18 @@ impl State {
         offset: u64,
         chance: &mut Chance,
     ) -> io::Result<()> {
-        if std::mem::take(&mut self.faults.fail_next_write) {
-            self.fired.failed_writes += 1;
+        if self.faults.write_fails(chance) {
+            self.marks.fire(Fault::WriteError);
             let written = chance.index(Event::Disk, bytes.len());
             inode.write(&bytes[..written], offset, &mut self.faults.free_space)?;
             return Err(io::Error::other("the write failed, as the test asked"));
         }
-        let by = self.faults.misdirect_next_write.take();
-        self.fired.misdirected_writes += u64::from(by.is_some());
-        let written = inode.write(bytes, offset.saturating_add(by.unwrap_or(0)), &mut self.faults.free_space);
+        let Faults { misdirect_next_write, chances, free_space, .. } = &mut self.faults;
+        let by = astray(misdirect_next_write, chances.misdirected_write_ppm, chance);
+        self.marks.add(Fault::MisdirectedWrite, by.is_some().into());
+        let written = inode.write(bytes, offset.saturating_add(by.unwrap_or(0)), free_space);
         let full = written.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull);
-        self.fired.full += u64::from(full);
+        self.marks.add(Fault::DiskFull, full.into());
         written
     }
 
@@ -155,23 +197,44 @@ impl State {
         path: &Path,
         buffer: &mut [u8],
         offset: u64,
+        chance: &mut Chance,
     ) -> io::Result<()> {
-        if self.faults.unreadable.contains(path) {
-            self.fired.unreadable += 1;
+        if self.faults.read_fails(path, chance) {
+            self.marks.fire(Fault::ReadError);
             return Err(io::Error::other("unreadable, as the test asked"));
         }
-        let by = self.faults.misdirect_next_read.take();
-        self.fired.misdirected_reads += u64::from(by.is_some());
-        inode.read(buffer, offset.saturating_add(by.unwrap_or(0)))
+        let Faults { misdirect_next_read, stale_next_read, chances, .. } = &mut self.faults;
+        if !buffer.is_empty() && chance.hits(Event::Disk, chances.bit_rot_ppm) {
+            let at = offset.saturating_add(chance.below(Event::Disk, length(buffer)));
+            let rotten = inode.flip(at, chance.draw(Event::Disk).to_le_bytes()[0]);
+            self.marks.add(Fault::BitRot, rotten.into());
+        }
+        if let Some(by) = astray(misdirect_next_read, chances.misdirected_read_ppm, chance) {
+            self.marks.fire(Fault::MisdirectedRead);
+            return inode.read(buffer, offset.saturating_add(by));
+        }
+        inode.read(buffer, offset)?;
+        if (*stale_next_read | chance.hits(Event::Disk, chances.stale_read_ppm)) && inode.age(buffer, offset)
+        {
+            *stale_next_read = false;
+            self.marks.fire(Fault::StaleRead);
+        }
+        Ok(())
     }
 
-    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+    pub(super) fn sync_dir(&mut self, path: &Path, chance: &mut Chance) -> io::Result<()> {
         self.directory(path)?;
-        if !self.faults.sync_lies {
+        if self.faults.sync_lies(chance) {
+            self.marks.fire(Fault::LyingFsync);
+        } else {
             self.names.sync(path);
         }
         Ok(())
     }
+}
+
+fn length(buffer: &[u8]) -> u64 {
+    u64::try_from(buffer.len()).expect("a length")
 }
 
 /// The directories that are always there: `/`, and the current one.

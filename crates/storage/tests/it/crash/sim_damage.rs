@@ -271,7 +271,7 @@ fn misdirected_reads_and_writes_are_noticed() {
         "{refused:?}"
     );
     let fired = disk.fired();
-    assert_eq!((fired.misdirected_reads, fired.misdirected_writes), (20, 1));
+    assert_eq!((fired["misdirected-read"], fired["misdirected-write"]), (20, 1));
 }
 
 /// A file is there as it should not be.
