@@ -8,3 +8,5 @@
 //!
 //! Invariant: a dev-dependency. No product crate depends on it, and it simulates no weaker
 //! a world than [`kelpie_env::sim`] does.
+
+pub mod check;
