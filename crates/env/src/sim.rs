@@ -40,7 +40,7 @@
 //! system's clock, randomness or files past [`crate::Env`] is not simulated at all.
 //!
 //! The same seed, options and code give the same run, in every process: [`same_twice`]
-//! checks it by [`Sim::trace_hash`].
+//! checks it by [`Sim::trace_hash`], and [`first_divergence`] finds where two runs part.
 
 mod chance;
 mod clock;
@@ -53,10 +53,12 @@ mod processor;
 mod replay;
 mod tasks;
 mod timers;
+mod trace;
 mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,7 +75,8 @@ pub use executor::TaskPanic;
 pub use fault::FAULTS;
 pub use net::{LinkFaults, Mailbox};
 pub use node::Node;
-pub use replay::same_twice;
+pub use replay::{Divergence, first_divergence, same_twice};
+pub use trace::TraceEvent;
 
 /// How a simulated world behaves.
 #[derive(Debug, Clone)]
@@ -96,6 +99,10 @@ pub struct Options {
     pub wall_spread_ms_max: u64,
     /// Turns after which one `block_on` or `run_…` is taken for endless.
     pub turns_max: u64,
+    /// Keeps the hash of the trace after each so many events: [`Sim::checkpoints`].
+    pub checkpoint_every: Option<u64>,
+    /// Keeps the events with these numbers: [`Sim::recorded`]. Takes some 70 bytes each.
+    pub record: Range<u64>,
 }
 
 impl Options {
@@ -111,6 +118,8 @@ impl Options {
             wall_start_ms: 1_800_000_000_000,
             wall_spread_ms_max: 250,
             turns_max: 50_000_000,
+            checkpoint_every: None,
+            record: 0..0,
         }
     }
 }
@@ -164,11 +173,13 @@ impl Sim {
                 Step::Ran => self.check_turns(began),
                 Step::Root => {
                     root.taken();
-                    if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                        self.world.reap();
+                    self.world.turn_of(None, "block_on");
+                    let polled = future.as_mut().poll(&mut context);
+                    self.world.turn_ends();
+                    self.world.reap();
+                    if let Poll::Ready(value) = polled {
                         return value;
                     }
-                    self.world.reap();
                 }
                 Step::Idle => self.stuck(),
             }
@@ -210,9 +221,25 @@ impl Sim {
         self.world.turns()
     }
 
-    /// A hash of all decisions so far: equal for equal runs.
+    /// A hash of all that has happened so far (numbers drawn, tasks polled, bytes written
+    /// and sent): equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.world.trace_hash()
+    }
+
+    /// How many events the trace has so far.
+    pub fn events(&self) -> u64 {
+        self.world.decide(|chance| chance.trace.events())
+    }
+
+    /// The hash after each [`Options::checkpoint_every`] events.
+    pub fn checkpoints(&self) -> Vec<u64> {
+        self.world.decide(|chance| chance.trace.checkpoints().to_vec())
+    }
+
+    /// The events in [`Options::record`].
+    pub fn recorded(&self) -> Vec<TraceEvent> {
+        self.world.recorded()
     }
 
     /// The panics of tasks since the last call, which are hereby expected.

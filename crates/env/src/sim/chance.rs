@@ -1,29 +1,13 @@
-//! Every decision of a simulation, drawn from one seed and folded into one hash.
-//!
-//! Two runs took the same way exactly when they drew the same numbers for the same
-//! purposes in the same order: that is what the hash compares.
+//! Every decision of a simulation, drawn from one seed and put into its trace.
 
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a drawn or noted number stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    Turn = 1,
-    Delay,
-    Timer,
-    Disk,
-    Crash,
-    Net,
-    Node,
-    NodeRandom,
-    Sent,
-    Arrived,
-}
+use super::trace::{MIX, Trace};
 
-const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(super) use super::trace::Event;
 
 /// Streams of the generator. The simulator's decisions and the nodes' numbers never mix,
 /// so that one more draw in a node does not change another node's numbers.
@@ -32,13 +16,12 @@ const FIRST_NODE: u64 = 1;
 
 pub(super) struct Chance {
     random: ChaCha8Rng,
-    hash: u64,
-    record: Option<Vec<(Event, u64)>>,
+    pub(super) trace: Trace,
 }
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { random: stream(seed, DECISIONS), hash: seed, record: None }
+    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+        Self { random: stream(seed, DECISIONS), trace }
     }
 
     pub(super) fn draw(&mut self, event: Event) -> u64 {
@@ -73,7 +56,7 @@ impl Chance {
         if drawn.is_multiple_of(4) { 0 } else { scale(drawn, nanos(max).saturating_add(1)) }
     }
 
-    /// Folds bytes into the hash.
+    /// Puts bytes into the trace.
     pub(super) fn note_bytes(&mut self, event: Event, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         let mut last = [0; 8];
@@ -83,25 +66,9 @@ impl Chance {
         self.note(event, words.fold(length, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(MIX)));
     }
 
-    /// Folds what happened into the hash.
+    /// Puts what happened into the trace.
     pub(super) fn note(&mut self, event: Event, value: u64) {
-        if let Some(record) = &mut self.record {
-            record.push((event, value));
-        }
-        self.hash = (self.hash.rotate_left(5) ^ value).wrapping_add(event as u64).wrapping_mul(MIX);
-    }
-
-    /// Keeps all that happens from now on, to find where two runs part.
-    pub(super) fn record(&mut self) {
-        self.record = Some(Vec::new());
-    }
-
-    pub(super) fn recorded(&mut self) -> Vec<(Event, u64)> {
-        self.record.take().unwrap_or_default()
-    }
-
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
+        self.trace.note(event, value);
     }
 }
 

@@ -29,6 +29,13 @@ pub(super) struct TaskId {
     generation: u32,
 }
 
+impl TaskId {
+    /// The same number for the same task in each run of a seed.
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
 /// A panic of a simulated task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPanic {
@@ -144,7 +151,7 @@ impl Executor {
         life: Arc<Life>,
         name: &'static str,
         future: BoxFuture<'static, ()>,
-    ) {
+    ) -> TaskId {
         let mut slab = self.slab.lock();
         let index = match slab.free.pop() {
             Some(index) => index,
@@ -154,11 +161,13 @@ impl Executor {
             }
         };
         let slot = &mut slab.slots[index as usize];
-        let ready = self.waker(TaskId { index, generation: slot.generation });
+        let id = TaskId { index, generation: slot.generation };
+        let ready = self.waker(id);
         let waker = Waker::from(ready.clone());
         slot.task = Some(Task { name, node, life, future, ready: ready.clone(), waker });
         drop(slab);
         ready.wake();
+        id
     }
 
     /// What wakes the future of `block_on` number `generation`.
@@ -175,13 +184,13 @@ impl Executor {
         Arc::new(Ready { task, queued: AtomicBool::new(false), queue: self.queue.clone() })
     }
 
-    /// Takes the ready task that `choose` picks out of so many.
-    pub(super) fn pick(&self, choose: impl FnOnce(usize) -> usize) -> Option<TaskId> {
+    /// Takes the ready task that `choose` picks.
+    pub(super) fn pick(&self, choose: impl FnOnce(&[TaskId]) -> usize) -> Option<TaskId> {
         let mut ready = self.queue.ready.lock();
         if ready.is_empty() {
             return None;
         }
-        let chosen = choose(ready.len());
+        let chosen = choose(&ready);
         Some(ready.swap_remove(chosen))
     }
 

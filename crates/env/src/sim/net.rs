@@ -222,7 +222,10 @@ impl Network {
         let mut state = self.state.lock();
         state.holds(world, way.0, way.1);
         let link = state.link(way.0, way.1);
-        world.decide(|chance| link.carry(bytes, opener, &mut world.fate(chance)))
+        world.decide(|chance| {
+            chance.note_bytes(Event::Net, bytes);
+            link.carry(bytes, opener, &mut world.fate(chance))
+        })
     }
 
     /// A life has ended: nobody listens for it any more, its connections are reset.

@@ -1,14 +1,15 @@
 //! Whether a run can be repeated, and where two runs part if not.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::ops::Range;
 
-use super::chance::Event;
+use super::trace::TraceEvent;
 use super::{Options, Sim};
 
 /// Runs a scenario twice from the same seed and returns its result.
 ///
 /// # Panics
-/// When the two differ: names the first decision that did, and the virtual time.
+/// When the two differ: names the first event that did, the node and the task.
 pub fn same_twice<T: PartialEq + Debug>(options: &Options, scenario: impl Fn(&Sim) -> T) -> T {
     let run = || {
         let sim = Sim::with(options.clone());
@@ -17,26 +18,105 @@ pub fn same_twice<T: PartialEq + Debug>(options: &Options, scenario: impl Fn(&Si
     };
     let (first, second) = (run(), run());
     if first != second {
-        let parting = parting(options, &scenario);
+        let parting = match first_divergence(options, scenario) {
+            Some(divergence) => divergence.to_string(),
+            None => "the next two were the same".to_owned(),
+        };
         panic!("seed {}: two runs differ: {first:?}, then {second:?}; {parting}", options.seed);
     }
     first.2
 }
 
-/// Repeats the scenario until two runs part, which they may not do again.
-fn parting<T>(options: &Options, scenario: impl Fn(&Sim) -> T) -> String {
-    let run = || {
-        let sim = Sim::with(options.clone());
-        sim.world.decide(super::chance::Chance::record);
-        scenario(&sim);
-        sim.world.decide(super::chance::Chance::recorded)
-    };
-    let (first, second) = (run(), run());
-    let same = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
-    let shown = |run: &[(Event, u64)]| format!("{:?}", run.get(same));
-    if same == first.len().max(second.len()) {
-        return "the next two were the same".to_owned();
+/// Where two runs of one seed part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divergence {
+    /// The number of the first event that differs.
+    pub event: u64,
+    /// That event of the one run; nothing when it had ended by then.
+    pub first: Option<TraceEvent>,
+    /// That event of the other.
+    pub second: Option<TraceEvent>,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "they part at event {}: ", self.event)?;
+        match (&self.first, &self.second) {
+            (Some(first), Some(second)) => write!(f, "{first}, then {second}"),
+            (Some(only), None) | (None, Some(only)) => write!(f, "{only}, and the other run ends before it"),
+            (None, None) => write!(f, "not the same way when they were repeated"),
+        }
     }
-    let turns = first[..same].iter().filter(|(event, _)| *event == Event::Turn).count() / 2;
-    format!("they part after {turns} turns, at decision {same}: {}, then {}", shown(&first), shown(&second))
+}
+
+/// Events from one checkpoint to the next.
+const STEP: u64 = 1024;
+
+/// Pairs of runs that may part elsewhere than the pair before.
+const TRIES: u32 = 8;
+
+/// Runs a scenario twice from the same seed, and again to see more of it, and returns the
+/// first event that differs; nothing when the first two runs are the same.
+///
+/// A scenario whose runs differ each time may part elsewhere each time: what is returned is
+/// true of the last two of them.
+pub fn first_divergence<T>(options: &Options, scenario: impl Fn(&Sim) -> T) -> Option<Divergence> {
+    let pair = |record: &Range<u64>| {
+        let run = || {
+            let sim = Sim::with(Options {
+                checkpoint_every: Some(STEP),
+                record: record.clone(),
+                ..options.clone()
+            });
+            drop(scenario(&sim));
+            Run {
+                end: (sim.trace_hash(), sim.events()),
+                checkpoints: sim.checkpoints(),
+                events: sim.recorded(),
+            }
+        };
+        (run(), run())
+    };
+    let mut window = 0..0;
+    let mut event = None;
+    for tried in 0..TRIES {
+        let (first, second) = pair(&window);
+        if first.end == second.end {
+            event?;
+            continue;
+        }
+        let same = common(&first.checkpoints, &second.checkpoints);
+        let start = u64::try_from(same).expect("a length") * STEP;
+        // Only if they were the same up to what was recorded is it the first.
+        if start >= window.start
+            && let Some(divergence) = first.differs(&second)
+        {
+            return Some(divergence);
+        }
+        event = Some(start);
+        // In the end all of it: more memory, and no way around it.
+        window = if tried + 2 < TRIES { start..start + 2 * STEP } else { 0..u64::MAX };
+    }
+    event.map(|event| Divergence { event, first: None, second: None })
+}
+
+struct Run {
+    end: (u64, u64),
+    checkpoints: Vec<u64>,
+    events: Vec<TraceEvent>,
+}
+
+impl Run {
+    /// The first of the recorded events that differs.
+    fn differs(&self, other: &Self) -> Option<Divergence> {
+        let same = common(&self.events, &other.events);
+        let (first, second) = (self.events.get(same).cloned(), other.events.get(same).cloned());
+        let event = first.as_ref().or(second.as_ref())?.number;
+        Some(Divergence { event, first, second })
+    }
+}
+
+/// How many of the first ones are the same.
+fn common<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

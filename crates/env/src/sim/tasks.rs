@@ -18,7 +18,11 @@ impl SimTasks {
         let Place { world, node, life } = &self.place;
         // A dead node starts nothing.
         if life.is_alive() {
-            world.executor.spawn(node.clone(), life.clone(), name, task);
+            let task = world.executor.spawn(node.clone(), life.clone(), name, task);
+            world.decide(|chance| {
+                chance.note(Event::Spawn, u64::from(node.id()));
+                chance.note(Event::Spawn, task.number());
+            });
         }
     }
 

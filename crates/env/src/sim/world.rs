@@ -16,6 +16,7 @@ use super::fault::Marks;
 use super::net::{Fate, Network};
 use super::node::{Life, NodeState};
 use super::timers::{Due, NEVER, Timers};
+use super::trace::{NO_TURN, Trace, TraceEvent, Turn};
 
 /// What one turn of the main loop came to.
 pub(super) enum Step {
@@ -49,6 +50,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(options: Options) -> Self {
+        let trace = Trace::new(options.seed, options.checkpoint_every, options.record.clone());
         Self {
             timers: Timers::new(),
             executor: Executor::default(),
@@ -56,7 +58,7 @@ impl World {
             nodes: Mutex::default(),
             panics: Mutex::default(),
             marks: Marks::default(),
-            chance: Mutex::new(Chance::new(options.seed)),
+            chance: Mutex::new(Chance::new(options.seed, trace)),
             now: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             lives: AtomicU64::new(0),
@@ -138,9 +140,11 @@ impl World {
         self.executor.pick(|ready| {
             let mut chance = self.chance.lock();
             let drawn = chance.draw(Event::Turn);
+            let chosen = scale_index(drawn, ready.len());
+            chance.note(Event::Turn, ready[chosen].number());
             chance.note(Event::Turn, self.now());
             self.now.fetch_add(TURN_NS + drawn % TURN_NS, Ordering::Relaxed);
-            scale_index(drawn, ready)
+            chosen
         })
     }
 
@@ -156,7 +160,9 @@ impl World {
             return false;
         }
         self.turns.fetch_add(1, Ordering::Relaxed);
+        self.turn_of(Some(task.node.id()), task.name);
         let polled = task.poll();
+        self.turn_ends();
         task.node.processor.turned(self);
         match polled {
             Polled::Waits if task.life.is_alive() => self.executor.put_back(id, task),
@@ -204,10 +210,30 @@ impl World {
         }
     }
 
+    /// Says in the trace, if it is recorded, whose turn it is.
+    pub(super) fn turn_of(&self, node: Option<u32>, task: &'static str) {
+        if !self.options.record.is_empty() {
+            let turn = Turn { node, task, at: self.now() };
+            self.decide(|chance| chance.trace.turn(turn));
+        }
+    }
+
+    pub(super) fn turn_ends(&self) {
+        if !self.options.record.is_empty() {
+            self.decide(|chance| chance.trace.turn(NO_TURN));
+        }
+    }
+
+    /// The events in [`Options::record`].
+    pub(super) fn recorded(&self) -> Vec<TraceEvent> {
+        let names: Vec<String> = self.nodes.lock().iter().map(|node| node.name().to_owned()).collect();
+        self.decide(|chance| chance.trace.kept(|node| names[node as usize].clone()))
+    }
+
     pub(super) fn trace_hash(&self) -> u64 {
         let now = self.now();
         self.decide(|chance| {
-            let hash = chance.hash();
+            let hash = chance.trace.hash();
             hash ^ now.rotate_left(17)
         })
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use kelpie_env::sim::{Options, Sim, same_twice};
+use kelpie_env::sim::{Options, Sim, first_divergence, same_twice};
 use kelpie_env::{Env, Open};
 use parking_lot::Mutex as SyncMutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,7 +85,109 @@ fn a_run_that_differs_is_named() {
     }));
     let differs = differs.unwrap_err();
     let words = differs.downcast_ref::<String>().unwrap();
-    assert!(words.contains("seed 1") && words.contains("after 1 turns"), "{words}");
+    assert!(words.contains("seed 1") && words.contains("they part at event "), "{words}");
+}
+
+/// What one task of node b does in mid-run depends on how many runs there were before.
+fn depends_on_the_process(sim: &Sim, runs: &AtomicU64) {
+    let run = runs.fetch_add(1, Ordering::Relaxed);
+    for name in ["a", "b"] {
+        let env = sim.node(name).env();
+        let inner = env.clone();
+        env.spawn("worker", async move {
+            for _ in 0..2000 {
+                inner.sleep(Duration::from_micros(inner.random_u64() % 900)).await;
+            }
+        });
+        let inner = env.clone();
+        env.spawn("culprit", async move {
+            inner.sleep(Duration::from_millis(200)).await;
+            // Drawn one by one, so that two runs part at the draw that only one makes.
+            for _ in 0..if name == "b" { run } else { 0 } {
+                inner.random_u64();
+            }
+        });
+    }
+    sim.run_until_idle();
+}
+
+#[test]
+fn the_first_event_that_differs_is_found_and_its_task_named() {
+    let runs = AtomicU64::new(0);
+    let found = first_divergence(&Options::new(1), |sim| depends_on_the_process(sim, &runs)).unwrap();
+    assert_eq!(runs.load(Ordering::Relaxed), 4, "one pair to see that they differ, one to see where");
+    let (first, second) = (found.first.unwrap(), found.second.unwrap());
+    // The first run of a pair makes fewer draws: its turn has ended when the other goes on.
+    assert_ne!((&*first.node, first.task), ("b", "culprit"));
+    assert_eq!((&*second.node, second.task, second.what), ("b", "culprit", "random bytes"));
+    assert!(second.at > Duration::from_millis(200) && found.event > 2000);
+    assert_eq!((first.number, second.number), (found.event, found.event));
+}
+
+#[test]
+fn a_run_that_ends_earlier_differs() {
+    let runs = AtomicU64::new(0);
+    let found = first_divergence(&Options::new(1), |sim| {
+        let env = sim.node("n").env();
+        for _ in 0..runs.fetch_add(1, Ordering::Relaxed) {
+            env.random_u64();
+        }
+    });
+    let found = found.unwrap();
+    assert_eq!(found.first, None);
+    assert_eq!(found.second.as_ref().unwrap().what, "random bytes");
+    assert!(found.to_string().contains("the other run ends before it"), "{found}");
+}
+
+#[test]
+fn equal_runs_do_not_part() {
+    assert_eq!(first_divergence(&Options::new(1), busy), None);
+}
+
+#[test]
+fn bytes_written_and_sent_are_part_of_the_trace() {
+    let runs = AtomicU64::new(0);
+    let write = |sim: &Sim| {
+        let byte = u8::try_from(runs.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let file = sim.node("n").env().disk().open(Path::new("f"), Open::New).unwrap();
+        file.write_all_at(&[byte], 0).unwrap();
+    };
+    assert_eq!(first_divergence(&Options::new(1), write).unwrap().first.unwrap().what, "disk");
+    let send = |sim: &Sim| {
+        let byte = u8::try_from(runs.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let env = sim.node("n").env();
+        sim.block_on(async {
+            let listener = env.net().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+            let mut stream = env.net().connect(listener.local_addr().unwrap()).await.unwrap();
+            stream.write_all(&[byte]).await.unwrap();
+        });
+    };
+    let found = first_divergence(&Options::new(1), send).unwrap().first.unwrap();
+    assert_eq!((found.what, found.task), ("network", "block_on"));
+}
+
+#[test]
+fn checkpoints_and_recorded_events() {
+    let run = |options: Options| {
+        let sim = Sim::with(options);
+        busy(&sim);
+        (sim.trace_hash(), sim.events(), sim.checkpoints(), sim.recorded())
+    };
+    let (hash, events, checkpoints, recorded) = run(Options::new(1));
+    assert!(checkpoints.is_empty() && recorded.is_empty());
+    let (same, _, coarse, _) = run(Options { checkpoint_every: Some(40), ..Options::new(1) });
+    assert_eq!(same, hash, "looking changes nothing");
+    assert_eq!(coarse.len() as u64, events / 40);
+    let window = Options { checkpoint_every: Some(20), record: 150..300, ..Options::new(1) };
+    let (same, _, fine, recorded) = run(window);
+    assert_eq!(same, hash);
+    assert_eq!(fine.iter().skip(1).step_by(2).copied().collect::<Vec<_>>(), coarse);
+    let numbers: Vec<_> = recorded.iter().map(|event| event.number).collect();
+    assert_eq!(numbers, (150..300).collect::<Vec<_>>());
+    assert!(recorded.iter().any(|event| event.node == "a" && event.task == "worker"));
+    let (_, _, _, all) = run(Options { record: 0..u64::MAX, ..Options::new(1) });
+    assert_eq!(all.len() as u64, events);
+    assert_eq!(all[150..300], recorded);
 }
 
 /// Not a test by itself: the child process of the test below, which wants its hashes.
@@ -310,31 +412,4 @@ fn wakers_may_be_called_from_other_threads() {
     });
     sim.run_until_idle();
     assert_eq!(got.load(Ordering::Relaxed), 7);
-}
-
-/// Prints how many turns a second the simulator makes; asserts nothing about time.
-#[test]
-#[expect(clippy::disallowed_methods, reason = "measures the simulator itself")]
-fn speed() {
-    const TURNS: u64 = if cfg!(debug_assertions) { 100_000 } else { 2_000_000 };
-    for (what, tasks, sleeps) in [("ready tasks", 10_000, false), ("timers", 10_000, true)] {
-        let sim = Sim::new(1);
-        let env = sim.node("n").env();
-        for _ in 0..tasks {
-            let inner = env.clone();
-            env.spawn("turns", async move {
-                for turn in 0..TURNS / tasks {
-                    if sleeps {
-                        inner.sleep(Duration::from_micros(turn)).await;
-                    } else {
-                        tokio::task::yield_now().await;
-                    }
-                }
-            });
-        }
-        let began = Instant::now();
-        sim.run_until_idle();
-        let rate = sim.turns() as f64 / began.elapsed().as_secs_f64();
-        println!("{what}: {} turns, {rate:.0} turns/s", sim.turns());
-    }
 }

@@ -176,6 +176,7 @@ impl State {
         offset: u64,
         chance: &mut Chance,
     ) -> io::Result<()> {
+        chance.note_bytes(Event::Disk, bytes);
         if self.faults.write_fails(chance) {
             self.marks.fire(Fault::WriteError);
             let written = chance.index(Event::Disk, bytes.len());

@@ -1,0 +1,171 @@
+//! What happened in a run, folded into one hash, and kept in parts when asked for.
+//!
+//! Two runs took the same way exactly when they drew the same numbers, polled the same
+//! tasks and wrote and sent the same bytes, in the same order: that is what the hash
+//! compares.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// What a drawn or noted number stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Turn = 1,
+    Spawn,
+    Delay,
+    Timer,
+    Disk,
+    Crash,
+    Net,
+    Node,
+    NodeRandom,
+    Sent,
+    Arrived,
+}
+
+impl Event {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Spawn => "spawn",
+            Self::Delay => "delay of work",
+            Self::Timer => "timer",
+            Self::Disk => "disk",
+            Self::Crash => "power cut",
+            Self::Net => "network",
+            Self::Node => "node",
+            Self::NodeRandom => "random bytes",
+            Self::Sent => "message sent",
+            Self::Arrived => "message arrives",
+        }
+    }
+}
+
+/// One event of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceEvent {
+    /// How many events came before it.
+    pub number: u64,
+    /// What it is about.
+    pub what: &'static str,
+    /// The number that was drawn or noted, or a digest of bytes.
+    pub value: u64,
+    /// The node whose task had its turn; empty between turns, and for the future that
+    /// `block_on` was given.
+    pub node: String,
+    /// The name of the task.
+    pub task: &'static str,
+    /// Virtual time at the start of that turn.
+    pub at: Duration,
+}
+
+impl fmt::Display for TraceEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, what, value, node, task, at } = self;
+        write!(f, "event {number} ({what} {value:#x}) in \"{node}: {task}\" at {at:?}")
+    }
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) node: Option<u32>,
+    pub(super) task: &'static str,
+    pub(super) at: u64,
+}
+
+pub(super) const NO_TURN: Turn = Turn { node: None, task: "between turns", at: 0 };
+
+/// An event as it is kept.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    number: u64,
+    event: Event,
+    value: u64,
+    turn: Turn,
+}
+
+pub(super) struct Trace {
+    hash: u64,
+    events: u64,
+    /// The number of events after which there is something to keep next.
+    keep_at: u64,
+    every: u64,
+    checkpoints: Vec<u64>,
+    window: Range<u64>,
+    kept: Vec<Kept>,
+    turn: Turn,
+}
+
+pub(super) const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Trace {
+    /// Keeps the hash after each `every` events, and the events in `window`.
+    pub(super) fn new(seed: u64, every: Option<u64>, window: Range<u64>) -> Self {
+        let every = every.unwrap_or(u64::MAX).max(1);
+        let (checkpoints, kept) = (vec![], vec![]);
+        let mut trace =
+            Self { hash: seed, events: 0, keep_at: 0, every, checkpoints, window, kept, turn: NO_TURN };
+        trace.plan();
+        trace
+    }
+
+    /// Folds what happened into the hash.
+    pub(super) fn note(&mut self, event: Event, value: u64) {
+        self.hash = (self.hash.rotate_left(5) ^ value).wrapping_add(event as u64).wrapping_mul(MIX);
+        self.events += 1;
+        if self.events >= self.keep_at {
+            self.keep(event, value);
+        }
+    }
+
+    #[cold]
+    fn keep(&mut self, event: Event, value: u64) {
+        if self.events.is_multiple_of(self.every) {
+            self.checkpoints.push(self.hash);
+        }
+        let number = self.events - 1;
+        if self.window.contains(&number) {
+            self.kept.push(Kept { number, event, value, turn: self.turn });
+        }
+        self.plan();
+    }
+
+    fn plan(&mut self) {
+        let checkpoint = (self.events / self.every + 1).saturating_mul(self.every);
+        let next = self.window.start.max(self.events);
+        let kept = if next < self.window.end { next + 1 } else { u64::MAX };
+        self.keep_at = checkpoint.min(kept);
+    }
+
+    /// From now on it is this task's turn.
+    pub(super) fn turn(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(super) fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
+    }
+
+    /// The events of the window, with the names of nodes as `name` has them.
+    pub(super) fn kept(&self, name: impl Fn(u32) -> String) -> Vec<TraceEvent> {
+        let shown = |kept: &Kept| TraceEvent {
+            number: kept.number,
+            what: kept.event.words(),
+            value: kept.value,
+            node: kept.turn.node.map(&name).unwrap_or_default(),
+            task: kept.turn.task,
+            at: Duration::from_nanos(kept.turn.at),
+        };
+        self.kept.iter().map(shown).collect()
+    }
+}
