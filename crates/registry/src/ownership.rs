@@ -101,8 +101,10 @@ impl Ownership {
 }
 
 async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Claimed, RegistryError> {
-    let own: Option<Own> = decode("own", tx.get(&row::own(actor)).await?.as_deref())?;
-    let mine: Option<Session> = decode("session", tx.get(&row::session(&me.node)).await?.as_deref())?;
+    let stored = tx.get_many(&[row::own(actor), row::session(&me.node)]).await?;
+    let [own, mine] = &stored[..] else { unreachable!("as many values as keys") };
+    let own: Option<Own> = decode("own", own.as_deref())?;
+    let mine: Option<Session> = decode("session", mine.as_deref())?;
     let holder = match &own {
         Some(own) if own.node != me.node => {
             decode("session", tx.get(&row::session(&own.node)).await?.as_deref())?
@@ -127,14 +129,16 @@ async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Cla
 }
 
 async fn settle(tx: &mut Transaction, actor: &ActorId, own: &Own) -> Result<Settled, RegistryError> {
-    let standing: Option<Own> = decode("own", tx.get(&row::own(actor)).await?.as_deref())?;
+    let stored = tx.get_many(&[row::own(actor), row::head(actor)]).await?;
+    let [standing, head] = &stored[..] else { unreachable!("as many values as keys") };
+    let standing: Option<Own> = decode("own", standing.as_deref())?;
     let same_owner = standing.as_ref().is_some_and(|standing| {
         (&standing.node, standing.incarnation, standing.boot) == (&own.node, own.incarnation, own.boot)
     });
     let (true, Some(standing)) = (same_owner, standing) else {
         return Ok(Settled::Elsewhere);
     };
-    let head = head(tx, actor).await?;
+    let head = decode("head", head.as_deref())?.unwrap_or_default();
     if kelpie_core::mutant!("settle_by_look") {
         return Ok(Settled::Ours { own: standing, head });
     }

@@ -17,7 +17,7 @@ use crate::effect::PendingEffect;
 use crate::handler::Finished;
 use crate::large;
 use crate::load::describe;
-use crate::records::Fence;
+use crate::records::{Fence, fence_keys};
 use crate::stored::{Dedup, Running};
 use crate::turn::Work;
 use crate::wake;
@@ -152,13 +152,12 @@ impl Activation {
         self.sweep(tx, next.seq.0, swept).await.map(Some)
     }
 
-    /// Reads the two rows that every commit reads, and notes them as read.
+    /// Reads the two rows that every commit reads, in one question, and notes them as read.
     pub(crate) async fn compare(&self, tx: &mut Transaction, fence: &Fence) -> Result<bool, TurnError> {
-        let own = tx.get(&row::own(&self.actor)).await?;
-        let head = tx.get(&row::head(&self.actor)).await?;
-        let same_own = own.as_ref() == Some(&fence.own) || kelpie_core::mutant!("commit_without_owner_check");
-        let same_head =
-            head.as_ref() == Some(&fence.head) || kelpie_core::mutant!("drop_in_flight_without_seq_check");
+        let stored = tx.get_many(&fence_keys(&self.actor)).await?;
+        let [same_own, same_head] = fence.compared(&stored);
+        let same_own = same_own || kelpie_core::mutant!("commit_without_owner_check");
+        let same_head = same_head || kelpie_core::mutant!("drop_in_flight_without_seq_check");
         Ok(same_own && same_head)
     }
 

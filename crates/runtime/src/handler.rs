@@ -149,11 +149,8 @@ impl Activation {
     /// valid for what runs next.
     async fn recorded(&self, request: &Request, fence: &Fence) -> Result<Option<Dedup>, TurnError> {
         let mut tx = self.node.store.begin();
-        if !fence.holds(&mut tx, &self.actor).await? {
-            return Err(TurnError::Moved);
-        }
         let key = row::dedup(&self.actor, request.key);
-        let Some(stored) = tx.get_snapshot(&key).await? else { return Ok(None) };
+        let Some(stored) = fence.get(&mut tx, &self.actor, &key).await? else { return Ok(None) };
         let dedup: Dedup = record::decode(&large::value(&mut tx, &key, stored).await?)?;
         let now = self.node.env.wall_ms();
         Ok(Some(dedup).filter(|dedup| dedup.expires_ms.is_none_or(|expires| expires > now)))

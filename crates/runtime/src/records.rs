@@ -30,10 +30,32 @@ impl Fence {
         tx: &mut Transaction,
         actor: &ActorId,
     ) -> Result<bool, kelpie_storage::ReadError> {
-        let own = tx.get_snapshot(&row::own(actor)).await?;
-        let head = tx.get_snapshot(&row::head(actor)).await?;
-        Ok(own.as_ref() == Some(&self.own) && head.as_ref() == Some(&self.head))
+        Ok(self.compared(&tx.get_many_snapshot(&fence_keys(actor)).await?) == [true, true])
     }
+
+    /// Reads a row in one question with those two, which must still stand.
+    pub(crate) async fn get(
+        &self,
+        tx: &mut Transaction,
+        actor: &ActorId,
+        key: &Bytes,
+    ) -> Result<Option<Bytes>, TurnError> {
+        let [own, head] = fence_keys(actor);
+        let mut stored = tx.get_many_snapshot(&[own, head, key.clone()]).await?;
+        let found = stored.pop().flatten();
+        if self.compared(&stored) == [true, true] { Ok(found) } else { Err(TurnError::Moved) }
+    }
+
+    /// Which of the two rows still stand, as they were read under [`fence_keys`].
+    pub(crate) fn compared(&self, stored: &[Option<Bytes>]) -> [bool; 2] {
+        let [own, head] = stored else { return [false, false] };
+        [own.as_ref() == Some(&self.own), head.as_ref() == Some(&self.head)]
+    }
+}
+
+/// The two rows of a [`Fence`], read in one round trip.
+pub(crate) fn fence_keys(actor: &ActorId) -> [Bytes; 2] {
+    [row::own(actor), row::head(actor)]
 }
 
 /// Committed records as of one fence. Absent ones are remembered too.
@@ -78,10 +100,11 @@ pub(crate) async fn read(
     record: &[u8],
 ) -> Result<Option<Bytes>, TurnError> {
     let mut tx = store.begin();
-    if !fence.holds(&mut tx, actor).await? {
-        return Err(TurnError::Moved);
+    let key = row::state(actor, record);
+    match fence.get(&mut tx, actor, &key).await? {
+        None => Ok(None),
+        Some(stored) => Ok(Some(large::value(&mut tx, &key, stored).await?)),
     }
-    read_at(&mut tx, actor, record).await
 }
 
 /// Reads one record at the version of `tx`.

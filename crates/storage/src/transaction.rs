@@ -84,10 +84,17 @@ impl Transaction {
     /// where [`Transaction::get`] takes one for each.
     pub async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         for key in keys {
-            check_key(key, self.key_bytes_max())?;
             if !matches!(self.buffer.get(key), Buffered::Value(_)) {
                 self.reads.push(key.clone());
             }
+        }
+        self.get_many_snapshot(keys).await
+    }
+
+    /// As [`Transaction::get_many`], without noting that they were read.
+    pub async fn get_many_snapshot(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        for key in keys {
+            check_key(key, self.key_bytes_max())?;
         }
         let stored = self.view().await?.get_many(keys).wait().await;
         let stored = stored.map_err(|e| self.note(e))?;
