@@ -56,7 +56,6 @@ fn not_open(config: &StoreConfig, error: OpenError) -> Failure {
         }
         error @ (OpenError::UnknownFormat { .. }
         | OpenError::Damaged { .. }
-        | OpenError::Remote { .. }
         | OpenError::Unreachable { .. }
         | OpenError::Unfit { .. }
         | OpenError::UnknownSchema { .. }
@@ -105,7 +104,6 @@ pub(crate) async fn try_open(config: &StoreConfig, env: &Env) -> Result<Store, O
         | OpenError::Unfit { .. }
         | OpenError::UnknownSchema { .. }
         | OpenError::Options { .. }
-        | OpenError::Remote { .. }
         | OpenError::Disk { .. } => Opening::Failed(error),
     })
 }
@@ -120,6 +118,11 @@ pub(crate) async fn open(url: &str, env: &Env) -> Result<Store, Failure> {
         ),
         Opening::Failed(_) => Failure::caused(Exit::Store, format!("{config} does not open"), &error),
     })
+}
+
+/// The store that a URL names, without a password that the URL may hold.
+pub(crate) fn named_by(url: &str) -> String {
+    url.parse::<StoreConfig>().map_or_else(|error| error.to_string(), |config| config.to_string())
 }
 
 /// Adds the name of the process to "process 4711".

@@ -240,7 +240,7 @@ pub enum OpenError {
         what: String,
     },
     /// A server was not reached, or did not let us in.
-    #[error("cannot use {store}: {reason}")]
+    #[error("cannot use {store}: {reason}. Is it running, and is the URL right?")]
     Unreachable {
         /// Which, without its password.
         store: String,
@@ -273,14 +273,6 @@ pub enum OpenError {
     Options {
         /// Which, and why.
         what: String,
-    },
-    /// A remote store was not reached, or refused.
-    #[error("{store}: {reason}. Is it running, and is the URL right?")]
-    Remote {
-        /// Which one.
-        store: String,
-        /// What it said.
-        reason: String,
     },
     /// The disk refused.
     #[error("cannot open the store at {}", path.display())]
@@ -352,7 +344,7 @@ pub enum ExportError {
     },
 }
 
-/// A store was not filled; it holds what it held before.
+/// A store was not filled; it holds what it held before, unless that is unknown.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ImportError {
     /// The backend cannot take a whole store.
@@ -367,9 +359,15 @@ pub enum ImportError {
     /// The rows ended too early.
     #[error("the rows could not be read")]
     Source(#[source] ExportError),
+    /// What was written reads back as something else.
+    #[error("the rows read back differently")]
+    Differs,
     /// The store cannot serve it.
     #[error("cannot fill the store")]
     Unavailable(#[source] Outage),
+    /// The connection was lost over the last answer: it holds all rows, or none.
+    #[error("it is unknown whether the store is filled: ask again, it will say if it is")]
+    Unknown(#[source] Outage),
 }
 
 /// What a store holds and has done since it was opened.

@@ -59,7 +59,7 @@ impl Fdb {
     /// to the store under `prefix`.
     pub async fn open(env: &Env, cluster_file: Option<&Path>, prefix: &Prefix) -> Result<Self, OpenError> {
         let path = cluster_file.map(as_text).transpose()?;
-        let refused = |error: FdbError| OpenError::Remote {
+        let refused = |error: FdbError| OpenError::Unreachable {
             store: format!(
                 "FoundationDB, cluster file {}",
                 path.unwrap_or(foundationdb::default_config_path())
