@@ -29,7 +29,7 @@
 (*                             engine/memtable.rs forget_some              *)
 (*   Committed, Refused      run.rs run                                    *)
 (*   SettleLooked, …Sent     run.rs settle                                 *)
-(*   RowCleared              run.rs Sweep                                  *)
+(*   RowCleared              run.rs attempt: the next one on the same slot *)
 (*   WatchMade, WatchRead    engine/watches.rs register; Woken: touch,     *)
 (*                             published, rolled_back                      *)
 (*                                                                         *)

@@ -4,24 +4,27 @@
 //!   body ─▶ commit ──committed──▶ done
 //!            │  │
 //!            │  └─conflict, too old, unreachable──▶ backoff ──▶ body again
-//!            └─unknown──▶ settle: write a tombstone into the row that the attempt read
-//!                           ├─ the row says done      ──▶ it had landed: done
+//!            └─unknown──▶ settle: write a tombstone into the slot that the attempt read
+//!                           ├─ the slot has its mark  ──▶ it had landed: done
 //!                           └─ the tombstone commits  ──▶ it can never land: body again
 //! ```
 //!
 //! Invariant: an attempt whose outcome is unknown is never repeated before a write has
-//! settled it. Looking would not do: a lost commit may land after the look. On backends
-//! where no commit can land late there is no row and nothing is settled.
+//! settled it. Looking would not do: a lost commit may land after the look. Every attempt
+//! reads its slot before it writes, so that a tombstone written meanwhile refuses it. On
+//! backends where no commit can land late there is no slot and nothing is settled.
+
+pub(crate) mod slot;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::contract::{CommitError, Outage, ReadError};
 use crate::limits::LimitError;
 use crate::store::{Shared, Store};
 use crate::transaction::Transaction;
+use slot::{Mark, Slot};
 
 /// Attempts of one run: a transaction that loses so often fights over a key that should be
 /// split.
@@ -31,13 +34,6 @@ const ATTEMPTS_MAX: u32 = 50;
 const SETTLE_ATTEMPTS_MAX: u32 = 100;
 const BACKOFF_MIN: Duration = Duration::from_micros(500);
 const BACKOFF_MAX: Duration = Duration::from_millis(100);
-/// Rows of settled runs that one run clears on its way. Each run leaves at most two, so the
-/// queue shrinks.
-const ROWS_CLEARED_MAX: usize = 16;
-/// Where idempotency rows live: behind all keys that start with text.
-const ROW_PREFIX: &[u8] = b"\xfe/run/";
-const DONE: &[u8] = b"done";
-const TOMBSTONE: &[u8] = b"never";
 
 /// A run did not commit, or may not have.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +61,8 @@ pub enum RunError<E> {
 /// How one attempt ended.
 enum Attempt<T, E> {
     Done(T),
+    /// Its slot is not there any more.
+    NoSlot,
     Again(Option<Outage>),
     Failed(RunError<E>),
     /// With the value it has if it turns out to have landed.
@@ -79,27 +77,22 @@ impl Store {
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut outage = None;
+        let mut slot = None;
         for attempt in 0..ATTEMPTS_MAX {
-            self.back_off(attempt).await;
-            let row = self.new_row();
-            let mut sweep = Sweep::begin(&self.shared, row.is_some());
-            match self.attempt(&body, row.as_ref(), &sweep).await {
-                Attempt::Done(value) => {
-                    sweep.cleared();
-                    sweep.add(row);
-                    return Ok(value);
-                }
+            back_off(&self.shared, attempt).await;
+            if slot.is_none() && self.properties().unknown_possible {
+                slot = Some(self.slot().await.map_err(RunError::Unavailable)?);
+            }
+            let marked = slot.as_ref().map(|slot| (slot, Mark::new(&self.shared)));
+            match self.attempt(&body, marked).await {
+                Attempt::Done(value) => return Ok(value),
+                Attempt::NoSlot => slot.take().into_iter().for_each(Slot::abandon),
                 Attempt::Again(why) => outage = why,
                 Attempt::Failed(error) => return Err(error),
                 Attempt::Unsettled(..) if kelpie_core::mutant!("blind_retry_of_unknown") => {}
                 Attempt::Unsettled(value, why) => {
-                    let Some(row) = row else { return Err(RunError::Unknown(why)) };
-                    let landed = self.settle(&row).await.map_err(RunError::Unknown)?;
-                    if landed {
-                        sweep.cleared();
-                    }
-                    sweep.add(Some(row));
-                    if landed {
+                    let Some((slot, mark)) = marked else { return Err(RunError::Unknown(why)) };
+                    if self.settle(slot, mark).await.map_err(RunError::Unknown)? {
                         return Ok(value);
                     }
                 }
@@ -108,17 +101,17 @@ impl Store {
         Err(outage.map_or(RunError::Contended { attempts: ATTEMPTS_MAX }, RunError::Unavailable))
     }
 
-    async fn attempt<T, E, F>(&self, body: &F, row: Option<&Bytes>, sweep: &Sweep<'_>) -> Attempt<T, E>
+    async fn attempt<T, E, F>(&self, body: &F, marked: Option<(&Slot<'_>, Mark)>) -> Attempt<T, E>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut tx = self.begin();
-        if let Some(row) = row {
-            if let Err(error) = tx.get(row).await {
-                return not_begun(error);
+        if let Some((slot, mark)) = marked {
+            match tx.get(&slot.row).await {
+                Ok(Some(_)) => tx.set(slot.row.clone(), mark.done(&self.shared)),
+                Ok(None) => return Attempt::NoSlot,
+                Err(error) => return not_begun(error),
             }
-            tx.set(row.clone(), DONE);
-            sweep.rows.iter().for_each(|row| tx.clear(row.clone()));
         }
         let value = match body(&mut tx).await {
             Ok(value) => value,
@@ -143,16 +136,20 @@ impl Store {
         }
     }
 
-    /// Makes the outcome of the attempt that read `row` final, and says whether it landed.
-    async fn settle(&self, row: &Bytes) -> Result<bool, Outage> {
+    /// Makes the outcome of the attempt that has read `slot` final, and says whether it landed.
+    async fn settle(&self, slot: &Slot<'_>, mark: Mark) -> Result<bool, Outage> {
         metrics::counter!("kelpie_storage_unknown_settled_total").increment(1);
         let mut last = Outage::Overloaded;
         for attempt in 0..SETTLE_ATTEMPTS_MAX {
-            self.back_off(attempt).await;
+            back_off(&self.shared, attempt).await;
             let mut tx = self.begin();
-            match tx.get(row).await {
-                Ok(Some(found)) => return Ok(found == DONE),
-                Ok(None) => {}
+            match tx.get(&slot.row).await {
+                Ok(Some(found)) => {
+                    if let Some(landed) = mark.landed(&found) {
+                        return Ok(landed);
+                    }
+                }
+                Ok(None) => return Err(Outage::Remote { reason: "the row that tells is gone".into() }),
                 Err(ReadError::Unavailable(outage)) => {
                     last = outage;
                     continue;
@@ -162,7 +159,7 @@ impl Store {
             if kelpie_core::mutant!("settle_by_look") {
                 return Ok(false);
             }
-            tx.set(row.clone(), TOMBSTONE);
+            tx.set(slot.row.clone(), mark.tombstone(&self.shared));
             match tx.commit().await {
                 Ok(_) => return Ok(false),
                 Err(CommitError::Unavailable(outage) | CommitError::Unknown(outage)) => last = outage,
@@ -172,21 +169,16 @@ impl Store {
         }
         Err(last)
     }
+}
 
-    fn new_row(&self) -> Option<Bytes> {
-        let possible = self.shared.backend.properties().unknown_possible;
-        possible.then(|| [ROW_PREFIX, &self.shared.env.random_u128().to_be_bytes()].concat().into())
+/// Nothing before the first attempt; then a random part of a time that doubles.
+async fn back_off(shared: &Shared, attempt: u32) {
+    if attempt == 0 {
+        return;
     }
-
-    /// Nothing before the first attempt; then a random part of a time that doubles.
-    async fn back_off(&self, attempt: u32) {
-        if attempt == 0 {
-            return;
-        }
-        let longest = BACKOFF_MIN.saturating_mul(1 << attempt.min(16)).min(BACKOFF_MAX);
-        let micros = u64::try_from(longest.as_micros()).expect("a tenth of a second fits");
-        self.shared.env.sleep(Duration::from_micros(1 + self.shared.env.random_u64() % micros)).await;
-    }
+    let longest = BACKOFF_MIN.saturating_mul(1 << attempt.min(16)).min(BACKOFF_MAX);
+    let micros = u64::try_from(longest.as_micros()).expect("a tenth of a second fits");
+    shared.env.sleep(Duration::from_micros(1 + shared.env.random_u64() % micros)).await;
 }
 
 /// Whether an outage may be over a moment later.
@@ -205,40 +197,5 @@ fn not_begun<T, E>(error: ReadError) -> Attempt<T, E> {
         ReadError::Unavailable(outage) if passes(&outage) => Attempt::Again(Some(outage)),
         ReadError::Unavailable(outage) => Attempt::Failed(RunError::Unavailable(outage)),
         ReadError::Limit(limit) => Attempt::Failed(limit.into()),
-    }
-}
-
-/// Rows of settled runs on their way out with this attempt; back into the queue if it does
-/// not commit, also when its caller goes away.
-struct Sweep<'a> {
-    shared: &'a Shared,
-    rows: Vec<Bytes>,
-}
-
-impl<'a> Sweep<'a> {
-    fn begin(shared: &'a Shared, wanted: bool) -> Self {
-        let mut rows = Vec::new();
-        if wanted {
-            let mut queue = shared.settled_rows.lock();
-            let count = queue.len().min(ROWS_CLEARED_MAX);
-            rows.extend(queue.drain(..count));
-        }
-        Self { shared, rows }
-    }
-
-    fn cleared(&mut self) {
-        self.rows.clear();
-    }
-
-    fn add(&mut self, row: Option<Bytes>) {
-        self.rows.extend(row);
-    }
-}
-
-impl Drop for Sweep<'_> {
-    fn drop(&mut self) {
-        if !self.rows.is_empty() {
-            self.shared.settled_rows.lock().extend(self.rows.drain(..));
-        }
     }
 }

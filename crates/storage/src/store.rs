@@ -1,13 +1,11 @@
 //! The handle that everybody holds.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kelpie_core::row;
 use kelpie_env::Env;
-use parking_lot::Mutex;
 
 use crate::backup::{Head, encode};
 use crate::config::StoreConfig;
@@ -21,6 +19,7 @@ use crate::embedded::Embedded;
 use crate::limits::check_key;
 use crate::memory::Memory;
 use crate::postgres::Postgres;
+use crate::run::slot::Slots;
 use crate::transaction::Transaction;
 
 /// A transactional store. Cheap to clone; all clones are one store.
@@ -32,8 +31,8 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) env: Env,
-    /// Idempotency rows of runs whose outcome is settled: later runs clear them.
-    pub(crate) settled_rows: Mutex<VecDeque<Bytes>>,
+    /// What runs write to settle an unknown outcome.
+    pub(crate) slots: Slots,
 }
 
 impl Store {
@@ -60,7 +59,7 @@ impl Store {
 
     /// A store over a backend that the caller made.
     pub fn from_backend(backend: Arc<dyn Backend>, env: Env) -> Self {
-        Self { shared: Arc::new(Shared { backend, env, settled_rows: Mutex::new(VecDeque::new()) }) }
+        Self { shared: Arc::new(Shared { backend, env, slots: Slots::default() }) }
     }
 
     /// Begins a transaction. Its reads fix their version at the first one.

@@ -23,14 +23,14 @@ mod exports;
 mod histories;
 mod isolation;
 mod limits;
-mod lossy;
+pub(crate) mod lossy;
 mod model;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod own_writes;
 mod ranges;
 mod runs;
-mod shorthand;
+pub(crate) mod shorthand;
 mod table;
 mod versionstamps;
 mod watches;

@@ -11,4 +11,5 @@ mod kill;
 mod memory;
 mod postgres;
 mod pressure;
+mod slots;
 mod upkeep;
