@@ -5,12 +5,17 @@
 //!                      └──────── declared dead ─────────▶ dead ──join──▶ active, incarnation + 1
 //! ```
 //!
+//! A live session is replaced by whoever holds its directory, or has seen its beat stand still.
+//!
 //! Invariant: an incarnation that is dead or left is never active again, and two processes
 //! never hold the same (incarnation, boot). A session is never deleted.
+
+mod silence;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Boot, Incarnation, NodeId};
+pub use silence::{Beat, Seen, Silence};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +80,8 @@ pub struct Joiner {
     /// It holds the lock of the directory in which this session is kept, so the process
     /// that wrote it is gone.
     pub holds_directory: bool,
+    /// The beat that it has seen stand still for longer than its process may be silent.
+    pub silent: Option<Beat>,
 }
 
 /// What a joiner has to do.
@@ -84,8 +91,8 @@ pub enum Join {
     Write(Session),
     /// It has been written already, by this very process (an unknown outcome, settled).
     Joined(Session),
-    /// Somebody else lives under that name.
-    Refused(JoinRefused),
+    /// Somebody else lives under that name, or did when it last renewed its lease.
+    Refused(JoinRefused, Beat),
 }
 
 /// Why a process may not join under a name.
@@ -100,8 +107,8 @@ pub struct JoinRefused {
     pub incarnation: Incarnation,
 }
 
-/// Decides a join, given the session that stands under the wanted name.
-pub fn join(standing: Option<&Session>, joiner: &Joiner) -> Join {
+/// Decides a join, given the session and the lease that stand under the wanted name.
+pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) -> Join {
     let next = |incarnation| {
         Join::Write(Session {
             incarnation,
@@ -114,12 +121,14 @@ pub fn join(standing: Option<&Session>, joiner: &Joiner) -> Join {
     match standing {
         None => next(Incarnation(1)),
         Some(session) if session.boot == joiner.boot && session.is_live() => Join::Joined(session.clone()),
-        Some(session) if !session.is_live() || joiner.holds_directory => next(session.incarnation.next()),
-        Some(session) => Join::Refused(JoinRefused {
-            node: joiner.node.clone(),
-            state: session.state,
-            incarnation: session.incarnation,
-        }),
+        Some(session) => {
+            let beat = Beat::of(session, lease);
+            if !session.is_live() || joiner.holds_directory || joiner.silent == Some(beat) {
+                return next(session.incarnation.next());
+            }
+            let (node, state) = (joiner.node.clone(), session.state);
+            Join::Refused(JoinRefused { node, state, incarnation: session.incarnation }, beat)
+        }
     }
 }
 
@@ -155,36 +164,53 @@ mod tests {
             address: String::new(),
             version: "0".into(),
             holds_directory: false,
+            silent: None,
         }
     }
 
     fn written(join: Join) -> Session {
         match join {
             Join::Write(session) => session,
-            Join::Joined(_) | Join::Refused(_) => panic!("not written: {join:?}"),
+            Join::Joined(_) | Join::Refused(..) => panic!("not written: {join:?}"),
         }
     }
 
     #[test]
     fn a_live_session_is_replaced_only_by_who_holds_its_directory() {
-        let first = written(join(None, &joiner(1)));
-        assert!(matches!(join(Some(&first), &joiner(2)), Join::Refused(_)));
-        let second = written(join(Some(&first), &Joiner { holds_directory: true, ..joiner(2) }));
+        let first = written(join(None, None, &joiner(1)));
+        assert!(matches!(join(Some(&first), None, &joiner(2)), Join::Refused(..)));
+        let second = written(join(Some(&first), None, &Joiner { holds_directory: true, ..joiner(2) }));
         assert_eq!(second.incarnation, Incarnation(2));
     }
 
     #[test]
+    fn a_beat_that_moves_before_the_join_keeps_its_session() {
+        let first = written(join(None, None, &joiner(1)));
+        let lease = |beat| Lease { incarnation: first.incarnation, beat, load: 0 };
+        let silent = Some(Beat::of(&first, Some(&lease(7))));
+        let heir = Joiner { silent, ..joiner(2) };
+        assert!(matches!(join(Some(&first), Some(&lease(8)), &heir), Join::Refused(..)));
+        let second = written(join(Some(&first), Some(&lease(7)), &heir));
+        assert_eq!(second.incarnation, Incarnation(2));
+        // The same number of another life is another beat.
+        assert!(matches!(
+            join(Some(&second), Some(&lease(7)), &Joiner { boot: Boot(3), ..heir }),
+            Join::Refused(..)
+        ));
+    }
+
+    #[test]
     fn a_join_of_unknown_outcome_is_recognised_by_its_boot() {
-        let session = written(join(None, &joiner(1)));
-        assert_eq!(join(Some(&session), &joiner(1)), Join::Joined(session));
+        let session = written(join(None, None, &joiner(1)));
+        assert_eq!(join(Some(&session), None, &joiner(1)), Join::Joined(session));
     }
 
     #[test]
     fn the_dead_stay_dead() {
-        let mut session = written(join(None, &joiner(1)));
+        let mut session = written(join(None, None, &joiner(1)));
         session.state = SessionState::Dead;
         assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Rejoin);
-        assert_eq!(written(join(Some(&session), &joiner(1))).incarnation, Incarnation(2));
+        assert_eq!(written(join(Some(&session), None, &joiner(1))).incarnation, Incarnation(2));
         session.boot = Boot(9);
         assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Superseded);
     }

@@ -11,7 +11,9 @@ use futures::FutureExt;
 use kelpie_core::id::{Boot, NodeId};
 use kelpie_core::limits::{LEASE_BEATS_PER_TERM, LEASE_TERM};
 use kelpie_core::ownership::Myself;
-use kelpie_core::session::{self, Join, JoinRefused, Joiner, Lease, Renewal, Session, SessionState};
+use kelpie_core::session::{
+    self, Beat, Join, JoinRefused, Joiner, Lease, Renewal, Seen, Session, SessionState, Silence,
+};
 use kelpie_core::{record, row};
 use kelpie_env::Env;
 use kelpie_storage::{Store, Transaction};
@@ -91,7 +93,9 @@ struct Inner {
 }
 
 impl Membership {
-    /// Joins under the wanted name and keeps the lease renewed until it leaves.
+    /// Joins under the wanted name and keeps the lease renewed until it leaves. Over a store
+    /// that other processes write too, a name whose process has died is free once its beat
+    /// has stood still for a term and the margin, which this waits for.
     pub async fn join(env: Env, store: Store, settings: Settings) -> Result<Self, JoinError> {
         let boot = Boot(env.random_u128());
         let joiner = Joiner {
@@ -100,16 +104,9 @@ impl Membership {
             address: settings.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             holds_directory: store.properties().single_process,
+            silent: None,
         };
-        let asked_at = env.now();
-        let joined = store
-            .run(move |tx| {
-                let joiner = joiner.clone();
-                async move { join(tx, &joiner).await }.boxed()
-            })
-            .await
-            .map_err(RegistryError::of_run)?;
-        let session = joined?;
+        let (session, asked_at) = join(&env, &store, joiner, settings.lease_term).await?;
         let renewals = Renewals {
             session,
             beat: 0,
@@ -241,10 +238,48 @@ impl Inner {
     }
 }
 
-async fn join(tx: &mut Transaction, joiner: &Joiner) -> Result<Result<Session, JoinRefused>, RegistryError> {
-    let standing: Option<Session> = decode("session", tx.get(&row::session(&joiner.node)).await?.as_deref())?;
-    match session::join(standing.as_ref(), joiner) {
-        Join::Refused(refused) => Ok(Err(refused)),
+/// Joins, and says when the transaction that did it began.
+async fn join(
+    env: &Env,
+    store: &Store,
+    mut joiner: Joiner,
+    term: Duration,
+) -> Result<(Session, Duration), JoinError> {
+    let (mut silence, mut told) = (Silence::new(term), false);
+    loop {
+        let began = env.now();
+        let asking = joiner.clone();
+        let joined = store.run(move |tx| {
+            let joiner = asking.clone();
+            async move { try_join(tx, &joiner).await }.boxed()
+        });
+        let (refused, beat) = match joined.await.map_err(RegistryError::of_run)? {
+            Ok(session) => return Ok((session, began)),
+            Err(refused) => refused,
+        };
+        match silence.read(beat, began, env.now()) {
+            Seen::Alive => return Err(refused.into()),
+            Seen::Silent => joiner.silent = Some(beat),
+            Seen::NotYet => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(node = %joiner.node, "its last process has not left: watching whether it lives");
+                }
+                env.sleep(silence.pause()).await;
+            }
+        }
+    }
+}
+
+async fn try_join(
+    tx: &mut Transaction,
+    joiner: &Joiner,
+) -> Result<Result<Session, (JoinRefused, Beat)>, RegistryError> {
+    let stored = tx.get_many(&[row::session(&joiner.node), row::lease(&joiner.node)]).await?;
+    let [standing, lease] = &stored[..] else { unreachable!("as many values as keys") };
+    let standing: Option<Session> = decode("session", standing.as_deref())?;
+    let lease: Option<Lease> = decode("lease", lease.as_deref())?;
+    match session::join(standing.as_ref(), lease.as_ref(), joiner) {
+        Join::Refused(refused, beat) => Ok(Err((refused, beat))),
         Join::Joined(session) => Ok(Ok(session)),
         Join::Write(session) => {
             tx.set(row::session(&joiner.node), record::encode(&session));

@@ -6,6 +6,7 @@ mod actors;
 mod embedded;
 mod keys;
 mod lossy;
+mod names;
 mod outbox;
 mod shutdown;
 mod steps;

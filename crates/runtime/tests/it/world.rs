@@ -51,9 +51,8 @@ impl World {
     pub(crate) async fn restart(&self, actors: impl FnOnce(&Env) -> Vec<Arc<dyn Actor>>) -> Runtime {
         self.node.kill();
         let env = self.node.restart();
-        // The store refuses a second life under the name while it cannot know that the
-        // first has ended: over a store that others can write, the operator waits or the
-        // session is ended. Here the test ends it.
+        // Over a store that others can write, the second life waits until the beat of the
+        // first has stood still. Here the test ends the first one's session instead.
         let me = kelpie_core::id::NodeId::new("n1").unwrap();
         end_session(&self.store(), &me).await;
         self.start(actors(&env)).await
