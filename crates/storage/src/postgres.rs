@@ -17,6 +17,7 @@
 //! never goes back to the pool.
 
 mod commit;
+mod copy;
 mod link;
 mod options;
 mod outcome;
@@ -37,8 +38,8 @@ use futures::future::BoxFuture;
 use kelpie_env::Env;
 
 use crate::contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, OpenError, Outage, Properties,
-    ReadError, Snapshot, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, ImportError,
+    OpenError, Outage, Properties, ReadError, Snapshot, Stats, Version, Watch,
 };
 use commit::RunToEnd;
 use link::{Connector, Pool, Pooled};
@@ -147,6 +148,14 @@ impl Backend for Postgres {
 
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
         Answer::Later(watches::watch(&self.inner, key).boxed())
+    }
+
+    fn export(&self) -> BoxFuture<'_, Result<Export, ExportError>> {
+        copy::export(self.inner.clone()).boxed()
+    }
+
+    fn import(&self, rows: Export) -> BoxFuture<'_, Result<(), ImportError>> {
+        copy::import(self.inner.clone(), rows).boxed()
     }
 
     fn stats(&self) -> Stats {

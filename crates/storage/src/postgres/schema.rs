@@ -5,6 +5,7 @@ use tokio_postgres::{Client, Error};
 
 use super::link::Connector;
 use super::options::chain;
+use super::tls;
 use crate::contract::OpenError;
 
 /// What this build reads and writes.
@@ -42,7 +43,11 @@ pub(super) struct Server {
 pub(super) async fn prepare(connector: &Connector) -> Result<Server, OpenError> {
     let store = connector.options.to_string();
     let unreachable = |error: Error| OpenError::Unreachable { store: store.clone(), reason: chain(&error) };
-    let (client, _driver) = connector.connect_bare().await.map_err(unreachable)?;
+    let (client, _driver) =
+        connector.connect_bare().await.map_err(|error| match tls::refused_certificate(&error) {
+            Some(what) => OpenError::Unfit { store: store.clone(), what },
+            None => unreachable(error),
+        })?;
     let settings = Settings::read(&client).await.map_err(unreachable)?;
     settings.check().map_err(|what| OpenError::Unfit { store: store.clone(), what })?;
     for warning in settings.warnings() {

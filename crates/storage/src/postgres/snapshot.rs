@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio_postgres::Client;
 
 use super::Inner;
 use super::commit::{self, RunToEnd};
@@ -167,9 +168,14 @@ fn looked_at(mut range: KeyRange, reverse: bool, rows: Option<&FoundRows>) -> Ke
 /// Gives up a transaction in which nothing was written. Whatever comes next on the link
 /// comes after the rollback.
 pub(super) fn roll_back(link: Guarded) {
-    if link.client.batch_execute("ROLLBACK").now_or_never().is_none() {
+    if is_sent(&link.client, "ROLLBACK") {
         drop(link.keep());
     }
+}
+
+/// Sends a statement whose answer nobody waits for; on a fast server it may be there already.
+fn is_sent(client: &Client, statement: &str) -> bool {
+    matches!(client.batch_execute(statement).now_or_never(), None | Some(Ok(())))
 }
 
 impl Snapshot for View {
@@ -224,8 +230,7 @@ impl Snapshot for View {
 impl Drop for View {
     fn drop(&mut self) {
         let Some(link) = self.link.take() else { return };
-        let sent = !*self.broken.get_mut() && link.client.batch_execute("COMMIT").now_or_never().is_none();
-        if !sent {
+        if *self.broken.get_mut() || !is_sent(&link.client, "COMMIT") {
             close(link);
         }
     }

@@ -55,6 +55,35 @@ fn authorities(
         .map_err(|error| chain(&error))
 }
 
+/// What to do about a connection that failed over the server's certificate.
+pub(super) fn refused_certificate(error: &tokio_postgres::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = wrapped.and_then(|error| error.downcast_ref::<Error>());
+        if let Some(Error::InvalidCertificate(why)) = wrapped.or(error.downcast_ref::<Error>()) {
+            let is_name = matches!(
+                why,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+            );
+            return Some(if *why == CertificateError::UnknownIssuer {
+                "its certificate is signed by an authority that is not trusted here: name the authority's PEM \
+                 file with `sslrootcert`"
+                    .to_owned()
+            } else if is_name {
+                format!(
+                    "its certificate is for another name ({why}): connect under that one, or check the authority \
+                     alone with `sslmode=verify-ca`"
+                )
+            } else {
+                format!("its certificate is refused: {why}")
+            });
+        }
+        cause = error.source();
+    }
+    None
+}
+
 #[expect(clippy::disallowed_methods, reason = "read once, at the start of an adapter to the outside")]
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)

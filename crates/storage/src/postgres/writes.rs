@@ -45,6 +45,11 @@ impl Writes {
         writes
     }
 
+    /// Rows as they are.
+    pub(super) fn of_rows(rows: Vec<(Bytes, Bytes)>) -> Self {
+        Self { puts: rows.into_iter().collect(), ..Self::default() }
+    }
+
     /// The same if one statement does it all.
     pub(super) fn alone(request: &CommitRequest) -> Option<Self> {
         let plain = request.stamped.is_empty()

@@ -2,7 +2,10 @@
 #![expect(clippy::disallowed_methods, reason = "a real server is watched with a real clock and real tasks")]
 
 mod faults;
+mod runs;
 pub(crate) mod server;
+mod tls;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -83,16 +83,36 @@ pub(super) async fn until(query: &str, wanted: i64) {
     panic!("never came to {wanted}: {query}");
 }
 
+/// Waits until no session of this name is left.
+pub(super) async fn gone(url: &str, name: &str) {
+    let client = client(url).await;
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+    for _ in 0..200 {
+        if client.query_one(left, &[&name]).await.unwrap().get::<_, i64>(0) == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("sessions of {name} are left");
+}
+
 /// A server of one test, that may be killed. Its data goes with it.
 pub(super) struct Own {
     bin: PathBuf,
     dir: TempDir,
     port: u16,
+    settings: Vec<&'static str>,
     child: Child,
 }
 
 impl Own {
     pub(super) fn start() -> Self {
+        Self::start_with(&[], vec![])
+    }
+
+    /// With these files of names and contents beside its data, for nobody else to read, and
+    /// these settings.
+    pub(super) fn start_with(files: &[(&str, String)], settings: Vec<&'static str>) -> Self {
         let bin = std::env::var_os("KELPIE_TEST_POSTGRES_BIN")
             .expect("KELPIE_TEST_POSTGRES_BIN is not set: run `cargo xtask test`");
         let bin = PathBuf::from(bin);
@@ -107,9 +127,17 @@ impl Own {
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         let made = initdb.arg("--pgdata").arg(&data).stdout(Stdio::null()).status().unwrap();
         assert!(made.success());
+        for (name, contents) in files {
+            let file = data.join(name);
+            std::fs::write(&file, contents).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = user() {
+                std::os::unix::fs::chown(&file, Some(user), Some(group)).unwrap();
+            }
+        }
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(&bin, &data, port);
-        let own = Self { bin, dir, port, child };
+        let child = run(&bin, &data, port, &settings);
+        let own = Self { bin, dir, port, settings, child };
         own.wait();
         own
     }
@@ -149,7 +177,7 @@ impl Own {
         let data = self.dir.path().join("data");
         // Sessions of the killed server hold its shared memory until they have noticed.
         for _ in 0..100 {
-            self.child = run(&self.bin, &data, self.port);
+            self.child = run(&self.bin, &data, self.port, &self.settings);
             std::thread::sleep(std::time::Duration::from_millis(200));
             if self.child.try_wait().unwrap().is_none() {
                 return self.wait();
@@ -184,10 +212,13 @@ impl Drop for Own {
     }
 }
 
-fn run(bin: &Path, data: &Path, port: u16) -> Child {
+fn run(bin: &Path, data: &Path, port: u16, settings: &[&str]) -> Child {
     let mut server = as_user(&bin.join("postgres"));
     server.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
     server.args(["-c", "unix_socket_directories=", "-c", "shared_buffers=16MB"]);
+    for setting in settings {
+        server.args(["-c", setting]);
+    }
     server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
