@@ -43,7 +43,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
     let address = listener.local_addr()?;
     let store = store::open(&args.store, &env).await?;
     let node = Node::start(&args, store, env.clone()).await?;
-    greet(&args, address, &node);
+    greet(address, &node);
 
     let (tell, told) = oneshot::channel::<()>();
     let lost = node.lost();
@@ -93,9 +93,9 @@ async fn serve(
 
 /// What a person wants to know who has just started a server. A closed standard output is
 /// no reason to stop serving.
-fn greet(args: &ServeArgs, address: SocketAddr, node: &Node) {
+fn greet(address: SocketAddr, node: &Node) {
     let mut lines = vec![format!("kelpie {} listens at http://{address}", env!("CARGO_PKG_VERSION"))];
-    lines.push(format!("  store   {}", args.store));
+    lines.push(format!("  store   {}", node.store()));
     lines.push(format!("  model   {}", node.model()));
     let tools = node.tools();
     if !tools.is_empty() {
@@ -105,7 +105,7 @@ fn greet(args: &ServeArgs, address: SocketAddr, node: &Node) {
     if let Err(error) = say::line(lines.join("\n")) {
         tracing::debug!(%error, "nobody reads the standard output");
     }
-    tracing::info!(%address, store = args.store, "serving");
+    tracing::info!(%address, store = node.store(), "serving");
 }
 
 fn announce(why: Option<Why>, seconds: u64) {

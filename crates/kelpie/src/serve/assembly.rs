@@ -29,6 +29,8 @@ const MODEL_LIMIT: Duration = Duration::from_secs(3);
 pub(super) struct Node {
     env: Env,
     store: Store,
+    /// Which one, without its password.
+    store_name: String,
     agents: Agents,
     /// The handle of the usual model, or why it is not known.
     model: Result<String, String>,
@@ -73,12 +75,18 @@ impl Node {
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
         let parts = AgentParts { models, tools: Arc::new(runner) };
         let agents = Agents::start(env.clone(), store.clone(), options, parts).await.map_err(not_started)?;
-        Ok(Self { env, store, agents, model, real, tools: names, metrics })
+        let store_name = crate::store::named_by(&args.store);
+        Ok(Self { env, store, store_name, agents, model, real, tools: names, metrics })
     }
 
     /// The world.
     pub(super) fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Its store, as people may see it.
+    pub(super) fn store(&self) -> &str {
+        &self.store_name
     }
 
     /// Its HTTP front.

@@ -20,7 +20,7 @@ pub(super) async fn run(args: RestoreArgs, store: &str, json: bool, env: Env) ->
     }
     let restored = backup::restore(&env, &args.file, &config, report).await;
     let restored = restored.map_err(|error| not_restored(&config, error))?;
-    show(json, store, &restored.head, &restored.summary, Some(restored.generation))
+    show(json, &config.to_string(), &restored.head, &restored.summary, Some(restored.generation))
 }
 
 fn show(

@@ -9,7 +9,7 @@
 //! The machine keeps running, so the page cache survives: this test says nothing about
 //! fsync (the simulated disk does), and everything about what the process held in memory.
 
-mod audit;
+pub(crate) mod audit;
 mod client;
 
 use std::path::Path;
@@ -32,9 +32,10 @@ const TOOL_MS: std::ops::Range<u64> = 0..60;
 const LIFE_MS: std::ops::Range<u64> = 50..400;
 
 /// What a run of the crash test has seen.
-struct Seen {
+pub(crate) struct Seen {
     kills: usize,
-    hits: usize,
+    /// Kills that hit a running turn.
+    pub(crate) hits: usize,
     sent: Vec<Sent>,
     histories: Vec<Vec<serde_json::Value>>,
     tool: Tool,
@@ -44,13 +45,19 @@ struct Seen {
 async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let kills = if std::env::var_os("KELPIE_TEST_FULL").is_some() { 200 } else { 50 };
     let dir = tempfile::tempdir().expect("a directory");
-    let seen = crash(dir.path(), kills, None).await;
-    println!("{}", audit::counts(&seen));
-    let violations = audit::violations(&seen);
-    let log = std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default();
+    let seen = crash(dir.path(), kills, |plan| plan).await;
+    assert_sound(dir.path(), &seen);
+    assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
+}
+
+/// Fails with everything that should not be, and the end of the server's log.
+#[expect(clippy::print_stdout, reason = "what a crash run has seen is worth reading")]
+pub(crate) fn assert_sound(dir: &Path, seen: &Seen) {
+    println!("{}", audit::counts(seen));
+    let violations = audit::violations(seen);
+    let log = std::fs::read_to_string(dir.join("server.log")).unwrap_or_default();
     let tail: Vec<&str> = log.lines().rev().take(30).collect();
     assert!(violations.is_empty(), "{}\n{}", violations.join("\n"), tail.join("\n"));
-    assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
 }
 
 #[cfg(feature = "mutants")]
@@ -61,7 +68,7 @@ mod mutants {
     #[expect(clippy::print_stdout, reason = "what a crash run has seen is worth reading")]
     async fn is_caught(mutant: &str) {
         let dir = tempfile::tempdir().expect("a directory");
-        let seen = crash(dir.path(), 40, Some(mutant)).await;
+        let seen = crash(dir.path(), 40, |plan| plan.var("KELPIE_MUTANT", mutant)).await;
         let violations = audit::violations(&seen);
         println!("{mutant}: {}\n{}", audit::counts(&seen), violations.join("\n"));
         assert!(!violations.is_empty(), "{mutant} went unnoticed");
@@ -73,12 +80,10 @@ mod mutants {
     }
 }
 
-async fn crash(dir: &Path, kills: usize, mutant: Option<&str>) -> Seen {
+/// Kills a server, planned by `planned`, under load.
+pub(crate) async fn crash(dir: &Path, kills: usize, planned: impl FnOnce(Plan) -> Plan) -> Seen {
     let tool = Tool::start(dir, TOOL_MS).await;
-    let mut plan = Plan::new(dir).await.arg("--tools", tool.file(dir).display());
-    if let Some(mutant) = mutant {
-        plan = plan.var("KELPIE_MUTANT", mutant);
-    }
+    let plan = planned(Plan::new(dir).await.arg("--tools", tool.file(dir).display()));
     let env = kelpie_env::real::env();
     let http = client();
     let server = plan.start().await;

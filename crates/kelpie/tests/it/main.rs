@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod drain;
+mod postgres;
 mod process;
 mod sdk;
 mod serve;

@@ -60,6 +60,7 @@ pub(crate) async fn free_address() -> SocketAddr {
 pub(crate) struct Plan {
     pub(crate) listen: SocketAddr,
     dir: PathBuf,
+    store: String,
     args: Vec<String>,
     vars: Vec<(String, String)>,
 }
@@ -67,7 +68,15 @@ pub(crate) struct Plan {
 impl Plan {
     /// A server with its data in `dir`, on a free port.
     pub(crate) async fn new(dir: &Path) -> Self {
-        Self { listen: free_address().await, dir: dir.to_path_buf(), args: Vec::new(), vars: Vec::new() }
+        let store = format!("embedded:{}", dir.join("data").display());
+        let listen = free_address().await;
+        Self { listen, dir: dir.to_path_buf(), store, args: Vec::new(), vars: Vec::new() }
+    }
+
+    /// The same with its data in another store.
+    pub(crate) fn on(mut self, store: &str) -> Self {
+        store.clone_into(&mut self.store);
+        self
     }
 
     /// Adds an argument and its value.
@@ -87,7 +96,7 @@ impl Plan {
     }
 
     pub(crate) fn store(&self) -> String {
-        format!("embedded:{}", self.dir.join("data").display())
+        self.store.clone()
     }
 
     /// Where the server's log lines go.

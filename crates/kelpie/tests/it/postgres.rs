@@ -1,0 +1,114 @@
+//! `kelpie serve` on a real PostgreSQL, which `cargo xtask test` starts.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::crash::{assert_sound, crash};
+use crate::process::{Plan, client, create_agent, get, kelpie, output, post, run, says, text};
+
+/// Each start waits until the beat of the killed process has stood still for a term.
+const KILLS: usize = 8;
+
+/// A store that no other test uses.
+fn fresh() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let server = std::env::var("KELPIE_TEST_POSTGRES");
+    let server = server.expect("KELPIE_TEST_POSTGRES is not set: run `cargo xtask test`");
+    format!("{server}?schema=kelpie_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_and_nothing_happens_twice_in_a_database() {
+    let kills = if std::env::var_os("KELPIE_TEST_FULL").is_some() { 5 * KILLS } else { KILLS };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = fresh();
+    let seen = crash(dir.path(), kills, |plan| plan.on(&store)).await;
+    assert_sound(dir.path(), &seen);
+    assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
+}
+
+#[tokio::test]
+async fn a_name_whose_process_lives_is_not_taken_from_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = fresh().replace("postgres@", "postgres:s3cret@");
+    let plan = Plan::new(dir.path()).await.on(&store);
+    let server = plan.start().await;
+    let second = run(&["serve", "--listen", "127.0.0.1:0", "--store", &store]).await;
+    let said = text(&second.stderr);
+    assert_eq!(second.status.code(), Some(6), "{said}");
+    assert!(said.contains("choose another --node"), "{said}");
+    assert!(get(&client(), &format!("{}/ready", plan.url())).await.is_object(), "the first one serves on");
+    server.kill().await;
+    let logged = std::fs::read_to_string(plan.log()).expect("a log");
+    assert!(
+        logged.contains("serving") && !logged.contains("s3cret") && !said.contains("s3cret"),
+        "{logged}{said}"
+    );
+}
+
+/// Runs `kelpie store …` to a good end; what it says in JSON.
+async fn store(args: &[&str]) -> Value {
+    let mut command = kelpie(&["store"]);
+    command.args(args).arg("--json");
+    let ended = output(command, Duration::from_secs(120)).await;
+    assert_eq!(ended.status.code(), Some(0), "{args:?}: {}{}", text(&ended.stdout), text(&ended.stderr));
+    serde_json::from_slice(&ended.stdout).expect("JSON")
+}
+
+fn words(path: &Path) -> &str {
+    path.to_str().expect("a path of the test")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_move_from_a_directory_into_a_database_and_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let http = client();
+    let here = Plan::new(dir.path()).await;
+    let server = here.start().await;
+    let agent = create_agent(&http, &here.url(), "mover", &[]).await;
+    let message = |plan: &Plan| format!("{}/v1/agents/{agent}/messages", plan.url());
+    let first = post(&http, &message(&here), "key-1", &says("Say moved")).await.expect("the server answers");
+    assert_eq!(first.0, 200, "{}", text(&first.1));
+    server.kill().await;
+
+    let (out, database) = (dir.path().join("out"), fresh());
+    let written = store(&["backup", words(&out), "--store", &here.store()]).await;
+    let restored = store(&["restore", words(&out), "--store", &database]).await;
+    assert_eq!(restored["rows_digest"], written["rows_digest"]);
+    assert!(written["rows"].as_u64() > Some(5), "{written}");
+    let there = dir.path().join("there");
+    std::fs::create_dir(&there).expect("a directory");
+    let there = Plan::new(&there).await.on(&database);
+    let server = there.start().await;
+    let again = post(&http, &message(&there), "key-1", &says("Say moved")).await.expect("the server answers");
+    assert!(again == first, "another reply under the same key: {}", text(&again.1));
+    let next = post(&http, &message(&there), "key-2", &says("Say on")).await.expect("the server answers");
+    assert_eq!(next.0, 200, "{}", text(&next.1));
+    server.kill().await;
+
+    // Not over what is there; and back, out of the database.
+    let full = run(&["store", "restore", words(&out), "--store", &database]).await;
+    assert!(text(&full.stderr).contains("holds rows already"), "{}", text(&full.stderr));
+    let (back, home) = (dir.path().join("back"), format!("embedded:{}", dir.path().join("home").display()));
+    let written = store(&["backup", words(&back), "--store", &database]).await;
+    let restored = store(&["restore", words(&back), "--store", &home]).await;
+    assert_eq!(restored["rows_digest"], written["rows_digest"]);
+    let home = here.on(&home);
+    let server = home.start().await;
+    let again = post(&http, &message(&home), "key-2", &says("Say on")).await.expect("the server answers");
+    assert!(again == next, "another reply under the same key: {}", text(&again.1));
+    server.kill().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_says_so() {
+    let store = "postgres://nobody:s3cret@127.0.0.1:1/agents";
+    let ended = run(&["serve", "--listen", "127.0.0.1:0", "--store", store]).await;
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(6), "{said}");
+    assert!(said.contains("127.0.0.1:1/agents") && said.contains("Is it running"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}
