@@ -10,3 +10,4 @@
 //! a world than [`kelpie_env::sim`] does.
 
 pub mod check;
+pub mod service;
