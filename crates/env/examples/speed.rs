@@ -1,6 +1,6 @@
 //! How fast the simulator is: turns, timers and messages a second of real time.
 //!
-//! `cargo run --release -p kelpie-env --example speed`
+//! `cargo run --release -p kelpie-env --example speed [part of a workload's name]`
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -24,8 +24,11 @@ fn main() {
         ("timers that are dropped", time_outs),
         ("messages", messages),
     ];
+    let wanted = std::env::args().nth(1).unwrap_or_default();
     for (name, workload) in workloads {
-        measure(name, workload);
+        if name.contains(&wanted) {
+            measure(name, workload);
+        }
     }
 }
 
@@ -40,9 +43,11 @@ fn measure(name: &str, workload: fn(&[Node])) {
     let took = began.elapsed();
     let turns = sim.turns();
     let rate = turns as f64 / took.as_secs_f64();
+    let per_turn = sim.events() as f64 / turns as f64;
     println!(
-        "{name:<24} {turns:>8} turns in {took:>7.1?}: {:.2} M/s; {:.1?} of virtual time",
+        "{name:<24} {turns:>8} turns in {took:>7.1?}: {:.2} M turns/s, {:.2} M events/s; {:.1?} of virtual time",
         rate / 1e6,
+        rate * per_turn / 1e6,
         sim.elapsed()
     );
 }

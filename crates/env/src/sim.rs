@@ -35,9 +35,14 @@
 //!
 //! # What is not
 //! Threads (`spawn_thread` is a task), races inside a turn, memory limits, the cost of
-//! computing, packets below TCP other than by what TCP makes of them, DNS, hard links, renamed directories and
-//! the order in which a file system writes its own metadata. Whoever reads the operating
-//! system's clock, randomness or files past [`crate::Env`] is not simulated at all.
+//! computing (but [`Node::set_turn_cost`]), packets below TCP other than by what TCP makes
+//! of them, DNS, hard links, renamed directories and the order in which a file system writes
+//! its own metadata. Whoever reads the operating system's clock, randomness or files past
+//! [`crate::Env`] is not simulated at all.
+//!
+//! Plans are the caller's: a partition for good, a link that flaps, clogs that end in another
+//! order, a crash loop, two processes of one name ([`Sim::node_on_disk_of`]) are sequences
+//! of what is here.
 //!
 //! The same seed, options and code give the same run, in every process: [`same_twice`]
 //! checks it by [`Sim::trace_hash`], and [`first_divergence`] finds where two runs part.
@@ -162,6 +167,16 @@ impl Sim {
     /// # Panics
     /// When nothing can ever run again, or after [`Options::turns_max`] turns.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.block_on_watching(future, || ())
+    }
+
+    /// Like [`Sim::block_on`], and calls `watch` after each turn of any task: to hold what
+    /// lives in the nodes against an invariant. What it does is not part of the world: it
+    /// must change nothing in it.
+    ///
+    /// # Panics
+    /// As [`Sim::block_on`] does.
+    pub fn block_on_watching<F: Future>(&self, future: F, mut watch: impl FnMut()) -> F::Output {
         let generation = self.roots.fetch_add(1, Ordering::Relaxed);
         let root = self.world.executor.root(generation);
         let mut context = Context::from_waker(&root.waker);
@@ -170,7 +185,10 @@ impl Sim {
         root.waker.wake_by_ref();
         loop {
             match self.world.step(Some(generation), NEVER) {
-                Step::Ran => self.check_turns(began),
+                Step::Ran => {
+                    watch();
+                    self.check_turns(began);
+                }
                 Step::Root => {
                     root.taken();
                     self.world.turn_of(None, "block_on");

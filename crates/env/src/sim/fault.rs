@@ -105,7 +105,9 @@ impl Marks {
     }
 
     pub(super) fn add(&self, fault: Fault, times: u64) {
-        self.0[fault as usize].fetch_add(times, Ordering::Relaxed);
+        if times > 0 {
+            self.0[fault as usize].fetch_add(times, Ordering::Relaxed);
+        }
     }
 
     /// Adds these counts to those of `all`, which gets an entry for every fault.

@@ -199,7 +199,8 @@ impl World {
     /// Drops the tasks of lives that have ended, except the one being polled, which its
     /// turn will drop.
     pub(super) fn reap(&self) {
-        while self.any_dying.swap(false, Ordering::Relaxed) {
+        while self.any_dying.load(Ordering::Relaxed) {
+            self.any_dying.store(false, Ordering::Relaxed);
             // Not under the lock: what is dropped may kill as well.
             let dying = std::mem::take(&mut *self.dying.lock());
             for life in dying {

@@ -1,5 +1,7 @@
 //! Virtual time, and every node's own idea of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kelpie_env::sim::{Drift, Options, Sim, TimerError};
@@ -130,6 +132,24 @@ fn a_changed_rate_moves_running_timers() {
         futures::future::join(sleep, changes).await;
     });
     assert!(sim.elapsed().abs_diff(4 * SECOND) < SECOND / 100, "{:?}", sim.elapsed());
+}
+
+#[test]
+fn timers_that_are_set_anew_for_the_same_instant_do_not_take_each_others_place() {
+    let sim = Sim::with(exact(1));
+    let node = sim.node("n");
+    let ended = Arc::new(AtomicU64::new(0));
+    for second in 1..=10 {
+        let (env, ended) = (node.env(), ended.clone());
+        node.env().spawn("sleeps", async move {
+            env.sleep_until(second * SECOND).await;
+            ended.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    sim.run_for(SECOND / 2);
+    node.set_drift(Drift::default());
+    sim.run_until_idle();
+    assert_eq!(ended.load(Ordering::Relaxed), 10);
 }
 
 #[test]

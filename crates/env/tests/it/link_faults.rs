@@ -116,15 +116,22 @@ fn messages_are_duplicated() {
 #[test]
 fn a_copy_arrives_late_at_the_next_life() {
     let faults = LinkFaults { replay_ppm: ALWAYS, replay_after_max: 20 * SECOND, ..LinkFaults::default() };
-    let pair = Pair::new(1, faults);
+    for seed in 0..20 {
+        late_copy(&Pair::new(seed, faults));
+    }
+}
+
+fn late_copy(pair: &Pair) {
     pair.send(1);
     pair.sim.run_for(SECOND);
     assert_eq!(pair.sim.block_on(pair.to.recv()).unwrap().1, numbered(0));
+    pair.sim.run_for(8 * SECOND);
+    assert_eq!(pair.fired("late-replay"), 0, "not before half of the time");
     pair.b.kill();
     pair.b.restart();
     let again = pair.b.mailbox(1);
     assert_eq!(pair.sim.block_on(drained(&pair.b, &again)), [numbered(0)]);
-    only(&pair, &["late-replay", "stale-address"]);
+    only(pair, &["late-replay", "stale-address"]);
 }
 
 #[test]
@@ -245,6 +252,15 @@ fn partitions_lose_messages_and_are_told_apart() {
     assert!(pair.got().is_empty());
     only(&pair, &["asymmetric-partition", "symmetric-partition"]);
     pair.sim.heal(&pair.a, &pair.b);
+    pair.send(1);
+    assert_eq!(pair.got().len(), 1);
+    // It is lost though the partition is over by the time it would have arrived.
+    pair.sim.set_link_faults(&pair.a, &pair.b, LinkFaults { delay: SECOND, ..LinkFaults::default() });
+    pair.sim.partition(&pair.a, &pair.b);
+    pair.send(1);
+    pair.sim.heal(&pair.a, &pair.b);
+    assert!(pair.got().is_empty());
+    pair.sim.heal_all();
     pair.send(1);
     // What is under way when a partition begins is lost too.
     pair.sim.isolate(&pair.a);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,25 +107,35 @@ fn any_free_port_is_another_one_each_time() {
     let node = sim.node("n");
     let (first, second) = (node.mailbox(0), node.mailbox(0));
     assert_ne!(first.addr(), second.addr());
+    let next = node.mailbox(second.addr().port() + 1);
+    assert_ne!(node.mailbox(0).addr(), next.addr());
 }
 
 #[test]
-fn all_that_wait_for_a_message_get_one() {
-    let sim = Sim::new(1);
-    let node = sim.node("n");
-    let mailbox = node.mailbox(PORT);
-    let env = node.env();
-    sim.block_on(async {
-        // One that has given up must not swallow what the next waits for.
-        assert!(env.timeout(SECOND, mailbox.recv()).await.is_err());
-        let sends = async {
-            env.sleep(SECOND).await;
-            mailbox.send(mailbox.addr(), numbered(1));
-            mailbox.send(mailbox.addr(), numbered(2));
-        };
-        let (first, second, ()) = futures::future::join3(mailbox.recv(), mailbox.recv(), sends).await;
-        assert!(first.is_some() && second.is_some());
-    });
+fn one_that_gives_up_does_not_keep_a_message_from_others() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let node = sim.node("n");
+        let env = node.env();
+        let mailbox = Arc::new(node.mailbox(PORT));
+        let got = Arc::new(AtomicU64::new(0));
+        for waits in [100, 1, 100] {
+            let (env, mailbox, got) = (env.clone(), mailbox.clone(), got.clone());
+            env.clone().spawn("receiver", async move {
+                env.sleep(SECOND / waits).await;
+                let received = env.timeout(waits * SECOND, mailbox.recv()).await;
+                got.fetch_add(received.is_ok().into(), Ordering::Relaxed);
+                // Its waker is still where it was.
+                std::future::pending::<()>().await;
+            });
+        }
+        sim.run_for(10 * SECOND);
+        for number in 0..2 {
+            mailbox.send(mailbox.addr(), numbered(number));
+        }
+        sim.run_for(SECOND);
+        assert_eq!(got.load(Ordering::Relaxed), 2);
+    }
 }
 
 #[test]

@@ -125,6 +125,27 @@ fn the_first_event_that_differs_is_found_and_its_task_named() {
 }
 
 #[test]
+fn what_was_found_is_true_of_runs_that_part_elsewhere_each_time() {
+    let runs = AtomicU64::new(0);
+    let found = first_divergence(&Options::new(1), |sim| {
+        let env = sim.node("n").env();
+        // The first two part late, all others early.
+        let run = runs.fetch_add(1, Ordering::Relaxed);
+        let longer = if run == 1 { 5000 } else { 7 };
+        for draw in 0..6000 {
+            if draw == longer && run % 2 == 1 {
+                env.random_u128()
+            } else {
+                env.random_u64().into()
+            };
+        }
+    });
+    let found = found.unwrap();
+    assert!(found.event < 20, "{found}");
+    assert_eq!((found.first.unwrap().value, found.second.unwrap().value), (8, 16));
+}
+
+#[test]
 fn a_run_that_ends_earlier_differs() {
     let runs = AtomicU64::new(0);
     let found = first_divergence(&Options::new(1), |sim| {
@@ -354,6 +375,26 @@ fn the_future_of_block_on_may_borrow_and_need_not_be_send() {
         *seen.borrow_mut() += *held;
     });
     assert_eq!(seen.into_inner(), 5);
+}
+
+#[test]
+fn a_watcher_sees_the_state_after_each_turn() {
+    let sim = Sim::new(1);
+    let env = sim.node("n").env();
+    let count = Arc::new(AtomicU64::new(0));
+    let (counts, inner) = (count.clone(), env.clone());
+    env.spawn("counts", async move {
+        for _ in 0..100 {
+            counts.fetch_add(1, Ordering::Relaxed);
+            inner.sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let mut seen = Vec::new();
+    sim.block_on_watching(env.sleep(Duration::from_millis(50)), || seen.push(count.load(Ordering::Relaxed)));
+    let all: Vec<_> = (1..=count.load(Ordering::Relaxed)).collect();
+    assert!(all.len() > 30);
+    seen.dedup();
+    assert_eq!(seen, all);
 }
 
 #[test]

@@ -258,8 +258,12 @@ fn what_a_power_cut_does_is_counted() {
         node.restart();
         // Nothing unsynced: a cut that takes nothing.
         node.kill();
+        let left = node.restart().disk().clone();
         let fired = sim.fired();
         assert_eq!((fired["crash"], fired["crash-before-sync"]), (2, 1));
+        let is_there = |name: &str| u64::from(left.exists(Path::new(name)).unwrap());
+        assert_eq!(fired["rename-not-durable"], is_there("g"));
+        assert_eq!(fired["name-not-durable"], 1 - is_there("i"));
         assert_eq!(fired, {
             let mut disk = node.disk().fired();
             disk.insert("crash", 2);
