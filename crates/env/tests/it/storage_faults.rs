@@ -143,6 +143,7 @@ fn a_slow_disk_takes_time() {
         env.now()
     };
     let normal = sim.block_on(ten(env.clone()));
+    assert_eq!(sim.fired()["slow-disk"], 0);
     node.disk().set_latency(Duration::from_secs(5));
     let slow = sim.block_on(ten(env)) - normal;
     assert!(slow > 100 * normal, "{normal:?}, then {slow:?}");
