@@ -30,7 +30,7 @@
 //!   loss, copies (also late ones), reordering, delays with a heavy tail, flipped bits, cut
 //!   frames, resets within a frame, a bandwidth, full queues, clogs.
 //! - **Faults that had an effect** are counted by name: [`Sim::fired`].
-//! - **Nodes**: power cut, killed process, pause, slow processor, restart, also over an
+//! - **Nodes**: power cut (also one of which nobody learns), killed process, pause, slow processor, restart, also over an
 //!   empty or an earlier disk ([`Node::restart_with`]).
 //!
 //! # What is not

@@ -60,6 +60,8 @@ faults! {
 
     /// The power of a live node is cut.
     Crash = "crash",
+    /// Somebody waits for a node that is gone without a word.
+    SilentCrash = "silent-crash",
     /// The power is cut with something written and not synced.
     CrashBeforeSync = "crash-before-sync",
     /// A process dies and its machine goes on.

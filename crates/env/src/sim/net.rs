@@ -14,7 +14,7 @@ mod link;
 mod mailbox;
 mod stream;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -67,6 +67,8 @@ struct State {
     sent: u64,
     /// By the nodes that they lead from and to; sound where there is none.
     links: BTreeMap<(u32, u32), Link>,
+    /// Nodes that are without power: nothing comes from them, not even that they are gone.
+    dark: BTreeSet<u32>,
     ports: BTreeMap<u32, u16>,
 }
 
@@ -115,9 +117,14 @@ impl State {
         match self.links.get(&(from, to)) {
             Some(link) if link.blocked => world.marks.fire(self.partition(world, from, to)),
             Some(link) if link.faults.clogged => world.marks.fire(Fault::Clog),
+            _ if self.is_dark(from, to) => world.marks.fire(Fault::SilentCrash),
             _ => return false,
         }
         true
+    }
+
+    fn is_dark(&self, from: u32, to: u32) -> bool {
+        self.dark.contains(&from) || self.dark.contains(&to)
     }
 }
 
@@ -165,7 +172,18 @@ impl Network {
     }
 
     fn is_held(&self, from: u32, to: u32) -> bool {
-        self.state.lock().links.get(&(from, to)).is_some_and(Link::holds)
+        let state = self.state.lock();
+        state.links.get(&(from, to)).is_some_and(Link::holds) || state.is_dark(from, to)
+    }
+
+    /// A node loses its power, or has it again.
+    pub(super) fn set_dark(&self, node: u32, dark: bool) {
+        let mut state = self.state.lock();
+        let changed = if dark { state.dark.insert(node) } else { state.dark.remove(&node) };
+        drop(state);
+        if changed {
+            self.changed();
+        }
     }
 
     /// Sends a message on its way.

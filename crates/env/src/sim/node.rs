@@ -176,6 +176,13 @@ impl Node {
         self.end(Survival::Drawn);
     }
 
+    /// Cuts its power as [`Node::kill`] does, and tells nobody: until it is started again its
+    /// connections stand open at their other ends, and new ones to it time out.
+    pub fn kill_silently(&self) {
+        self.world.network.set_dark(self.state.id, true);
+        self.end(Survival::Drawn);
+    }
+
     /// Kills its process alone, as SIGKILL does: everything that it wrote stays.
     pub fn kill_process(&self) {
         self.end(Survival::Everything);
@@ -204,6 +211,7 @@ impl Node {
         assert!(!self.is_alive(), "{} is alive: kill it first", self.name());
         // After a power cut in the middle of a turn the pause and the tasks are still there.
         self.end(Survival::Everything);
+        self.world.network.set_dark(self.state.id, false);
         self.state.clocks.lock().start(self.world.now());
         *self.state.life.lock() = self.world.new_life();
         self.env()

@@ -129,6 +129,41 @@ fn a_kill_resets_connections_and_frees_addresses() {
 }
 
 #[test]
+fn a_silent_death_is_learnt_when_the_node_is_back() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        sim.block_on(async {
+            let Pair { a, b, mut near, .. } = connected(&sim).await;
+            let c = sim.node("c");
+            let listener = a.env().net().listen((a.ip(), PORT).into()).await.unwrap();
+            let env = a.env();
+            b.kill_silently();
+            assert_eq!(sim.fired()["silent-crash"], 0);
+            assert!(env.timeout(3600 * SECOND, near.read(&mut [0])).await.is_err());
+            near.write_all(b"x").await.unwrap();
+            assert_eq!(sim.fired()["silent-crash"], 1);
+            assert!(
+                env.timeout(SECOND, near.write_all(&vec![0; 100_000])).await.is_err(),
+                "its window is full"
+            );
+            let late = env.net().connect((b.ip(), PORT).into()).await.err().unwrap();
+            assert_eq!(late.kind(), ErrorKind::TimedOut);
+            // The others go on.
+            c.env().net().connect(listener.local_addr().unwrap()).await.unwrap();
+            let restarts = async {
+                env.sleep(SECOND).await;
+                b.restart();
+            };
+            let mut bytes = [0];
+            let (read, ()) = futures::future::join(near.read(&mut bytes), restarts).await;
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            let refused = env.net().connect((b.ip(), PORT).into()).await.err().unwrap();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        });
+    }
+}
+
+#[test]
 fn a_dropped_end_is_the_end_of_the_other() {
     let sim = Sim::new(1);
     sim.block_on(async {
