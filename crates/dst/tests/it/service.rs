@@ -1,6 +1,10 @@
 //! The store as a remote service: the contract's own properties, and each fault.
 
+mod scene;
 mod sim_conformance;
+mod sim_faults;
+mod sim_hostile;
+mod sim_protocol;
 mod world;
 
 /// The properties of every store, as `kelpie-storage` asks them of its backends.
