@@ -25,7 +25,8 @@ pub struct Drift {
 }
 
 /// By how much the timers of a node miss their instant. Negative is early: then a sleep
-/// ends before the node's clock has reached its deadline.
+/// ends before the node's clock has reached its deadline, though never before a tenth of
+/// its time: whoever sleeps in a loop must see time go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TimerError {
     /// In millionths of the time slept.
@@ -43,7 +44,7 @@ impl TimerError {
         }
         let error =
             span * i128::from(self.ppm) / i128::from(MILLION) + i128::from(self.offset_ms) * 1_000_000;
-        let ends = i128::from(began) + (span + error).max(0);
+        let ends = i128::from(began) + (span + error).max(span / 10).max(1);
         u64::try_from(ends).unwrap_or(u64::MAX)
     }
 }

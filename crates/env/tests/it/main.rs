@@ -1,6 +1,7 @@
 //! The seam through its public API, in both worlds.
 #![expect(clippy::unwrap_used, reason = "a test ends there, and says where")]
 
+mod chaos;
 mod clocks;
 mod disk;
 mod link_faults;
