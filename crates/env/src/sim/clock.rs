@@ -211,22 +211,22 @@ fn coarse(at: u64, granularity: u64, marks: &Marks) -> u64 {
 }
 
 pub(super) struct SimClock {
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Duration {
-        let Place { world, node, .. } = &self.place;
+        let Place { world, node, .. } = &*self.place;
         Duration::from_nanos(node.clocks.lock().now(world.now(), &world.marks))
     }
 
     fn wall_ms(&self) -> u64 {
-        let Place { world, node, .. } = &self.place;
+        let Place { world, node, .. } = &*self.place;
         node.clocks.lock().wall(world.now(), &world.marks) / MILLION
     }
 
     fn sleep_until(&self, deadline: Duration) -> BoxFuture<'static, ()> {
-        let Place { world, node, .. } = &self.place;
+        let Place { world, node, .. } = &*self.place;
         let late = world.decide(|chance| chance.delay(Event::Timer, world.options.timer_lateness_max));
         let clocks = node.clocks.lock();
         // A coarse clock reaches the deadline with the step that takes it there.
@@ -241,7 +241,7 @@ impl Clock for SimClock {
 
 /// Waits for a node's monotonic clock; forever when that life of the node has ended.
 struct Sleep {
-    place: Place,
+    place: Arc<Place>,
     /// When it should end, and when it does.
     due: u64,
     ends: u64,

@@ -97,7 +97,7 @@ impl Storage {
 
 /// The disk as one life of a node uses it.
 pub(super) struct SimDisk {
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
 }
 
 impl Place {
@@ -223,7 +223,7 @@ impl Disk for SimDisk {
 }
 
 struct SimFile {
-    place: Place,
+    place: Arc<Place>,
     inode: Arc<Inode>,
     path: PathBuf,
 }
@@ -267,7 +267,7 @@ impl Debug for SimFile {
 }
 
 struct SimLock {
-    place: Place,
+    place: Arc<Place>,
     path: PathBuf,
 }
 

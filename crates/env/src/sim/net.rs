@@ -91,7 +91,7 @@ impl State {
     }
 
     fn is_blocked(&self, from: u32, to: u32) -> bool {
-        self.links.get(&(from, to)).is_some_and(|link| link.blocked)
+        self.links.get(&(from, to)).is_some_and(|link| link.is_blocked())
     }
 
     fn live_connections(&self) -> Vec<Arc<Connection>> {
@@ -115,8 +115,8 @@ impl State {
     /// Whether nothing gets through at present; then it is counted.
     fn holds(&mut self, world: &World, from: u32, to: u32) -> bool {
         match self.links.get(&(from, to)) {
-            Some(link) if link.blocked => world.marks.fire(self.partition(world, from, to)),
-            Some(link) if link.faults.clogged => world.marks.fire(Fault::Clog),
+            Some(link) if link.is_blocked() => world.marks.fire(self.partition(world, from, to)),
+            Some(link) if link.is_clogged() => world.marks.fire(Fault::Clog),
             _ if self.is_dark(from, to) => world.marks.fire(Fault::SilentCrash),
             _ => return false,
         }
@@ -130,16 +130,16 @@ impl State {
 
 impl Network {
     pub(super) fn partition(&self, from: u32, to: u32) {
-        self.state.lock().link(from, to).blocked = true;
+        self.state.lock().link(from, to).set_blocked(true);
     }
 
     pub(super) fn heal(&self, from: u32, to: u32) {
-        self.state.lock().link(from, to).blocked = false;
+        self.state.lock().link(from, to).set_blocked(false);
         self.changed();
     }
 
     pub(super) fn link_faults(&self, from: u32, to: u32) -> LinkFaults {
-        self.state.lock().link(from, to).faults
+        self.state.lock().link(from, to).faults()
     }
 
     pub(super) fn set_link_faults(&self, world: &World, from: u32, to: u32, faults: LinkFaults) {
@@ -158,7 +158,7 @@ impl Network {
     pub(super) fn heal_all(&self, world: &World) {
         let ways: Vec<_> = self.state.lock().links.keys().copied().collect();
         for (from, to) in ways {
-            self.state.lock().link(from, to).blocked = false;
+            self.state.lock().link(from, to).set_blocked(false);
             self.set_link_faults(world, from, to, LinkFaults::default());
         }
     }
@@ -193,18 +193,18 @@ impl Network {
         state.sent += 1;
         let letter =
             Letter { number: state.sent, from, to: Address { node, port: to.port() }, bytes, copy: None };
-        world.decide(|chance| {
+        let link = state.link(from.node, node);
+        let untouched = world.decide(|chance| {
             chance.note(Event::Sent, u64::from(from.node) << 32 | u64::from(node));
             chance.note_bytes(Event::Sent, &letter.bytes);
+            link.is_sound().then(|| link.arrival(letter.bytes.len(), &mut world.fate(chance)))
         });
-        if state.is_blocked(from.node, node) {
-            world.marks.fire(state.partition(world, from.node, node));
+        if let Some(at) = untouched {
+            world.timers.add(at, None, Due::Arrives(letter));
             return;
         }
-        let link = state.link(from.node, node);
-        if link.is_sound() {
-            let at = world.decide(|chance| link.arrival(letter.bytes.len(), &mut world.fate(chance)));
-            world.timers.add(at, None, Due::Arrives(letter));
+        if link.is_blocked() {
+            world.marks.fire(state.partition(world, from.node, node));
             return;
         }
         let passed = world.decide(|chance| link.pass(letter, &mut world.fate(chance)));
@@ -224,7 +224,7 @@ impl Network {
         }
         let inbox = state.inboxes.get(&letter.to).cloned();
         let link = state.link(from, to);
-        if link.faults.clogged {
+        if link.is_clogged() {
             link.hold(letter, &world.marks);
             return;
         }
@@ -268,7 +268,7 @@ impl Network {
 /// Connections that nobody has accepted yet.
 struct Backlog {
     life: Arc<Life>,
-    place: Place,
+    place: Arc<Place>,
     waiting: Mutex<Waiting>,
 }
 
@@ -280,7 +280,7 @@ struct Waiting {
 
 /// The network as one life of a node uses it.
 pub(super) struct SimNet {
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
 }
 
 impl Net for SimNet {
@@ -295,7 +295,7 @@ impl Net for SimNet {
     }
 }
 
-fn listen(place: &Place, addr: SocketAddr) -> io::Result<SimListener> {
+fn listen(place: &Arc<Place>, addr: SocketAddr) -> io::Result<SimListener> {
     if !place.life.is_alive() {
         return Err(ErrorKind::ConnectionReset.into());
     }
@@ -326,7 +326,7 @@ fn own(place: &Place, addr: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn connect(place: Place, addr: SocketAddr) -> io::Result<SimStream> {
+async fn connect(place: Arc<Place>, addr: SocketAddr) -> io::Result<SimStream> {
     let addr = own(&place, addr);
     let world = place.world.clone();
     let known = u32::try_from(world.nodes.lock().len()).expect("few nodes");
@@ -359,7 +359,7 @@ fn travel(world: &Arc<World>, from: u32, to: u32) -> Delay {
 fn is_open(world: &World, from: u32, to: u32) -> bool {
     let mut state = world.network.state.lock();
     for (from, to) in [(from, to), (to, from)] {
-        let lossy = state.link(from, to).faults.drop_ppm;
+        let lossy = state.link(from, to).faults().drop_ppm;
         if state.holds(world, from, to) {
             return false;
         }
@@ -371,7 +371,7 @@ fn is_open(world: &World, from: u32, to: u32) -> bool {
     true
 }
 
-fn dial(place: &Place, addr: SocketAddr) -> io::Result<SimStream> {
+fn dial(place: &Arc<Place>, addr: SocketAddr) -> io::Result<SimStream> {
     if !place.life.is_alive() {
         return Err(ErrorKind::ConnectionReset.into());
     }

@@ -91,7 +91,6 @@ impl NodeState {
 }
 
 /// Where a part of an [`Env`] stands: in this world, at this node, in this life of it.
-#[derive(Clone)]
 pub(super) struct Place {
     pub(super) world: Arc<World>,
     pub(super) node: Arc<NodeState>,
@@ -159,9 +158,9 @@ impl Node {
         Mailbox::open(self.place(), port)
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> Arc<Place> {
         assert!(self.is_alive(), "{} is dead: restart it", self.name());
-        Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() }
+        Arc::new(Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() })
     }
 
     /// Whether it runs (a paused one does).
@@ -345,7 +344,7 @@ fn drawn_clocks(world: &World) -> Clocks {
 }
 
 struct SimRandom {
-    place: Place,
+    place: Arc<Place>,
 }
 
 impl Random for SimRandom {

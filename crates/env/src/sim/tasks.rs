@@ -10,12 +10,12 @@ use super::timers::Delay;
 use crate::{Tasks, Work};
 
 pub(super) struct SimTasks {
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
 }
 
 impl SimTasks {
     fn start(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        let Place { world, node, life } = &self.place;
+        let Place { world, node, life } = &*self.place;
         // A dead node starts nothing.
         if life.is_alive() {
             let task = world.executor.spawn(node.clone(), life.clone(), name, task);

@@ -66,8 +66,10 @@ const TAIL_OCTAVES: u64 = 12;
 /// The state of one way.
 #[derive(Default)]
 pub(super) struct Link {
-    pub(super) blocked: bool,
-    pub(super) faults: LinkFaults,
+    blocked: bool,
+    faults: LinkFaults,
+    /// Whether anything is wrong with it: what most links are asked for.
+    harmed: bool,
     /// The instant when all that waits for the bandwidth has left.
     free_at: u64,
     /// What is held back by a clog.
@@ -98,13 +100,31 @@ pub(super) enum Passage {
 }
 
 impl Link {
+    /// Whether a partition lies across it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(super) fn is_clogged(&self) -> bool {
+        self.faults.clogged
+    }
+
     /// Whether nothing gets through at present.
     pub(super) fn holds(&self) -> bool {
         self.blocked || self.faults.clogged
     }
 
     pub(super) fn is_sound(&self) -> bool {
-        self.faults == LinkFaults::default()
+        !self.harmed
+    }
+
+    pub(super) fn faults(&self) -> LinkFaults {
+        self.faults
+    }
+
+    pub(super) fn set_blocked(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        self.harmed = blocked || self.faults != LinkFaults::default();
     }
 
     /// Whether so many more bytes find no room in the queue.
@@ -247,6 +267,7 @@ impl Link {
             self.free_at = 0;
         }
         self.faults = faults;
+        self.set_blocked(self.blocked);
         if faults.clogged { vec![] } else { std::mem::take(&mut self.held) }
     }
 

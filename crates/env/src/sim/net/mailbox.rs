@@ -97,13 +97,13 @@ impl Inbox {
 /// delay, in any order; what [`crate::sim::LinkFaults`] or a partition does to it, its
 /// sender is never told. Dropping the mailbox frees its port.
 pub struct Mailbox {
-    place: Place,
+    place: Arc<Place>,
     address: Address,
     inbox: Arc<Inbox>,
 }
 
 impl Mailbox {
-    pub(in crate::sim) fn open(place: Place, port: u16) -> Self {
+    pub(in crate::sim) fn open(place: Arc<Place>, port: u16) -> Self {
         let node = place.node.id();
         let inbox = Arc::new(Inbox::new(place.life.clone()));
         let mut state = place.world.network.state.lock();

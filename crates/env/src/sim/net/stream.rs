@@ -20,7 +20,7 @@ const IN_FLIGHT_MAX: usize = 64 * 1024;
 /// What both ends share. Ends by being dropped with the second of them.
 pub(super) struct Connection {
     number: u64,
-    ends: [Place; 2],
+    ends: [Arc<Place>; 2],
     /// Number `n` leads from end `n` to the other.
     pipes: [Mutex<Pipe>; 2],
 }
@@ -99,7 +99,11 @@ pub(super) struct SimStream {
 }
 
 /// Both ends of a new connection, and what the network keeps of it.
-pub(super) fn connect(number: u64, near: Place, far: Place) -> (SimStream, SimStream, Weak<Connection>) {
+pub(super) fn connect(
+    number: u64,
+    near: Arc<Place>,
+    far: Arc<Place>,
+) -> (SimStream, SimStream, Weak<Connection>) {
     let world = near.world.clone();
     let connection = Arc::new(Connection { number, ends: [near, far], pipes: Default::default() });
     let weak = Arc::downgrade(&connection);
@@ -108,7 +112,7 @@ pub(super) fn connect(number: u64, near: Place, far: Place) -> (SimStream, SimSt
 }
 
 impl SimStream {
-    fn place(&self) -> &Place {
+    fn place(&self) -> &Arc<Place> {
         &self.connection.ends[self.end]
     }
 
