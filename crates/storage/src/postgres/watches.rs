@@ -184,6 +184,7 @@ async fn marks(inner: &Inner, keys: &[Bytes]) -> Result<HashMap<Bytes, String>, 
 
 /// Looks for what others have changed, as long as the store is there.
 pub(super) async fn poll(inner: Weak<Inner>) {
+    let mut is_away = false;
     while let Some(strong) = inner.upgrade().filter(|inner| !inner.is_closed()) {
         if !strong.watches.any() {
             let (begun, ended) = (strong.watches.begun.notified(), strong.env.sleep(Duration::from_secs(1)));
@@ -193,8 +194,15 @@ pub(super) async fn poll(inner: Weak<Inner>) {
         let keys: Vec<Bytes> = strong.watches.waiting.lock().keys().cloned().collect();
         for keys in keys.chunks(POLL_KEYS_MAX) {
             match marks(&strong, keys).await {
-                Ok(marks) => strong.watches.compare(keys, marks),
-                Err(outage) => tracing::warn!(%outage, "watched keys cannot be looked at"),
+                Ok(marks) => {
+                    is_away = false;
+                    strong.watches.compare(keys, marks);
+                }
+                // Once for each time that the server is away.
+                Err(outage) if !std::mem::replace(&mut is_away, true) => {
+                    tracing::warn!(%outage, "watched keys cannot be looked at");
+                }
+                Err(outage) => tracing::debug!(%outage, "watched keys cannot be looked at"),
             }
         }
         let pause = strong.env.sleep(POLL_INTERVAL);

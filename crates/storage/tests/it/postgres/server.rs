@@ -1,5 +1,6 @@
 //! The servers of the tests: a shared one, and ones of their own for faults.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -187,21 +188,27 @@ impl Own {
     }
 
     fn wait(&self) {
-        let url = ["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"].map(str::to_owned);
         for _ in 0..300 {
-            if Command::new(self.bin.join("pg_isready"))
-                .args(&url)
-                .stdout(Stdio::null())
-                .status()
-                .unwrap()
-                .success()
-            {
+            if answers(self.port) {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         panic!("the server does not answer");
     }
+}
+
+/// Whether a server says yes or no to a request for encryption. While it starts it says
+/// neither. (`pg_isready` is not everywhere where a server is.)
+fn answers(port: u16) -> bool {
+    let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+    let mut answer = [0];
+    let asked = std::net::TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
+        stream.write_all(&request)?;
+        stream.read_exact(&mut answer)
+    });
+    asked.is_ok() && b"SN".contains(&answer[0])
 }
 
 impl Drop for Own {
