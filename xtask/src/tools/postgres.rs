@@ -124,19 +124,17 @@ impl Drop for Server {
     }
 }
 
-/// Whether a server says yes or no to a request for TLS: either way it takes connections.
-/// While it starts up it says neither.
+/// Whether a server lets its superuser in: while it starts it answers with an error.
 fn answers(port: u16) -> bool {
-    let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-    let mut answer = [0];
-    TcpStream::connect(("127.0.0.1", port))
-        .and_then(|mut stream| {
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(&request)?;
-            stream.read_exact(&mut answer)
-        })
-        .is_ok()
-        && b"SN".contains(&answer[0])
+    let startup = b"\0\0\0\x17\0\x03\0\0user\0postgres\0\0";
+    let mut kind = [0];
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(startup)?;
+        stream.read_exact(&mut kind)
+    });
+    // `R`: how to authenticate; here not at all.
+    asked.is_ok() && kind == *b"R"
 }
 
 /// Who runs the server.

@@ -198,17 +198,18 @@ impl Own {
     }
 }
 
-/// Whether a server says yes or no to a request for encryption. While it starts it says
-/// neither. (`pg_isready` is not everywhere where a server is.)
+/// Whether a server lets its superuser in: while it starts or recovers it answers with an
+/// error. (`pg_isready` is not everywhere where a server is.)
 fn answers(port: u16) -> bool {
-    let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-    let mut answer = [0];
+    let startup = b"\0\0\0\x17\0\x03\0\0user\0postgres\0\0";
+    let mut kind = [0];
     let asked = std::net::TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
         stream.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
-        stream.write_all(&request)?;
-        stream.read_exact(&mut answer)
+        stream.write_all(startup)?;
+        stream.read_exact(&mut kind)
     });
-    asked.is_ok() && b"SN".contains(&answer[0])
+    // `R`: how to authenticate; here not at all.
+    asked.is_ok() && kind == *b"R"
 }
 
 impl Drop for Own {
