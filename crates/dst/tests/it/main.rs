@@ -3,4 +3,5 @@
 #![expect(clippy::print_stdout, reason = "says which run it was when it fails")]
 
 mod check;
+mod clusters;
 mod service;

@@ -1,0 +1,211 @@
+//! Clients: they call actors through any machine, again with the same key until they know.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use kelpie_env::Env;
+use kelpie_env::sim::{Mailbox, Node};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::wire::{self, Answer, Ask, Outcome};
+use crate::history::{Call, Ended, History};
+
+/// How long a client waits for the answer to one attempt.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// How long it waits before the next attempt.
+const BETWEEN: Duration = Duration::from_millis(150);
+/// After so many attempts a client gives up while faults go on.
+const ATTEMPTS_MAX: u32 = 12;
+/// The number of the client that looks at each actor in the end.
+const PROBER: u32 = u32::MAX;
+/// Where clients get their answers.
+const ANSWERS: u16 = 1;
+
+/// What all clients of a cluster share: one machine of theirs, which nothing happens to, and
+/// the history of what they saw.
+pub(crate) struct Clients {
+    env: Env,
+    mailbox: Mailbox,
+    machines: Vec<SocketAddr>,
+    attempts: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>>,
+    history: Mutex<History>,
+    probes: AtomicU32,
+    /// The faults are over: answers are owed.
+    healed: AtomicBool,
+}
+
+impl Clients {
+    pub(crate) fn start(node: &Node, machines: Vec<SocketAddr>) -> Arc<Self> {
+        let clients = Arc::new(Self {
+            env: node.env(),
+            mailbox: node.mailbox(ANSWERS),
+            machines,
+            attempts: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            history: Mutex::default(),
+            probes: AtomicU32::new(0),
+            healed: AtomicBool::new(false),
+        });
+        clients.env.spawn("answers", receive(clients.clone()));
+        clients
+    }
+
+    pub(crate) fn client(self: &Arc<Self>, number: u32) -> Client {
+        Client { clients: self.clone(), number, calls: Arc::new(AtomicU32::new(0)) }
+    }
+
+    /// The client that takes the last look.
+    pub(crate) fn prober(self: &Arc<Self>) -> Client {
+        self.client(PROBER)
+    }
+
+    /// From here on calls are owed an answer.
+    pub(crate) fn healed(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// The time on the clients' machine, by which the history is kept.
+    pub(crate) fn now(&self) -> Duration {
+        self.env.now()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        self.history.lock().clone()
+    }
+
+    /// One attempt at one machine; nothing if no answer came.
+    async fn attempt(&self, to: SocketAddr, ask: Ask) -> Option<Outcome> {
+        let (told, tell) = oneshot::channel();
+        let attempt = ask.attempt;
+        self.waiting.lock().insert(attempt, told);
+        self.mailbox.send(to, wire::encode(&ask));
+        let outcome = self.env.timeout(ATTEMPT, tell).await;
+        self.waiting.lock().remove(&attempt);
+        outcome.ok().and_then(Result::ok)
+    }
+}
+
+async fn receive(clients: Arc<Clients>) {
+    while let Some((_, message)) = clients.mailbox.recv().await {
+        let Some(answer) = wire::decode::<Answer>(&message) else { continue };
+        // A doubled answer, or one that came too late, finds nobody.
+        if let Some(told) = clients.waiting.lock().remove(&answer.attempt) {
+            drop(told.send(answer.outcome));
+        }
+    }
+}
+
+/// A client of a simulated cluster. It makes one call at a time; clones are the same client.
+#[derive(Clone)]
+pub struct Client {
+    clients: Arc<Clients>,
+    number: u32,
+    calls: Arc<AtomicU32>,
+}
+
+impl Client {
+    /// Its number, from zero.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The environment of the machine that clients run on, which suffers no faults.
+    pub fn env(&self) -> &Env {
+        &self.clients.env
+    }
+
+    /// Calls an actor through some machine, under a key of its own, and again under the same
+    /// key through others until the outcome is known or the client gives up. The call and
+    /// its end go into the history.
+    pub async fn call(&self, actor_type: &str, actor_key: &str, operation: &str, payload: &str) -> Ended {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let key = match self.number {
+            PROBER => format!("probe-{index}", index = self.clients.probes.fetch_add(1, Ordering::Relaxed)),
+            client => format!("client-{client}-{number}"),
+        };
+        let index = self.begin(number, (actor_type, actor_key), operation, payload, &key);
+        let mut unanswered = false;
+        let mut attempts = 0;
+        let mut machine = usize::try_from(self.env().random_u64() % self.clients.machines.len() as u64)
+            .expect("fewer machines than a usize counts");
+        let ended = loop {
+            attempts += 1;
+            let ask = Ask {
+                attempt: self.clients.attempts.fetch_add(1, Ordering::Relaxed),
+                actor_type: actor_type.to_owned(),
+                actor_key: actor_key.to_owned(),
+                operation: operation.to_owned(),
+                payload: payload.as_bytes().to_vec(),
+                key: key.clone(),
+                deadline_ms: u64::try_from(ATTEMPT.as_millis()).expect("seconds"),
+            };
+            let refused = match self.clients.attempt(self.clients.machines[machine], ask).await {
+                Some(Outcome::Reply(reply)) => {
+                    break Ended::Reply(String::from_utf8_lossy(&reply).into_owned());
+                }
+                Some(Outcome::App { code, .. }) => break Ended::App(code),
+                Some(Outcome::Fix(reason)) => break Ended::Fix(reason),
+                Some(Outcome::NotRun(reason)) => Some(reason),
+                Some(Outcome::Unknown(_)) | None => None,
+            };
+            unanswered |= refused.is_none();
+            if attempts >= self.attempts_max() {
+                break match refused {
+                    Some(reason) if !unanswered => Ended::NotRun(reason),
+                    Some(_) | None => Ended::Unknown,
+                };
+            }
+            machine = (machine + 1) % self.clients.machines.len();
+            self.env().sleep(BETWEEN).await;
+        };
+        self.end(index, ended.clone(), attempts);
+        ended
+    }
+
+    /// Once the faults are over every call is owed an answer: how soon is for the liveness
+    /// check to judge, and the client goes on until then.
+    fn attempts_max(&self) -> u32 {
+        if self.clients.healed.load(Ordering::Relaxed) { u32::MAX } else { ATTEMPTS_MAX }
+    }
+
+    fn begin(
+        &self,
+        number: u32,
+        (actor_type, actor_key): (&str, &str),
+        operation: &str,
+        payload: &str,
+        key: &str,
+    ) -> usize {
+        let now = self.env().now();
+        let mut history = self.clients.history.lock();
+        history.calls.push(Call {
+            client: self.number,
+            number,
+            actor_type: actor_type.to_owned(),
+            actor_key: actor_key.to_owned(),
+            operation: operation.to_owned(),
+            payload: payload.to_owned(),
+            key: key.to_owned(),
+            asked_at: now,
+            ended_at: now,
+            ended: None,
+            attempts: 0,
+            owed: self.clients.healed.load(Ordering::Relaxed),
+            probe: self.number == PROBER,
+        });
+        history.calls.len() - 1
+    }
+
+    fn end(&self, index: usize, ended: Ended, attempts: u32) {
+        let mut history = self.clients.history.lock();
+        let call = &mut history.calls[index];
+        call.ended = Some(ended);
+        call.ended_at = self.env().now();
+        call.attempts = attempts;
+    }
+}

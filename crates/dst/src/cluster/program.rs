@@ -1,0 +1,136 @@
+//! What a machine runs: production code behind one seam, so that actors of any kind and
+//! agents are simulated alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_core::advice::Advice;
+use kelpie_core::call::{Caller, IdempotencyKey};
+use kelpie_core::id::ActorId;
+use kelpie_env::Env;
+use kelpie_runtime::{Actor, Call, CallError, Health, Options, Runtime};
+use kelpie_storage::Store;
+
+use super::wire::Outcome;
+
+/// What is installed on every machine of a cluster.
+pub trait Program: Send + Sync + 'static {
+    /// Starts one life of it. An error is retried after a while, as a supervisor would.
+    fn start(
+        &self,
+        env: Env,
+        store: Store,
+        options: Options,
+    ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>>;
+}
+
+/// One life of a [`Program`].
+pub trait Process: Send + Sync + 'static {
+    /// Serves one call of a client.
+    fn serve(&self, request: Request) -> BoxFuture<'static, Outcome>;
+
+    /// Whether it may serve; one that is [`Health::Superseded`] ends itself.
+    fn health(&self) -> Health;
+
+    /// Stops admitting, waits for what was admitted for at most `limit`, and leaves.
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// A client's call, as a process gets it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The actor's type.
+    pub actor_type: String,
+    /// The actor's key.
+    pub actor_key: String,
+    /// The operation.
+    pub operation: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// The idempotency key.
+    pub key: String,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+type Make = Box<dyn Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync>;
+
+/// Runs actors on the production runtime.
+pub struct Actors {
+    make: Make,
+}
+
+impl Actors {
+    /// Runs the actors that `make` gives for the environment of a process.
+    pub fn new(make: impl Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync + 'static) -> Self {
+        Self { make: Box::new(make) }
+    }
+}
+
+impl Program for Actors {
+    fn start(
+        &self,
+        env: Env,
+        store: Store,
+        options: Options,
+    ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
+        let actors = (self.make)(&env);
+        async move {
+            match Runtime::start(options, env, store, actors).await {
+                Ok(runtime) => Ok(Arc::new(Running(runtime)) as Arc<dyn Process>),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
+    }
+}
+
+struct Running(Runtime);
+
+impl Process for Running {
+    fn serve(&self, request: Request) -> BoxFuture<'static, Outcome> {
+        let runtime = self.0.clone();
+        async move {
+            let Request { actor_type, actor_key, operation, payload, key, deadline } = request;
+            let actor = match ActorId::new("default", &actor_type, &actor_key) {
+                Ok(actor) => actor,
+                Err(error) => return Outcome::Fix(error.to_string()),
+            };
+            let key = match IdempotencyKey::new(&key) {
+                Ok(key) => key,
+                Err(error) => return Outcome::Fix(error.to_string()),
+            };
+            let caller = Caller::Principal { tenant: "default".into(), principal: "client".into() };
+            let call = Call::new(actor, operation, payload).key(key).caller(caller).deadline(deadline);
+            match runtime.call(call).await {
+                Ok(reply) => Outcome::Reply(reply.to_vec()),
+                Err(error) => refusal(&error),
+            }
+        }
+        .boxed()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()> {
+        let runtime = self.0.clone();
+        async move { drop(runtime.drain(limit).await) }.boxed()
+    }
+}
+
+/// What a client is told about an error.
+fn refusal(error: &CallError) -> Outcome {
+    match (error.advice(), error) {
+        (Advice::App, CallError::App { code, message }) => {
+            Outcome::App { code: code.clone(), message: message.clone() }
+        }
+        (Advice::App | Advice::Fix, _) => Outcome::Fix(error.to_string()),
+        (Advice::NotRun, _) => Outcome::NotRun(error.to_string()),
+        (Advice::Unknown, _) => Outcome::Unknown(error.to_string()),
+    }
+}

@@ -1,0 +1,40 @@
+//! `kelpie-sim list`.
+
+use std::process::ExitCode;
+
+use kelpie_dst::{judge, schedule, workload};
+use serde_json::json;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// As one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let faults = schedule::fault_names();
+    if args.json {
+        let scenarios: Vec<_> = workload::ALL
+            .iter()
+            .map(|workload| json!({ "name": workload.name, "about": workload.about }))
+            .collect();
+        let invariants: Vec<_> =
+            judge::ALL.iter().map(|judge| json!({ "name": judge.name, "about": judge.about })).collect();
+        println!("{}", json!({ "scenarios": scenarios, "faults": faults, "invariants": invariants }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("scenarios");
+    for workload in workload::ALL {
+        println!("  {:<16} {}", workload.name, workload.about);
+    }
+    println!("\ninvariants");
+    for judge in judge::ALL {
+        println!("  {:<16} {}", judge.name, judge.about);
+    }
+    println!("\n{} faults", faults.len());
+    for fault in faults {
+        println!("  {fault}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

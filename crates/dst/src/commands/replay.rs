@@ -1,0 +1,28 @@
+//! `kelpie-sim replay`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kelpie_dst::{run, story};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A schedule, as `run` and `shrink` write it
+    file: PathBuf,
+    /// The verdict as one line of JSON instead of the story
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let schedule = super::read(&args.file)?;
+    super::arm(schedule.mutant.as_deref())?;
+    let verdict = run::run(&schedule)?;
+    if args.json {
+        println!("{}", super::as_json(&schedule, &verdict));
+    } else {
+        print!("{}", story::story(&schedule, &verdict));
+        println!("trace hash {:016x} after {} events", verdict.trace_hash, verdict.events);
+    }
+    Ok(if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

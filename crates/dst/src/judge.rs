@@ -1,0 +1,83 @@
+//! Judges the history of a run, after the fact: one file for each property.
+
+mod conservation;
+mod exactly_once;
+mod linearizability;
+mod liveness;
+mod reminders;
+
+use std::any::Any;
+
+use serde::Serialize;
+
+use crate::history::History;
+use crate::workload::Outside;
+
+/// Something that must never be, and was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The name of what does not hold.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, what: impl Into<String>) -> Self {
+        Self { invariant, what: what.into() }
+    }
+}
+
+/// A property of whole histories.
+pub struct Judge {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, in a line.
+    pub about: &'static str,
+    judge: fn(&History, &Outside, &mut Vec<String>),
+}
+
+/// All of them.
+pub const ALL: &[Judge] = &[
+    Judge {
+        name: "Linearizability",
+        about: "each counter and log behaves as if its calls happened one at a time, between asking and answer",
+        judge: linearizability::judge,
+    },
+    Judge {
+        name: "Conservation",
+        about: "transfers neither make nor destroy money, and each arrives once",
+        judge: conservation::judge,
+    },
+    Judge {
+        name: "ExactlyOnce",
+        about: "an order has its effects outside once, and counts once",
+        judge: exactly_once::judge,
+    },
+    Judge { name: "RemindersOnce", about: "a reminder that was set comes due once", judge: reminders::judge },
+    Judge {
+        name: "Liveness",
+        about: "after the faults every call is answered, and none with a refusal",
+        judge: liveness::judge,
+    },
+];
+
+/// Judges a whole run.
+pub(crate) fn judge(history: &History, outside: &Outside) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for judge in ALL {
+        let mut found = Vec::new();
+        (judge.judge)(history, outside, &mut found);
+        violations.extend(found.into_iter().map(|what| Violation::new(judge.name, what)));
+    }
+    violations
+}
+
+/// What a panic said.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}

@@ -1,0 +1,104 @@
+//! Each actor on its own: its calls have an order that explains all answers.
+
+use crate::check::spec::{Counter, CounterInput};
+use crate::check::{Linearizability, Operation, Outcome, Specification};
+use crate::history::{Call, Ended, History};
+use crate::workload::Outside;
+
+pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
+    for (key, calls) in history.by_actor("counter") {
+        let operations = operations(
+            &calls,
+            |call| match call.operation.as_str() {
+                "add" => call.payload.parse().ok().map(CounterInput::Add),
+                "get" => Some(CounterInput::Get),
+                _ => None,
+            },
+            |_, reply| reply.parse::<i64>().map_err(|_| format!("{reply:?} is not a number")),
+            found,
+        );
+        if let Err(error) = Linearizability::new(Counter::default()).check(&operations) {
+            found.push(format!("counter/{key}: {error}"));
+        }
+    }
+    for (key, calls) in history.by_actor("log") {
+        let operations = operations(
+            &calls,
+            |call| match call.operation.as_str() {
+                "append" => Some(LogInput::Append(call.payload.clone())),
+                "read" => Some(LogInput::Read),
+                _ => None,
+            },
+            |_, reply| Ok(reply.to_owned()),
+            found,
+        );
+        if let Err(error) = Linearizability::new(Words).check(&operations) {
+            found.push(format!("log/{key}: {error}"));
+        }
+    }
+}
+
+/// What the checker is to explain. Calls that had no effect have no place in it.
+fn operations<I, O>(
+    calls: &[&Call],
+    input: impl Fn(&Call) -> Option<I>,
+    output: impl Fn(&I, &str) -> Result<O, String>,
+    found: &mut Vec<String>,
+) -> Vec<Operation<I, O>> {
+    let mut operations = Vec::new();
+    for call in calls.iter().filter(|call| call.may_have_happened()) {
+        let Some(input) = input(call) else { continue };
+        let outcome = match &call.ended {
+            Some(Ended::Reply(reply)) => match output(&input, reply) {
+                Ok(output) => Outcome::Answered { output, at: instant(call.ended_at) },
+                Err(error) => {
+                    found.push(format!("{}: {error}", call.key));
+                    continue;
+                }
+            },
+            None | Some(Ended::Unknown | Ended::App(_) | Ended::NotRun(_) | Ended::Fix(_)) => {
+                Outcome::Unknown
+            }
+        };
+        operations.push(Operation {
+            client: u64::from(call.client),
+            input,
+            invoked: instant(call.asked_at),
+            outcome,
+        });
+    }
+    operations
+}
+
+fn instant(at: std::time::Duration) -> u64 {
+    u64::try_from(at.as_nanos()).expect("no run takes five hundred years")
+}
+
+/// A list of words: an append answers the place of its word, a read all words.
+struct Words;
+
+#[derive(Debug, PartialEq)]
+enum LogInput {
+    Append(String),
+    Read,
+}
+
+impl Specification for Words {
+    type State = Vec<String>;
+    type Input = LogInput;
+    type Output = String;
+
+    fn initial(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn apply(&self, words: &mut Vec<String>, input: &LogInput) -> String {
+        match input {
+            LogInput::Append(word) => {
+                words.push(word.clone());
+                (words.len() - 1).to_string()
+            }
+            LogInput::Read => words.join(" "),
+        }
+    }
+}

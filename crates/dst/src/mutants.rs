@@ -1,0 +1,94 @@
+//! Seeded bugs and whether simulation finds them. In builds with the feature `mutants` only.
+
+use serde::Serialize;
+
+use crate::run::{self, UnknownScenario};
+use crate::schedule::Schedule;
+use crate::workload;
+
+/// A seeded bug, and in which scenario it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mutant {
+    /// Its name in the code.
+    pub name: &'static str,
+    /// Which workload meets it.
+    pub scenario: &'static str,
+}
+
+/// All that simulation of whole clusters has to find.
+pub const ALL: &[Mutant] = &[
+    Mutant { name: "CommitTransaction_StateOnly", scenario: "counters" },
+    Mutant { name: "dedup_not_recorded", scenario: "counters" },
+    Mutant { name: "commit_without_owner_check", scenario: "counters" },
+    Mutant { name: "drop_in_flight_without_seq_check", scenario: "counters" },
+    Mutant { name: "reply_before_commit", scenario: "counters" },
+    Mutant { name: "settle_by_look", scenario: "counters" },
+    Mutant { name: "step_commits_state", scenario: "orders" },
+    Mutant { name: "refused_after_step", scenario: "orders" },
+    Mutant { name: "wake_cleared_early", scenario: "bank" },
+    Mutant { name: "blind_retry_of_unknown", scenario: "counters" },
+    Mutant { name: "version_before_visibility", scenario: "counters" },
+    Mutant { name: "wal_ack_before_fsync", scenario: "counters" },
+    Mutant { name: "wal_fsync_skipped_one_in_50", scenario: "counters" },
+    Mutant { name: "CompleteRecovery_Partial", scenario: "counters" },
+    Mutant { name: "Complete_Premature", scenario: "counters" },
+    Mutant { name: "memtable_forgotten_before_fold", scenario: "counters" },
+    Mutant { name: "wal_retired_segment_reused", scenario: "counters" },
+    Mutant { name: "wal_cut_before_checkpoint_durable", scenario: "counters" },
+    Mutant { name: "wal_position_in_second_commit", scenario: "counters" },
+    Mutant { name: "poison_ignored", scenario: "counters" },
+    Mutant { name: "refused_batch_stays", scenario: "counters" },
+];
+
+/// What a search for a seeded bug came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hunt {
+    /// Its name.
+    pub mutant: &'static str,
+    /// The scenario.
+    pub scenario: &'static str,
+    /// How many searches found it.
+    pub found: u32,
+    /// How many searches there were, each with seeds of its own.
+    pub tries: u32,
+    /// How many seeds a search took, the median; nothing if most found nothing.
+    pub seeds_median: Option<u64>,
+    /// What was violated, each with how often.
+    pub by: std::collections::BTreeMap<&'static str, u32>,
+}
+
+/// Searches for one seeded bug `tries` times, each time with up to `seeds_max` seeds that no
+/// other search has.
+///
+/// # Errors
+/// When there is no workload of the mutant's scenario.
+pub fn hunt(mutant: Mutant, tries: u32, seeds_max: u64) -> Result<Hunt, UnknownScenario> {
+    let workload = workload::by_name(mutant.scenario)
+        .ok_or_else(|| UnknownScenario { name: mutant.scenario.to_owned() })?;
+    let _armed = kelpie_core::mutant::arm(mutant.name);
+    let mut hunt = Hunt {
+        mutant: mutant.name,
+        scenario: mutant.scenario,
+        found: 0,
+        tries,
+        seeds_median: None,
+        by: std::collections::BTreeMap::new(),
+    };
+    let mut took: Vec<u64> = Vec::new();
+    for attempt in 0..u64::from(tries) {
+        let mut seeds = u64::MAX;
+        for seed in 0..seeds_max {
+            let schedule: Schedule = run::draw(workload, attempt * seeds_max + seed);
+            if let Some(violation) = run::run(&schedule)?.violations.first() {
+                *hunt.by.entry(violation.invariant).or_default() += 1;
+                hunt.found += 1;
+                seeds = seed + 1;
+                break;
+            }
+        }
+        took.push(seeds);
+    }
+    took.sort_unstable();
+    hunt.seeds_median = took.get(took.len() / 2).copied().filter(|seeds| *seeds < u64::MAX);
+    Ok(hunt)
+}

@@ -1,0 +1,454 @@
+//! Plays the faults of a schedule, and heals what they have left.
+//!
+//! What is wrong at an instant follows from the faults that are active then: each that begins
+//! or ends has the state of links, store and clocks made anew from those that are left, so
+//! that two that overlap do not heal each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_env::Env;
+use kelpie_env::sim::{DiskFaults, Drift, LinkFaults, Node, Sim, TimerError};
+use parking_lot::Mutex;
+
+use crate::cluster::{self, Connect, Machine, Program};
+use crate::schedule::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, STORE, Schedule, What};
+use crate::service::{ServerCrash, StoreFaults, StoreService};
+
+/// How long a drain waits for what was admitted.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often a fault happens that happens again and again.
+const REPEATS_MAX: u64 = 50;
+
+/// Faults that are counted here: the world does not know them as such.
+pub const HAND_FAULTS: &[&str] =
+    &["crash-loop", "flapping-link", "graceful-shutdown", "two-processes-one-id"];
+
+/// Machines that will be started under the name of another, by the number of their fault.
+pub(super) struct Twins(BTreeMap<usize, Machine>);
+
+impl Twins {
+    pub(super) fn add(
+        sim: &Sim,
+        schedule: &Schedule,
+        program: impl Fn() -> Arc<dyn Program>,
+        connect: &Connect,
+    ) -> Self {
+        let twins = schedule.faults.iter().enumerate().filter_map(|(index, fault)| {
+            let What::Machine { node, fault: MachineFault::Twin } = fault.what else { return None };
+            let simulated = format!("n{node}-twin-{index}");
+            Some((index, cluster::machine(sim, &simulated, cluster::name(node), program(), connect.clone())))
+        });
+        Self(twins.collect())
+    }
+}
+
+/// The environment's hand in a cluster.
+pub(super) struct Faults<'a> {
+    sim: &'a Sim,
+    service: StoreService,
+    clients: Node,
+    machines: Vec<Machine>,
+    twins: Twins,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The numbers of the faults that are active.
+    active: BTreeSet<usize>,
+    /// Links that flap and are down, by the number of their fault.
+    down: BTreeSet<usize>,
+    /// Ways on which nothing gets through.
+    closed: BTreeSet<(u32, u32)>,
+    /// What is left of the disk, if it is limited.
+    room: Option<u64>,
+    fired: BTreeMap<String, u64>,
+}
+
+/// What happens to a fault at an instant. Ends come before beginnings.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Edge {
+    End,
+    /// For the how manieth time.
+    Begin(u64),
+}
+
+impl<'a> Faults<'a> {
+    pub(super) fn new(
+        sim: &'a Sim,
+        machines: Vec<Machine>,
+        twins: Twins,
+        service: StoreService,
+        clients: Node,
+    ) -> Self {
+        Self { sim, service, clients, machines, twins, state: Mutex::default() }
+    }
+
+    /// How often each fault had an effect.
+    pub(super) fn fired(&self) -> BTreeMap<String, u64> {
+        let mut fired = self.state.lock().fired.clone();
+        for (fault, times) in self.sim.fired().into_iter().chain(self.service.fired()) {
+            *fired.entry(fault.to_owned()).or_default() += times;
+        }
+        for fault in HAND_FAULTS {
+            fired.entry((*fault).to_owned()).or_default();
+        }
+        fired
+    }
+
+    /// Does everything at its time. Returns when all of it is over.
+    pub(super) async fn play(&self, env: &Env, faults: &[Fault]) {
+        let began = env.now();
+        let mut edges: Vec<(u64, Edge, usize)> = Vec::new();
+        for (index, fault) in faults.iter().enumerate() {
+            let again = repeats_every(&fault.what);
+            let times = again.map_or(1, |every| (fault.for_ms / every).clamp(1, REPEATS_MAX));
+            for time in 0..times {
+                edges.push((fault.at_ms + time * again.unwrap_or(0), Edge::Begin(time), index));
+            }
+            edges.push((fault.at_ms + fault.for_ms.max(1), Edge::End, index));
+        }
+        edges.sort();
+        for (at_ms, edge, index) in edges {
+            env.sleep_until(began + Duration::from_millis(at_ms)).await;
+            match edge {
+                Edge::Begin(time) => self.begin(index, &faults[index].what, time),
+                Edge::End => self.end(index, &faults[index].what),
+            }
+            self.shape(faults);
+        }
+    }
+
+    /// Makes everything whole again.
+    pub(super) fn heal(&self) {
+        self.state.lock().active.clear();
+        self.shape(&[]);
+        self.sim.heal_all();
+        for twin in self.twins.0.values() {
+            twin.end(false);
+        }
+        self.service.resume();
+        if !self.service.node().is_alive() {
+            self.service.restart();
+        }
+        for machine in &self.machines {
+            machine.node.resume();
+            machine.start_again();
+        }
+    }
+
+    fn count(&self, fault: &str) {
+        *self.state.lock().fired.entry(fault.to_owned()).or_default() += 1;
+    }
+
+    fn machine(&self, node: u32) -> Option<&Machine> {
+        self.machines.get(usize::try_from(node).ok()?)
+    }
+
+    fn place(&self, number: u32) -> Option<&Node> {
+        match number {
+            STORE => Some(self.service.node()),
+            CLIENTS => Some(&self.clients),
+            node => self.machine(node).map(|machine| &machine.node),
+        }
+    }
+
+    fn begin(&self, index: usize, what: &What, time: u64) {
+        self.state.lock().active.insert(index);
+        match what {
+            What::Machine { node, fault } => {
+                if let Some(machine) = self.machine(*node) {
+                    self.begin_on(machine, index, fault);
+                }
+            }
+            What::Block { every_ms: 1.., .. } => {
+                let mut state = self.state.lock();
+                if time.is_multiple_of(2) {
+                    state.down.insert(index);
+                    *state.fired.entry("flapping-link".to_owned()).or_default() += 1;
+                } else {
+                    state.down.remove(&index);
+                }
+            }
+            What::StoreCrash { power } => {
+                let how = if *power { ServerCrash::PowerCut } else { ServerCrash::Killed };
+                if self.service.node().is_alive() {
+                    self.service.crash(how);
+                }
+            }
+            What::StorePause => self.service.pause(),
+            What::Block { .. }
+            | What::Isolate { .. }
+            | What::Link { .. }
+            | What::Store { .. }
+            | What::StoreDisk { .. } => {}
+        }
+    }
+
+    fn begin_on(&self, machine: &Machine, index: usize, fault: &MachineFault) {
+        let alive = machine.node.is_alive();
+        match fault {
+            MachineFault::PowerCut => machine.end(true),
+            MachineFault::Kill => machine.end(false),
+            MachineFault::CrashLoop { .. } => {
+                machine.end(false);
+                machine.start_again();
+                if alive {
+                    self.count("crash-loop");
+                }
+            }
+            MachineFault::Pause => machine.node.pause(),
+            MachineFault::Drain => {
+                if let Some(process) = machine.process().filter(|_| alive) {
+                    machine.node.env().spawn("drain", process.drain(DRAIN));
+                    self.count("graceful-shutdown");
+                }
+            }
+            MachineFault::Twin => {
+                if let Some(twin) = self.twins.0.get(&index).filter(|twin| twin.node.is_alive()) {
+                    twin.boot();
+                    self.count("two-processes-one-id");
+                }
+            }
+            MachineFault::WallJump { by_ms } => machine.node.jump_wall(*by_ms),
+            MachineFault::Drift { .. }
+            | MachineFault::Freeze
+            | MachineFault::Coarse { .. }
+            | MachineFault::Timers { .. }
+            | MachineFault::Slow { .. } => {}
+        }
+    }
+
+    fn end(&self, index: usize, what: &What) {
+        let mut state = self.state.lock();
+        state.active.remove(&index);
+        state.down.remove(&index);
+        drop(state);
+        match what {
+            What::Machine { node, fault } => {
+                if let Some(machine) = self.machine(*node) {
+                    self.end_on(machine, index, fault);
+                }
+            }
+            What::StoreCrash { .. } => {
+                if !self.service.node().is_alive() {
+                    self.service.restart();
+                }
+            }
+            What::StorePause => self.service.resume(),
+            What::Block { .. }
+            | What::Isolate { .. }
+            | What::Link { .. }
+            | What::Store { .. }
+            | What::StoreDisk { .. } => {}
+        }
+    }
+
+    fn end_on(&self, machine: &Machine, index: usize, fault: &MachineFault) {
+        match fault {
+            MachineFault::PowerCut | MachineFault::Kill | MachineFault::CrashLoop { .. } => {
+                machine.start_again();
+            }
+            MachineFault::Pause => machine.node.resume(),
+            MachineFault::Drain => {
+                machine.end(false);
+                machine.start_again();
+            }
+            MachineFault::Twin => {
+                if let Some(twin) = self.twins.0.get(&index) {
+                    twin.end(false);
+                }
+            }
+            // Somebody sets the clock right.
+            MachineFault::WallJump { by_ms } => machine.node.jump_wall(-by_ms),
+            MachineFault::Drift { .. }
+            | MachineFault::Freeze
+            | MachineFault::Coarse { .. }
+            | MachineFault::Timers { .. }
+            | MachineFault::Slow { .. } => {}
+        }
+    }
+
+    /// Gives links, store and clocks the state that follows from the active faults.
+    fn shape(&self, faults: &[Fault]) {
+        let state = self.state.lock();
+        let active: Vec<(usize, &What)> = state
+            .active
+            .iter()
+            .filter_map(|index| faults.get(*index).map(|fault| (*index, &fault.what)))
+            .collect();
+        let down = state.down.clone();
+        drop(state);
+        self.shape_links(&active, &down);
+        self.shape_store(&active);
+        for (number, machine) in (0..).zip(&self.machines) {
+            shape_clocks(&machine.node, number, &active);
+        }
+    }
+
+    fn shape_links(&self, active: &[(usize, &What)], down: &BTreeSet<usize>) {
+        let mut places: Vec<u32> = (0..u32::try_from(self.machines.len()).expect("few machines")).collect();
+        places.extend([STORE, CLIENTS]);
+        let mut closed = BTreeSet::new();
+        for &from in &places {
+            for &to in &places {
+                let (Some(near), Some(far)) = (self.place(from), self.place(to)) else { continue };
+                if from == to {
+                    continue;
+                }
+                let blocked = active.iter().any(|(index, what)| match what {
+                    What::Isolate { node } => *node == from || *node == to,
+                    What::Block { from: a, to: b, both, every_ms } => {
+                        let this = (*a, *b) == (from, to) || *both && (*b, *a) == (from, to);
+                        this && (*every_ms == 0 || down.contains(index))
+                    }
+                    What::Machine { .. }
+                    | What::Link { .. }
+                    | What::Store { .. }
+                    | What::StoreCrash { .. }
+                    | What::StorePause
+                    | What::StoreDisk { .. } => false,
+                });
+                if blocked {
+                    closed.insert((from, to));
+                }
+                let mut suffers = LinkFaults::default();
+                for (_, what) in active {
+                    if let What::Link { from: a, to: b, fault } = what
+                        && (*a, *b) == (from, to)
+                    {
+                        suffer(&mut suffers, fault);
+                    }
+                }
+                if self.sim.link_faults(near, far) != suffers {
+                    self.sim.set_link_faults(near, far, suffers);
+                }
+            }
+        }
+        let before = std::mem::replace(&mut self.state.lock().closed, closed.clone());
+        for &(from, to) in before.difference(&closed) {
+            if let (Some(near), Some(far)) = (self.place(from), self.place(to)) {
+                // This opens both ways: the other one is closed again below if it has to be.
+                self.sim.heal(near, far);
+            }
+        }
+        for &(from, to) in &closed {
+            if let (Some(near), Some(far)) = (self.place(from), self.place(to)) {
+                self.sim.partition_one_way(near, far);
+            }
+        }
+    }
+
+    /// The latest of the active faults counts.
+    fn shape_store(&self, active: &[(usize, &What)]) {
+        let latest = active.iter().rev().find_map(|(_, what)| match what {
+            What::Store { faults } => Some(faults.clone()),
+            What::Machine { .. }
+            | What::Block { .. }
+            | What::Isolate { .. }
+            | What::Link { .. }
+            | What::StoreCrash { .. }
+            | What::StorePause
+            | What::StoreDisk { .. } => None,
+        });
+        self.service.set_faults(latest.unwrap_or_else(StoreFaults::default));
+        let (mut wrong, mut room, mut latency) = (DiskFaults::default(), None, Duration::ZERO);
+        for (_, what) in active {
+            let What::StoreDisk { fault } = what else { continue };
+            match *fault {
+                DiskFault::SyncError { ppm } => wrong.sync_error_ppm = ppm,
+                DiskFault::WriteError { ppm } => wrong.write_error_ppm = ppm,
+                DiskFault::Full { bytes } => room = Some(bytes),
+                DiskFault::Slow { max_ms } => latency = Duration::from_millis(max_ms),
+            }
+        }
+        let disk = self.service.node().disk();
+        disk.set_faults(wrong);
+        disk.set_latency(latency);
+        let mut state = self.state.lock();
+        // The room shrinks with what is written: it is measured out once.
+        if state.room != room {
+            state.room = room;
+            disk.set_free_space(room);
+        }
+    }
+}
+
+fn shape_clocks(node: &Node, number: u32, active: &[(usize, &What)]) {
+    let mut timers = TimerError::default();
+    let (mut drift, mut frozen, mut step, mut cost) =
+        (Drift::default(), false, Duration::ZERO, Duration::ZERO);
+    for (_, what) in active {
+        let What::Machine { node, fault } = what else { continue };
+        if *node != number {
+            continue;
+        }
+        match fault {
+            MachineFault::Drift { ppm } => drift = Drift { monotonic_ppm: *ppm, wall_ppm: *ppm },
+            MachineFault::Freeze => frozen = true,
+            MachineFault::Coarse { step_ms } => step = Duration::from_millis(*step_ms),
+            MachineFault::Timers { ppm, offset_ms } => {
+                timers = TimerError { ppm: *ppm, offset_ms: *offset_ms };
+            }
+            MachineFault::Slow { turn_us } => cost = Duration::from_micros(*turn_us),
+            MachineFault::PowerCut
+            | MachineFault::Kill
+            | MachineFault::CrashLoop { .. }
+            | MachineFault::Pause
+            | MachineFault::Drain
+            | MachineFault::Twin
+            | MachineFault::WallJump { .. } => {}
+        }
+    }
+    node.set_drift(drift);
+    node.freeze_wall(frozen);
+    node.set_clock_granularity(step);
+    node.set_timer_error(timers);
+    node.set_turn_cost(cost);
+}
+
+fn suffer(link: &mut LinkFaults, fault: &LinkFault) {
+    match *fault {
+        LinkFault::Drop { ppm } => link.drop_ppm = ppm,
+        LinkFault::Duplicate { ppm } => link.duplicate_ppm = ppm,
+        LinkFault::Replay { ppm, after_ms } => {
+            link.replay_ppm = ppm;
+            link.replay_after_max = Duration::from_millis(after_ms);
+        }
+        LinkFault::Reorder { ppm, max_ms } => {
+            link.reorder_ppm = ppm;
+            link.reorder_max = Duration::from_millis(max_ms);
+        }
+        LinkFault::Delay { ms } => link.delay = Duration::from_millis(ms),
+        LinkFault::Tail { ppm, max_ms } => {
+            link.tail_ppm = ppm;
+            link.tail_max = Duration::from_millis(max_ms);
+        }
+        LinkFault::FlipBit { ppm } => link.flip_bit_ppm = ppm,
+        LinkFault::Truncate { ppm } => link.truncate_ppm = ppm,
+        LinkFault::Narrow { bytes_per_second, queue_bytes } => {
+            link.bytes_per_second = NonZeroU64::new(bytes_per_second);
+            link.queue_bytes_max = Some(queue_bytes);
+        }
+        LinkFault::Clog => link.clogged = true,
+    }
+}
+
+/// A fault that happens again and again, and how often in milliseconds.
+fn repeats_every(what: &What) -> Option<u64> {
+    match what {
+        What::Machine { fault: MachineFault::CrashLoop { every_ms }, .. } => Some((*every_ms).max(1)),
+        What::Block { every_ms: every @ 1.., .. } => Some(*every),
+        What::Machine { .. }
+        | What::Block { .. }
+        | What::Isolate { .. }
+        | What::Link { .. }
+        | What::Store { .. }
+        | What::StoreCrash { .. }
+        | What::StorePause
+        | What::StoreDisk { .. } => None,
+    }
+}

@@ -1,0 +1,269 @@
+//! What decides one run, as data: replayed, it gives the same run.
+
+mod draw;
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::StoreFaults;
+
+pub use draw::{Draw, draw_faults};
+
+/// Everything that decides one run. Written to a file it can be replayed, and taken apart to
+/// find the smallest part that still fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Which workload, by its name.
+    pub scenario: String,
+    /// Decides what the world decides: the order of ready tasks, delays, the fate of unsynced
+    /// writes.
+    pub seed: u64,
+    /// Machines that run actors.
+    pub nodes: u32,
+    /// Whether the store keeps its rows in the embedded engine on its own disk; else in
+    /// memory that outlives it.
+    pub embedded: bool,
+    /// What clients ask, each client's in its order.
+    pub operations: Vec<Operation>,
+    /// What the environment does to the cluster.
+    pub faults: Vec<Fault>,
+    /// The seeded bug that was armed, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+}
+
+/// One call of one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Which client; it makes one call at a time.
+    pub client: u32,
+    /// Milliseconds that it waits before it calls.
+    pub after_ms: u64,
+    /// The actor's type and key.
+    pub actor: (String, String),
+    /// The operation's name.
+    pub operation: String,
+    /// Its payload, as text so that a schedule can be read.
+    pub payload: String,
+}
+
+/// Something that goes wrong, from an instant on and for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Milliseconds of virtual time since the clients began.
+    pub at_ms: u64,
+    /// How long it lasts.
+    pub for_ms: u64,
+    /// What it is.
+    pub what: What,
+}
+
+/// The kinds of faults. Machines are numbered from zero; `from` and `to` are places on the
+/// network: a machine's number, [`STORE`] or [`CLIENTS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum What {
+    /// Something happens to the process or the machine of number `node`.
+    Machine {
+        /// Which.
+        node: u32,
+        /// What.
+        #[serde(flatten)]
+        fault: MachineFault,
+    },
+    /// Nothing gets through from one place to another.
+    Block {
+        /// Where it comes from.
+        from: u32,
+        /// Where it does not arrive.
+        to: u32,
+        /// Whether nothing comes back either.
+        both: bool,
+        /// If not zero: it goes down and up again, each for so many milliseconds.
+        every_ms: u64,
+    },
+    /// A machine reaches nobody and nobody reaches it.
+    Isolate {
+        /// Which.
+        node: u32,
+    },
+    /// What gets through from one place to another suffers.
+    Link {
+        /// Where it comes from.
+        from: u32,
+        /// Where it goes.
+        to: u32,
+        /// What it suffers.
+        #[serde(flatten)]
+        fault: LinkFault,
+    },
+    /// The store serves badly.
+    Store {
+        /// How.
+        faults: StoreFaults,
+    },
+    /// The server of the store goes down and comes back.
+    StoreCrash {
+        /// Whether it loses what was not synced.
+        power: bool,
+    },
+    /// The server of the store stands still.
+    StorePause,
+    /// The disk of the store misbehaves in a way that a correct store survives.
+    StoreDisk {
+        /// How.
+        #[serde(flatten)]
+        fault: DiskFault,
+    },
+}
+
+/// What can happen to a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fault")]
+pub enum MachineFault {
+    /// It loses its power and comes back after the time.
+    PowerCut,
+    /// Its process is killed and started again after the time.
+    Kill,
+    /// Its process dies again and again.
+    CrashLoop {
+        /// Milliseconds of each life.
+        every_ms: u64,
+    },
+    /// Its process stands still, as by SIGSTOP or a long pause of its virtual machine.
+    Pause,
+    /// Its process is asked to go while calls are on their way, and started again after the
+    /// time.
+    Drain,
+    /// A second process is started under its name.
+    Twin,
+    /// Its wall clock jumps, and is set right after the time.
+    WallJump {
+        /// Milliseconds forward, or back.
+        by_ms: i64,
+    },
+    /// Its clocks run fast or slow.
+    Drift {
+        /// Millionths.
+        ppm: i32,
+    },
+    /// Its wall clock stands.
+    Freeze,
+    /// Its clocks go on in steps.
+    Coarse {
+        /// Milliseconds of a step.
+        step_ms: u64,
+    },
+    /// Its timers miss their instant.
+    Timers {
+        /// In millionths of the time slept: early if negative.
+        ppm: i32,
+        /// In milliseconds on top.
+        offset_ms: i32,
+    },
+    /// Each turn of its tasks takes long.
+    Slow {
+        /// Microseconds of a turn, at most.
+        turn_us: u64,
+    },
+}
+
+/// What the disk of an embedded store can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fault")]
+pub enum DiskFault {
+    /// Some fsyncs fail, in millionths; a later one succeeds.
+    SyncError {
+        /// How many.
+        ppm: u32,
+    },
+    /// Some writes fail.
+    WriteError {
+        /// How many, in millionths.
+        ppm: u32,
+    },
+    /// There is room for so many bytes more.
+    Full {
+        /// How many.
+        bytes: u64,
+    },
+    /// Each operation takes long.
+    Slow {
+        /// Milliseconds, at most.
+        max_ms: u64,
+    },
+}
+
+/// What a link can do to what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fault")]
+pub enum LinkFault {
+    /// It loses some, in millionths.
+    Drop {
+        /// How many.
+        ppm: u32,
+    },
+    /// It delivers some twice.
+    Duplicate {
+        /// How many, in millionths.
+        ppm: u32,
+    },
+    /// It delivers copies of some long after.
+    Replay {
+        /// How many, in millionths.
+        ppm: u32,
+        /// How long after, at most.
+        after_ms: u64,
+    },
+    /// It holds some up so that others overtake them.
+    Reorder {
+        /// How many, in millionths.
+        ppm: u32,
+        /// For how long at most.
+        max_ms: u64,
+    },
+    /// It takes longer.
+    Delay {
+        /// By how much.
+        ms: u64,
+    },
+    /// It rarely takes much longer.
+    Tail {
+        /// How often, in millionths.
+        ppm: u32,
+        /// By how much at most.
+        max_ms: u64,
+    },
+    /// It flips a bit in some.
+    FlipBit {
+        /// How many, in millionths.
+        ppm: u32,
+    },
+    /// It cuts the end off some.
+    Truncate {
+        /// How many, in millionths.
+        ppm: u32,
+    },
+    /// It carries only so much, and loses what does not fit into its queue.
+    Narrow {
+        /// Bytes in a second.
+        bytes_per_second: u64,
+        /// Bytes that may wait.
+        queue_bytes: u64,
+    },
+    /// It holds everything back, and delivers it in the end.
+    Clog,
+}
+
+/// The place of the store on the network.
+pub const STORE: u32 = u32::MAX;
+/// The place of all clients on the network.
+pub const CLIENTS: u32 = u32::MAX - 1;
+
+/// The names of all faults that the environment and the store can commit; each is counted
+/// when it has an effect.
+pub fn fault_names() -> Vec<&'static str> {
+    let mut names = [kelpie_env::sim::FAULTS, crate::service::STORE_FAULTS, crate::run::HAND_FAULTS].concat();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,241 @@
+//! Draws what a seed stands for: which faults, how many, where and when.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, STORE, What};
+use crate::service::StoreFaults;
+
+/// Numbers from a seed, for schedules; the world draws its own.
+pub struct Draw(ChaCha8Rng);
+
+impl Draw {
+    /// The numbers of `seed`.
+    pub fn new(seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        // Apart from the streams that the world draws from the same seed.
+        random.set_stream(u64::MAX);
+        Self(random)
+    }
+
+    /// A number in `0..limit`; 0 for the empty range.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        let wide = u128::from(self.0.next_u64()) * u128::from(limit);
+        u64::try_from(wide >> 64).expect("the high half of a product of two halves")
+    }
+
+    /// A number in `from..=to`.
+    pub fn between(&mut self, from: u64, to: u64) -> u64 {
+        from + self.below(to - from + 1)
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of `items`.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        let index = usize::try_from(self.below(items.len() as u64)).expect("an index");
+        &items[index]
+    }
+
+    fn node(&mut self, nodes: u32) -> u32 {
+        u32::try_from(self.below(u64::from(nodes))).expect("below a u32")
+    }
+}
+
+/// Draws the faults of one run.
+///
+/// Swarm testing (Groce et al., ISSTA 2012): each seed enables a random part of the kinds with
+/// random weights, so that rare combinations get runs of their own. The budget keeps liveness
+/// owed: every fault ends, and all of them before `span_ms`.
+pub fn draw_faults(draw: &mut Draw, nodes: u32, span_ms: u64) -> Vec<Fault> {
+    let weights: Vec<u64> =
+        KINDS.iter().map(|_| if draw.one_in(2) { 0 } else { draw.between(1, 8) }).collect();
+    let total: u64 = weights.iter().sum();
+    if total == 0 {
+        return Vec::new();
+    }
+    let count = draw.between(1, 10);
+    let mut faults: Vec<Fault> = (0..count)
+        .map(|_| {
+            let mut drawn = draw.below(total);
+            let mut kind = 0;
+            while drawn >= weights[kind] {
+                drawn -= weights[kind];
+                kind += 1;
+            }
+            let what = KINDS[kind](draw, nodes);
+            let for_ms = draw.between(50, span_ms / 3);
+            let at_ms = draw.below(span_ms - for_ms);
+            Fault { at_ms, for_ms, what }
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
+type Kind = fn(&mut Draw, u32) -> What;
+
+fn machine(draw: &mut Draw, nodes: u32, fault: MachineFault) -> What {
+    What::Machine { node: draw.node(nodes), fault }
+}
+
+fn link(draw: &mut Draw, nodes: u32, fault: LinkFault) -> What {
+    let (from, to) = way(draw, nodes);
+    What::Link { from, to, fault }
+}
+
+/// From a machine to the store or the clients, or back: machines do not talk to each other yet.
+fn way(draw: &mut Draw, nodes: u32) -> (u32, u32) {
+    let (node, other) = (draw.node(nodes), if draw.one_in(3) { CLIENTS } else { STORE });
+    if draw.one_in(2) { (node, other) } else { (other, node) }
+}
+
+fn either(draw: &mut Draw, by: u64) -> i64 {
+    let by = i64::try_from(by).expect("small");
+    if draw.one_in(2) { by } else { -by }
+}
+
+fn ppm(draw: &mut Draw) -> u32 {
+    // From rare to every second one.
+    u32::try_from(500_000 >> draw.below(8)).expect("small")
+}
+
+fn ms(draw: &mut Draw, max: u64) -> Duration {
+    Duration::from_millis(draw.between(1, max))
+}
+
+const KINDS: &[Kind] = &[
+    |draw, nodes| machine(draw, nodes, MachineFault::PowerCut),
+    |draw, nodes| machine(draw, nodes, MachineFault::Kill),
+    |draw, nodes| {
+        let every_ms = draw.between(200, 2_000);
+        machine(draw, nodes, MachineFault::CrashLoop { every_ms })
+    },
+    |draw, nodes| machine(draw, nodes, MachineFault::Pause),
+    |draw, nodes| machine(draw, nodes, MachineFault::Drain),
+    |draw, nodes| machine(draw, nodes, MachineFault::Twin),
+    |draw, nodes| {
+        let far = draw.between(10, 30_000);
+        let by_ms = either(draw, far);
+        machine(draw, nodes, MachineFault::WallJump { by_ms })
+    },
+    |draw, nodes| {
+        let far = draw.between(100, 50_000);
+        let ppm = i32::try_from(either(draw, far)).expect("small");
+        machine(draw, nodes, MachineFault::Drift { ppm })
+    },
+    |draw, nodes| machine(draw, nodes, MachineFault::Freeze),
+    |draw, nodes| {
+        let step_ms = draw.between(1, 50);
+        machine(draw, nodes, MachineFault::Coarse { step_ms })
+    },
+    |draw, nodes| {
+        let turn_us = draw.between(10, 5_000);
+        machine(draw, nodes, MachineFault::Slow { turn_us })
+    },
+    |draw, nodes| {
+        let (from, to) = way(draw, nodes);
+        What::Block { from, to, both: true, every_ms: 0 }
+    },
+    |draw, nodes| {
+        let (from, to) = way(draw, nodes);
+        What::Block { from, to, both: false, every_ms: 0 }
+    },
+    |draw, nodes| {
+        let (from, to) = way(draw, nodes);
+        What::Block { from, to, both: true, every_ms: draw.between(50, 1_000) }
+    },
+    |draw, nodes| What::Isolate { node: draw.node(nodes) },
+    |draw, nodes| {
+        let fault = LinkFault::Drop { ppm: ppm(draw) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Duplicate { ppm: ppm(draw) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Replay { ppm: ppm(draw), after_ms: draw.between(100, 10_000) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Reorder { ppm: ppm(draw), max_ms: draw.between(1, 500) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Delay { ms: draw.between(1, 300) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Tail { ppm: ppm(draw), max_ms: draw.between(100, 8_000) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::FlipBit { ppm: ppm(draw) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let fault = LinkFault::Truncate { ppm: ppm(draw) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| {
+        let bytes_per_second = draw.between(2_000, 100_000);
+        let fault = LinkFault::Narrow { bytes_per_second, queue_bytes: draw.between(1_000, 20_000) };
+        link(draw, nodes, fault)
+    },
+    |draw, nodes| link(draw, nodes, LinkFault::Clog),
+    |draw, _| What::Store { faults: store(draw) },
+    |draw, _| What::Store { faults: store(draw) },
+    |draw, _| What::StoreCrash { power: draw.one_in(2) },
+    |_, _| What::StorePause,
+    |draw, _| What::StoreDisk { fault: disk(draw) },
+    |draw, nodes| {
+        let (ppm, offset_ms) = (draw.between(0, 200_000), draw.between(0, 200));
+        let ppm = i32::try_from(either(draw, ppm)).expect("small");
+        let offset_ms = i32::try_from(either(draw, offset_ms)).expect("small");
+        machine(draw, nodes, MachineFault::Timers { ppm, offset_ms })
+    },
+];
+
+/// Something that a disk does to a store that survives it.
+fn disk(draw: &mut Draw) -> DiskFault {
+    match draw.below(4) {
+        0 => DiskFault::SyncError { ppm: ppm(draw) },
+        1 => DiskFault::WriteError { ppm: ppm(draw) },
+        2 => DiskFault::Full { bytes: draw.below(200_000) },
+        _ => DiskFault::Slow { max_ms: draw.between(1, 100) },
+    }
+}
+
+/// A store that does one or two of the things that it may do.
+fn store(draw: &mut Draw) -> StoreFaults {
+    let mut faults = StoreFaults::default();
+    for _ in 0..draw.between(1, 2) {
+        let often = ppm(draw);
+        match draw.below(11) {
+            0 => faults.conflict_ppm = often,
+            1 => faults.rival_ppm = often,
+            2 => faults.lost_commit_ppm = often,
+            3 => faults.lost_answer_ppm = often,
+            4 => (faults.late_commit_ppm, faults.late_commit_max) = (often, ms(draw, 8_000)),
+            5 => faults.unavailable_ppm = often,
+            6 => (faults.stale_ppm, faults.stale_max) = (often, ms(draw, 500)),
+            7 => (faults.split_ppm, faults.split_max) = (often, ms(draw, 500)),
+            8 => faults.too_old_ppm = often,
+            9 => {
+                faults.lost_notice_ppm = often;
+                (faults.late_notice_ppm, faults.late_notice_max) = (often, ms(draw, 4_000));
+            }
+            _ => (faults.slow_ppm, faults.slow_max) = (often, ms(draw, 2_000)),
+        }
+    }
+    faults
+}

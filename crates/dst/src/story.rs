@@ -1,0 +1,93 @@
+//! Tells what happened in a run, in the order of its virtual time.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::run::Verdict;
+use crate::schedule::{CLIENTS, MachineFault, STORE, Schedule, What};
+use crate::service::StoreFaults;
+
+/// A short story of a run: faults, calls with their ends, and what does not hold.
+pub fn story(schedule: &Schedule, verdict: &Verdict) -> String {
+    let mut lines: Vec<(Duration, String)> = Vec::new();
+    for fault in &schedule.faults {
+        let (begins, lasts) = (Duration::from_millis(fault.at_ms), Duration::from_millis(fault.for_ms));
+        lines.push((verdict.began + begins, format!("FAULT   {} for {lasts:?}", sentence(&fault.what))));
+    }
+    for call in &verdict.history.calls {
+        let what = format!("{}/{} {} {}", call.actor_type, call.actor_key, call.operation, call.payload);
+        lines.push((call.asked_at, format!("asks    {} {}", call.key, what.trim_end())));
+        let ended = call.ended.as_ref().map_or("no answer".to_owned(), |ended| format!("{ended:?}"));
+        lines.push((call.ended_at, format!("is told {} {ended} (attempts: {})", call.key, call.attempts)));
+    }
+    lines.push((verdict.healed, "the faults are over".to_owned()));
+    lines.sort();
+    let mut story = String::new();
+    for (at, line) in lines {
+        writeln!(story, "{:>10.3} s  {line}", at.as_secs_f64()).expect("a string takes everything");
+    }
+    for violation in &verdict.violations {
+        writeln!(story, "VIOLATED {}: {}", violation.invariant, violation.what)
+            .expect("a string takes everything");
+    }
+    story
+}
+
+fn place(number: u32) -> String {
+    match number {
+        STORE => "the store".to_owned(),
+        CLIENTS => "the clients".to_owned(),
+        node => format!("n{node}"),
+    }
+}
+
+fn sentence(what: &What) -> String {
+    match what {
+        What::Machine { node, fault } => format!("n{node} {}", of_machine(fault)),
+        What::Block { from, to, both, every_ms } => {
+            let between = if *both { "and back" } else { "one way" };
+            let again =
+                if *every_ms > 0 { format!(", on and off every {every_ms} ms") } else { String::new() };
+            format!("nothing gets from {} to {} {between}{again}", place(*from), place(*to))
+        }
+        What::Isolate { node } => format!("n{node} is cut off from everybody"),
+        What::Link { from, to, fault } => {
+            format!("what goes from {} to {} suffers {fault:?}", place(*from), place(*to))
+        }
+        What::Store { faults } => format!("the store serves badly: {}", wrong(faults)),
+        What::StoreCrash { power: true } => "the store loses its power".to_owned(),
+        What::StoreCrash { power: false } => "the process of the store is killed".to_owned(),
+        What::StorePause => "the store stands still".to_owned(),
+        What::StoreDisk { fault } => format!("the disk of the store has {fault:?}"),
+    }
+}
+
+fn of_machine(fault: &MachineFault) -> String {
+    match fault {
+        MachineFault::PowerCut => "loses its power".to_owned(),
+        MachineFault::Kill => "is killed".to_owned(),
+        MachineFault::CrashLoop { every_ms } => format!("dies every {every_ms} ms"),
+        MachineFault::Pause => "stands still".to_owned(),
+        MachineFault::Drain => "is asked to go".to_owned(),
+        MachineFault::Twin => "gets a second process of its name".to_owned(),
+        MachineFault::WallJump { by_ms } => format!("has its wall clock jump by {by_ms} ms"),
+        MachineFault::Drift { ppm } => format!("has clocks {ppm} millionths fast"),
+        MachineFault::Freeze => "has its wall clock stand".to_owned(),
+        MachineFault::Coarse { step_ms } => format!("has clocks that go in steps of {step_ms} ms"),
+        MachineFault::Timers { ppm, offset_ms } => {
+            format!("has timers {ppm} millionths and {offset_ms} ms late")
+        }
+        MachineFault::Slow { turn_us } => format!("takes up to {turn_us} µs for each turn of a task"),
+    }
+}
+
+/// What differs from a store that serves well, as JSON.
+fn wrong(faults: &StoreFaults) -> String {
+    let sound = serde_json::to_value(StoreFaults::default()).unwrap_or_default();
+    let serde_json::Value::Object(all) = serde_json::to_value(faults).unwrap_or_default() else {
+        return String::new();
+    };
+    let wrong: serde_json::Map<_, _> =
+        all.into_iter().filter(|(name, value)| sound.get(name) != Some(value)).collect();
+    serde_json::Value::Object(wrong).to_string()
+}

@@ -1,0 +1,173 @@
+//! What clients do to a cluster.
+
+mod actors;
+mod outside;
+
+use std::sync::Arc;
+
+use crate::cluster::{Actors, Program};
+use crate::schedule::{Draw, Operation};
+pub(crate) use actors::OPENING;
+pub use outside::{Effect, Outside};
+
+/// A kind of load.
+pub struct Workload {
+    /// Its name, for schedules and the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// On how many machines at most. Machines do not call each other yet, so actors that do
+    /// share one.
+    pub nodes_max: u32,
+    /// The types of actors that it calls, with a function that draws a call of each.
+    kinds: &'static [(&'static str, Kind)],
+}
+
+/// Draws the operation and payload of a call; `word` occurs once in a run.
+type Kind = fn(&mut Draw, Size, word: &str) -> (&'static str, String);
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many clients.
+    pub clients: u32,
+    /// How many calls each of them makes.
+    pub calls: u32,
+    /// How many actors of a type they call.
+    pub actors: u32,
+    /// Milliseconds over which they spread their calls.
+    pub span_ms: u64,
+}
+
+/// All workloads.
+pub const ALL: &[Workload] = &[
+    Workload {
+        name: "counters",
+        nodes_max: 5,
+        about: "adds to counters and reads them",
+        kinds: &[("counter", counter)],
+    },
+    Workload {
+        name: "logs",
+        nodes_max: 5,
+        about: "appends words to logs and reads them",
+        kinds: &[("log", log)],
+    },
+    Workload {
+        name: "bank",
+        about: "transfers between accounts, by messages that leave with the turn",
+        nodes_max: 1,
+        kinds: &[("account", account)],
+    },
+    Workload {
+        name: "orders",
+        about: "orders that charge and ship outside, in recorded steps",
+        nodes_max: 5,
+        kinds: &[("shop", shop)],
+    },
+    Workload {
+        name: "reminders",
+        about: "reminders that come due while machines come and go",
+        nodes_max: 5,
+        kinds: &[("alarm", alarm)],
+    },
+    Workload {
+        name: "mixed",
+        about: "all of them at once",
+        nodes_max: 5,
+        kinds: &[("counter", counter), ("log", log), ("account", account), ("shop", shop), ("alarm", alarm)],
+    },
+];
+
+/// The workload of that name.
+pub fn by_name(name: &str) -> Option<&'static Workload> {
+    ALL.iter().find(|workload| workload.name == name)
+}
+
+impl Workload {
+    /// What runs on every machine. `outside` outlives all of them.
+    pub fn program(&self, outside: &Arc<Outside>) -> Arc<dyn Program> {
+        let outside = outside.clone();
+        Arc::new(Actors::new(move |env| actors::all(env, &outside)))
+    }
+
+    /// Draws what the clients do.
+    pub fn draw(&self, draw: &mut Draw, size: Size, nodes: u32) -> Vec<Operation> {
+        let alone = |kind: &&(&str, Kind)| nodes == 1 || kind.0 != "account";
+        let kinds: Vec<_> = self.kinds.iter().filter(alone).collect();
+        let pause = size.span_ms / u64::from(size.calls.max(1));
+        let mut operations = Vec::new();
+        for client in 0..size.clients {
+            for call in 0..size.calls {
+                let (actor_type, kind) = draw.pick(&kinds);
+                let (operation, payload) = kind(draw, size, &format!("w{client}.{call}"));
+                operations.push(Operation {
+                    client,
+                    after_ms: draw.below(2 * pause + 1),
+                    actor: ((*actor_type).to_owned(), key(draw, size)),
+                    operation: operation.to_owned(),
+                    payload,
+                });
+            }
+        }
+        operations
+    }
+}
+
+/// The read operation of an actor type.
+fn read_of(actor_type: &str) -> Option<&'static str> {
+    Some(match actor_type {
+        "counter" => "get",
+        "log" => "read",
+        "account" => "balance",
+        "shop" => "orders",
+        "alarm" => "reminded",
+        _ => return None,
+    })
+}
+
+/// A read of every actor that the operations are about, and of those that they name.
+pub fn probes(operations: &[Operation]) -> Vec<Operation> {
+    let mut actors: Vec<_> = operations.iter().map(|operation| operation.actor.clone()).collect();
+    for operation in operations.iter().filter(|operation| operation.operation == "transfer") {
+        if let Some((to, _)) = operation.payload.split_once(' ') {
+            actors.push((operation.actor.0.clone(), to.to_owned()));
+        }
+    }
+    actors.sort();
+    actors.dedup();
+    let probe = |actor: (String, String)| {
+        let operation = read_of(&actor.0)?.to_owned();
+        Some(Operation { client: 0, after_ms: 0, actor, operation, payload: String::new() })
+    };
+    actors.into_iter().filter_map(probe).collect()
+}
+
+fn key(draw: &mut Draw, size: Size) -> String {
+    format!("a{}", draw.below(u64::from(size.actors)))
+}
+
+fn counter(draw: &mut Draw, _: Size, _: &str) -> (&'static str, String) {
+    if draw.one_in(3) { ("get", String::new()) } else { ("add", draw.between(1, 9).to_string()) }
+}
+
+fn log(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
+    if draw.one_in(3) { ("read", String::new()) } else { ("append", word.to_owned()) }
+}
+
+fn account(draw: &mut Draw, size: Size, _: &str) -> (&'static str, String) {
+    let to = key(draw, size);
+    ("transfer", format!("{to} {}", draw.between(1, 60)))
+}
+
+fn shop(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
+    if draw.one_in(4) { ("orders", String::new()) } else { ("order", word.to_owned()) }
+}
+
+fn alarm(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
+    if draw.one_in(4) {
+        ("reminded", String::new())
+    } else {
+        ("remind", format!("{word} {}", draw.between(0, 4_000)))
+    }
+}

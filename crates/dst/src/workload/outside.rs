@@ -1,0 +1,35 @@
+//! The world outside of the cluster: it keeps what was done to it, whatever dies inside.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+/// What was done to the world, by the key under which it was asked for.
+#[derive(Debug, Default)]
+pub struct Outside {
+    effects: Mutex<BTreeMap<String, Effect>>,
+}
+
+/// One effect on the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// What was asked for.
+    pub what: String,
+    /// How often it was asked for: it is done the first time only.
+    pub asked: u32,
+}
+
+impl Outside {
+    /// Asks for an effect. The world is idempotent: it does it once for each key.
+    pub fn ask(&self, key: &str, what: &str) {
+        let mut effects = self.effects.lock();
+        let effect =
+            effects.entry(key.to_owned()).or_insert_with(|| Effect { what: what.to_owned(), asked: 0 });
+        effect.asked += 1;
+    }
+
+    /// All effects, by key.
+    pub fn effects(&self) -> BTreeMap<String, Effect> {
+        self.effects.lock().clone()
+    }
+}

@@ -1,0 +1,102 @@
+//! Whole clusters: clean runs, the same run again, failures that replay and shrink.
+
+use std::process::Command;
+
+use kelpie_dst::run::{draw, run};
+use kelpie_dst::schedule::Schedule;
+use kelpie_dst::workload;
+
+#[test]
+fn sim_every_scenario_is_clean() {
+    for scenario in workload::ALL {
+        for seed in 0..4 {
+            let verdict = run(&draw(scenario, seed)).unwrap();
+            assert_eq!(verdict.violations, [], "scenario {}, seed {seed}", scenario.name);
+            assert!(verdict.history.calls.iter().any(|call| call.reply().is_some()), "nothing happened");
+        }
+    }
+}
+
+#[test]
+fn sim_a_seed_is_one_run_also_in_another_process() {
+    for (scenario, seed) in [("mixed", 1), ("bank", 2), ("orders", 3)] {
+        let schedule = draw(workload::by_name(scenario).unwrap(), seed);
+        let (first, second) = (run(&schedule).unwrap(), run(&schedule).unwrap());
+        assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events), "{scenario} {seed}");
+        assert_eq!(first.history, second.history, "{scenario} {seed}");
+        let output = Command::new(env!("CARGO_BIN_EXE_kelpie-sim"))
+            .args(["run", "--scenario", scenario, "--seed", &seed.to_string(), "--json"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).unwrap();
+        let verdict: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(verdict["trace_hash"], format!("{:016x}", first.trace_hash), "{scenario} {seed}");
+        assert_eq!(verdict["events"], first.events, "{scenario} {seed}");
+    }
+}
+
+#[test]
+fn a_schedule_is_read_as_it_was_written() {
+    for scenario in workload::ALL {
+        for seed in 0..200 {
+            let schedule = draw(scenario, seed);
+            let text = serde_json::to_string(&schedule).unwrap();
+            assert_eq!(serde_json::from_str::<Schedule>(&text).unwrap(), schedule);
+        }
+    }
+}
+
+#[test]
+fn the_list_names_what_runs_count() {
+    let verdict = run(&draw(workload::by_name("counters").unwrap(), 0)).unwrap();
+    let counted: Vec<&str> = verdict.fired.keys().map(String::as_str).collect();
+    assert_eq!(counted, kelpie_dst::schedule::fault_names());
+    assert!(counted.len() >= 60, "{} faults", counted.len());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a file of the test's own")]
+fn what_is_no_schedule_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("schedule.json");
+    for (text, says) in [("", "EOF"), ("{}", "scenario"), (r#"{"scenario":3}"#, "line 1")] {
+        std::fs::write(&file, text).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_kelpie-sim")).arg("replay").arg(&file).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains(says) && complaint.contains("schedule.json"), "{complaint}");
+    }
+    let nobody = draw(workload::by_name("counters").unwrap(), 0);
+    let nobody = Schedule { scenario: "nobody".to_owned(), ..nobody };
+    assert!(run(&nobody).unwrap_err().to_string().contains("kelpie-sim list"));
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_a_failure_shrinks_and_replays() {
+    use kelpie_dst::shrink::shrink;
+
+    let _armed = kelpie_core::mutant::arm("reply_before_commit");
+    let scenario = workload::by_name("counters").unwrap();
+    let (schedule, verdict) = (0..100)
+        .map(|seed| draw(scenario, seed))
+        .find_map(|schedule| {
+            let verdict = run(&schedule).unwrap();
+            (!verdict.violations.is_empty()).then_some((schedule, verdict))
+        })
+        .expect("the bug shows within a hundred seeds");
+    let shrunk = shrink(&schedule, 100).unwrap().expect("it fails");
+    assert!(
+        shrunk.schedule.operations.len() < schedule.operations.len() && shrunk.schedule.faults.len() <= 2,
+        "{:?}",
+        shrunk.schedule
+    );
+    let again = run(&shrunk.schedule).unwrap();
+    assert_eq!(again.trace_hash, shrunk.verdict.trace_hash);
+    assert_eq!(again.violations, shrunk.verdict.violations);
+    assert_eq!(again.violations[0].invariant, verdict.violations[0].invariant);
+    let story = kelpie_dst::story::story(&shrunk.schedule, &again);
+    assert!(story.contains("VIOLATED Linearizability") && story.contains("asks"), "{story}");
+}
