@@ -283,6 +283,20 @@ fn a_slow_node_can_be_paused_and_killed() {
 }
 
 #[test]
+fn a_new_process_does_not_wait_for_the_turn_of_the_old_one() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    node.set_turn_cost(100_000 * MS);
+    ticker(&node.env());
+    sim.run_for(MS);
+    node.kill();
+    node.set_turn_cost(Duration::ZERO);
+    let ticks = ticker(&node.restart());
+    sim.run_for(10 * MS);
+    assert!(ticks.load(Ordering::Relaxed) > 5);
+}
+
+#[test]
 fn a_node_restarts_over_an_empty_or_an_old_disk() {
     let sim = Sim::new(1);
     let node = sim.node("n");

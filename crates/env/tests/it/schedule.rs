@@ -188,6 +188,31 @@ fn bytes_written_and_sent_are_part_of_the_trace() {
 }
 
 #[test]
+fn which_task_runs_and_where_is_part_of_the_trace() {
+    let runs = AtomicU64::new(0);
+    let odd = || runs.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    let place = |sim: &Sim| {
+        let nodes = [sim.node("a"), sim.node("b")];
+        nodes[usize::from(odd())].env().spawn("task", async {});
+        sim.run_until_idle();
+    };
+    assert_eq!(first_divergence(&Options::new(1), place).unwrap().first.unwrap().what, "spawn");
+    let order = |sim: &Sim| {
+        let env = sim.node("n").env();
+        let bells = [Arc::new(Notify::new()), Arc::new(Notify::new())];
+        for bell in bells.clone() {
+            env.spawn("task", async move { bell.notified().await });
+        }
+        sim.run_until_idle();
+        let first = usize::from(odd());
+        bells[first].notify_one();
+        bells[1 - first].notify_one();
+        sim.run_until_idle();
+    };
+    assert_eq!(first_divergence(&Options::new(1), order).unwrap().first.unwrap().what, "turn");
+}
+
+#[test]
 fn checkpoints_and_recorded_events() {
     let run = |options: Options| {
         let sim = Sim::with(options);

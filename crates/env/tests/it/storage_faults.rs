@@ -56,6 +56,7 @@ fn a_lying_sync_keeps_nothing_safe() {
         let env = node.env();
         env.disk().open(Path::new("f"), Open::New).unwrap().sync().unwrap();
         env.disk().sync_dir(Path::new("")).unwrap();
+        assert_eq!(sim.fired()["lying-fsync"], 2, "of the file and of the directory");
         node.kill();
         lost += u32::from(!node.restart().disk().exists(Path::new("f")).unwrap());
     }
