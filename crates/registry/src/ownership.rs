@@ -101,8 +101,8 @@ impl Ownership {
 }
 
 async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Claimed, RegistryError> {
-    let stored = tx.get_many(&[row::own(actor), row::session(&me.node)]).await?;
-    let [own, mine] = &stored[..] else { unreachable!("as many values as keys") };
+    let stored = tx.get_many(&[row::own(actor), row::session(&me.node), row::head(actor)]).await?;
+    let [own, mine, head] = &stored[..] else { unreachable!("as many values as keys") };
     let own: Option<Own> = decode("own", own.as_deref())?;
     let mine: Option<Session> = decode("session", mine.as_deref())?;
     let holder = match &own {
@@ -115,9 +115,9 @@ async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Cla
     match ownership::claim(own.as_ref(), holder.as_ref(), mine.as_ref(), me) {
         Claim::NotActive => Ok(Claimed::NotActive),
         Claim::Redirect(own) => Ok(Claimed::Elsewhere(own)),
-        Claim::Mine(own) => Ok(Claimed::Owned { own, head: head(tx, actor).await? }),
+        Claim::Mine(own) => Ok(Claimed::Owned { own, head: decode_head(head.as_ref())? }),
         Claim::Take(own) => {
-            let head = head(tx, actor).await?;
+            let head = decode_head(head.as_ref())?;
             if own.epoch.0 == 1 {
                 tx.set(row::head(actor), record::encode(&head));
             }
@@ -138,7 +138,7 @@ async fn settle(tx: &mut Transaction, actor: &ActorId, own: &Own) -> Result<Sett
     let (true, Some(standing)) = (same_owner, standing) else {
         return Ok(Settled::Elsewhere);
     };
-    let head = decode("head", head.as_deref())?.unwrap_or_default();
+    let head = decode_head(head.as_ref())?;
     if kelpie_core::mutant!("settle_by_look") {
         return Ok(Settled::Ours { own: standing, head });
     }
@@ -147,6 +147,6 @@ async fn settle(tx: &mut Transaction, actor: &ActorId, own: &Own) -> Result<Sett
     Ok(Settled::Ours { own, head })
 }
 
-async fn head(tx: &mut Transaction, actor: &ActorId) -> Result<Head, RegistryError> {
-    Ok(decode("head", tx.get(&row::head(actor)).await?.as_deref())?.unwrap_or_default())
+fn decode_head(stored: Option<&Bytes>) -> Result<Head, RegistryError> {
+    Ok(decode("head", stored.map(|stored| &stored[..]))?.unwrap_or_default())
 }

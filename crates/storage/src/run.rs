@@ -106,9 +106,9 @@ impl Store {
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut tx = self.begin();
-        if let Some((slot, mark)) = marked {
+        if let Some((slot, _)) = marked {
             match tx.get(&slot.row).await {
-                Ok(Some(_)) => tx.set(slot.row.clone(), mark.done(&self.shared)),
+                Ok(Some(_)) => {}
                 Ok(None) => return Attempt::NoSlot,
                 Err(error) => return not_begun(error),
             }
@@ -123,6 +123,10 @@ impl Store {
                 };
             }
         };
+        // One that leaves nothing has nothing to settle.
+        if let (Some((slot, mark)), false) = (marked, tx.is_read_only()) {
+            tx.set(slot.row.clone(), mark.done(&self.shared));
+        }
         match tx.commit().await {
             Ok(_) => Attempt::Done(value),
             Err(CommitError::Conflict | CommitError::TooOld) => {

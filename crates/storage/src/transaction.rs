@@ -192,7 +192,7 @@ impl Transaction {
         if let Some(limit) = self.limit {
             return Err(limit.into());
         }
-        if self.buffer.is_empty() && self.stamped.is_empty() && self.write_conflicts.is_empty() {
+        if self.is_read_only() {
             return Ok(Committed { version: None });
         }
         let bytes = self.bytes();
@@ -216,6 +216,15 @@ impl Transaction {
             Some(view) => view.snapshot.commit(request).await,
             None => self.shared.backend.commit(request).wait().await,
         }
+    }
+
+    /// Whether it leaves nothing, so that nothing can become of its commit. What is too large
+    /// was to be left.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.buffer.is_empty()
+            && self.stamped.is_empty()
+            && self.write_conflicts.is_empty()
+            && self.limit.is_none()
     }
 
     /// A read failure after which a fresh transaction may succeed, if there was one.

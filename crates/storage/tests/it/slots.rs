@@ -9,7 +9,7 @@ use futures::FutureExt;
 use kelpie_env::Env;
 use kelpie_env::sim::Sim;
 use kelpie_storage::keys::after_prefix;
-use kelpie_storage::{Backend, Memory, ReadError, RunError, Store};
+use kelpie_storage::{Backend, Memory, RangeQuery, ReadError, RunError, Store};
 
 use crate::conformance::lossy::Lossy;
 use crate::conformance::shorthand::rows;
@@ -38,9 +38,13 @@ async fn effect(store: &Store, key: &str) -> Result<(), RunError<ReadError>> {
 }
 
 async fn slots(store: &Store) -> Vec<Bytes> {
-    let mut tx = store.begin();
-    let all = kelpie_storage::RangeQuery::new(PREFIX, after_prefix(PREFIX));
-    tx.get_range(all).await.unwrap().rows.into_iter().map(|(key, _)| key).collect()
+    marks(store).await.into_iter().map(|(slot, _)| slot).collect()
+}
+
+/// The slots and what is in them.
+async fn marks(store: &Store) -> Vec<(Bytes, Bytes)> {
+    let all = RangeQuery::new(PREFIX, after_prefix(PREFIX));
+    store.begin().get_range(all).await.unwrap().rows
 }
 
 async fn clear_slots(store: &Store) {
@@ -63,6 +67,24 @@ fn runs_one_after_the_other_share_a_row() {
             assert!((1..=6).contains(&slots(&store).await.len()), "{:?}", slots(&store).await);
         });
     }
+}
+
+#[test]
+fn a_run_that_only_reads_leaves_no_mark() {
+    let sim = Sim::new(1);
+    let env = sim.node("store").env();
+    sim.block_on(async {
+        let (store, _) = stores(&env);
+        effect(&store, "effect").await.unwrap();
+        let before = marks(&store).await;
+        for _ in 0..50 {
+            let read = store.run(|tx| async { tx.get(b"effect").await }.boxed()).await.unwrap();
+            assert_eq!(read.unwrap(), [1][..]);
+        }
+        assert_eq!(marks(&store).await, before);
+        effect(&store, "effect").await.unwrap();
+        assert_ne!(marks(&store).await, before);
+    });
 }
 
 #[test]
