@@ -1,26 +1,33 @@
 //! Whether a history of one object is linearizable.
 //!
 //! ```text
-//!   operations ──▶ events in order ──▶ depth-first search, each configuration once ──▶ an order
-//!                                              │
-//!                                              └─▶ none: the longest prefix that fits, what cannot
-//!                                                  be placed behind it, answers that contradict
+//!   operations ──▶ search in depth ──(too long)──▶ search in breadth ──▶ an order
+//!                                                         │
+//!                                                         └─▶ none: the longest prefix that fits, what
+//!                                                             cannot be placed behind it, answers that
+//!                                                             contradict
 //! ```
 //!
-//! The search is that of Wing and Gong with Lowe's memory of configurations: an operation is
-//! placed when all that ended before its invocation are placed; what has been placed (as a
-//! set) and the state that came of it make a configuration, and none is visited twice. An
-//! operation whose outcome is unknown may be placed anywhere behind its invocation, or left
-//! out.
+//! The search in depth is that of Wing and Gong with Lowe's memory of configurations: an
+//! operation is placed when all that ended before its invocation are placed; what has been
+//! placed (as a set) and the state that came of it make a configuration, and none is visited
+//! twice. An operation whose outcome is unknown may be placed anywhere behind its invocation,
+//! or left out. It is quick where there is an order. Where there is none and many outcomes
+//! are unknown it would try all sets of them: before that it gives way to the search in
+//! breadth. Either comes to the same verdict.
 
 mod explain;
+mod frontier;
 mod search;
 
 use super::history::{Operation, Outcome};
 use super::spec::Specification;
 pub use explain::{Attempt, Explanation, Misfit};
+use frontier::Limits;
 use search::{Demand, Item, Searched, search};
 
+/// Configurations for each operation after which the search in depth gives way.
+const IN_DEPTH: usize = 20;
 /// Configurations that are kept by default: with a state of some ten bytes about 100 MB.
 const CONFIGURATIONS_MAX: usize = 1_000_000;
 
@@ -93,7 +100,7 @@ impl<S: Specification> Linearizability<S> {
         }
         // Equal numbers count as at the same time: invocations first.
         items.sort_by_key(|item| (item.invoked, item.position));
-        match search(&self.specification, &items, self.configurations_max) {
+        match search_for(&self.specification, &items, self.configurations_max) {
             Searched::Order(order) => Ok(order.into_iter().map(|index| items[index].position).collect()),
             Searched::Undecided => {
                 Err(LinearizabilityError::Undecided { configurations: self.configurations_max })
@@ -106,6 +113,27 @@ impl<S: Specification> Linearizability<S> {
     }
 }
 
+/// Looks for an order in both ways.
+fn search_for<S: Specification>(
+    specification: &S,
+    items: &[Item<'_, S::Input, S::Output>],
+    configurations_max: usize,
+) -> Searched<S::State> {
+    let in_depth = configurations_max.min(IN_DEPTH * (items.len() + IN_DEPTH));
+    let mut searched = search(specification, items, in_depth);
+    if !matches!(searched, Searched::Undecided) {
+        return searched;
+    }
+    for free in [1, 2, usize::MAX] {
+        let limits = Limits { configurations: configurations_max, free };
+        searched = frontier::search(specification, items, limits);
+        if matches!(searched, Searched::Order(_)) {
+            break;
+        }
+    }
+    searched
+}
+
 fn item<I, O>(position: usize, operation: &Operation<I, O>) -> Item<'_, I, O> {
     let Operation { input, invoked, outcome, .. } = operation;
     let demand = match outcome {
@@ -115,3 +143,6 @@ fn item<I, O>(position: usize, operation: &Operation<I, O>) -> Item<'_, I, O> {
     };
     Item { position, input, invoked: *invoked, demand }
 }
+
+#[cfg(test)]
+mod tests;

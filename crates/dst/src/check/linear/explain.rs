@@ -15,7 +15,7 @@ const ORDER_SHOWN_MAX: usize = 8;
 /// which nothing is demanded any more doubles what a search has to look at.
 const SUSPECTS_MAX: usize = 12;
 /// Configurations that one search for it may cost beyond the first.
-const CONFIGURATIONS_MAX: usize = 50_000;
+const CONFIGURATIONS_MAX: usize = 10_000;
 
 /// The longest part of a history that fits, and what does not. Operations are named by their
 /// positions in the history; [`Display`] tells it as text.
@@ -178,7 +178,7 @@ fn contradiction<'a, S: Specification>(
     mut items: Vec<Item<'a, S::Input, S::Output>>,
     given: u64,
 ) -> impl Iterator<Item = Item<'a, S::Input, S::Output>> {
-    let configurations_max = items.len() + CONFIGURATIONS_MAX;
+    let configurations_max = 2 * items.len() + CONFIGURATIONS_MAX;
     let suspects: Vec<usize> =
         (0..items.len()).filter(|index| items[*index].demand.at().is_none_or(|at| at >= given)).collect();
     for keeps_time in [false, true] {

@@ -1,4 +1,4 @@
-//! The search for an order.
+//! The search in depth.
 //!
 //! ```text
 //!   head ⇄ call a ⇄ call b ⇄ return a ⇄ call c ⇄ return b …      placed: both its events are taken out
@@ -54,6 +54,20 @@ impl<O> Demand<'_, O> {
             Self::IfPlaced { .. } | Self::Nothing => None,
         }
     }
+
+    /// Whether an operation may be placed where it answers `answer`. One that need not be
+    /// placed is only worth it where it changes something.
+    pub(super) fn is_met<S>(&self, specification: &S, answer: &O, changes: bool) -> bool
+    where
+        S: Specification<Output = O>,
+    {
+        match self {
+            Self::Answer { output, .. } => specification.accepts(answer, output),
+            Self::Any { .. } => true,
+            Self::IfPlaced { output } => changes && specification.accepts(answer, output),
+            Self::Nothing => changes,
+        }
+    }
 }
 
 /// How a search ended.
@@ -75,7 +89,7 @@ pub(super) struct Stuck<State> {
 }
 
 /// Ends of a search that are kept for the explanation.
-const REACHED_MAX: usize = 4;
+pub(super) const REACHED_MAX: usize = 4;
 
 /// An event in the list of those not placed. The head is number 0.
 #[derive(Clone, Copy)]
@@ -176,17 +190,11 @@ impl<'a, 's, S: Specification> Search<'a, 's, S> {
         let index = self.events[at].item;
         let item = &self.items[index];
         if self.twins[index].is_some_and(|twin| !self.placed.contains(twin)) {
-            // Of two that ask the same and end never, the first may as well be the first.
             return false;
         }
         let mut state = self.state.clone();
         let answer = self.specification.apply(&mut state, item.input);
-        let fits = match &item.demand {
-            Demand::Answer { output, .. } => self.specification.accepts(&answer, output),
-            Demand::Any { .. } => true,
-            Demand::IfPlaced { output } => state != self.state && self.specification.accepts(&answer, output),
-            Demand::Nothing => state != self.state,
-        };
+        let fits = item.demand.is_met(self.specification, &answer, state != self.state);
         if !fits {
             return false;
         }
@@ -267,7 +275,9 @@ fn events<I, O>(items: &[Item<'_, I, O>]) -> Vec<Event> {
     events
 }
 
-fn twins<I: PartialEq, O>(items: &[Item<'_, I, O>]) -> Vec<Option<usize>> {
+/// Of each item without demand the one before it that asks the same. Of two that ask the same
+/// and end never, the first may as well be the first.
+pub(super) fn twins<I: PartialEq, O>(items: &[Item<'_, I, O>]) -> Vec<Option<usize>> {
     let mut twins = vec![None; items.len()];
     let undemanded = |item: &Item<'_, I, O>| matches!(item.demand, Demand::Nothing);
     for (index, item) in items.iter().enumerate().filter(|(_, item)| undemanded(item)) {

@@ -8,6 +8,21 @@ use super::Specification;
 
 /// A bank whose accounts never fall below zero; all of it is one object, so that a transfer
 /// is seen as a whole or not at all.
+///
+/// ```
+/// use kelpie_dst::check::{Linearizability, Recorder};
+/// use kelpie_dst::check::spec::{Bank, BankInput, BankOutput};
+///
+/// let recorder = Recorder::new();
+/// let transfer = BankInput::Transfer { from: "ann", to: "bob", amount: 3 };
+/// let under_way = recorder.invoke(1, transfer);
+/// // Half of it.
+/// let seen = BankOutput::Balances([("ann", 2), ("bob", 0)].into());
+/// recorder.invoke(2, BankInput::Balances).answered(seen);
+/// under_way.answered(BankOutput::Done(true));
+/// let bank = Bank::new([("ann", 5), ("bob", 0)]);
+/// Linearizability::new(bank).check(&recorder.operations()).unwrap_err();
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bank<A> {
     initial: BTreeMap<A, u64>,

@@ -8,6 +8,16 @@ use std::marker::PhantomData;
 use super::Specification;
 
 /// A set, empty at first.
+///
+/// ```
+/// use kelpie_dst::check::{Linearizability, Recorder};
+/// use kelpie_dst::check::spec::{SetInput, SetOf, SetOutput};
+///
+/// let recorder = Recorder::new();
+/// recorder.invoke(1, SetInput::Insert("a")).answered(SetOutput::Was(true));
+/// recorder.invoke(2, SetInput::Insert("a")).answered(SetOutput::Was(true)); // new, twice
+/// Linearizability::new(SetOf::default()).check(&recorder.operations()).unwrap_err();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetOf<T>(PhantomData<T>);
 
@@ -59,6 +69,17 @@ impl<T: Clone + Ord + Hash + Debug> Specification for SetOf<T> {
 }
 
 /// A list that grows at its end, empty at first.
+///
+/// ```
+/// use kelpie_dst::check::{Linearizability, Recorder};
+/// use kelpie_dst::check::spec::{AppendList, ListInput, ListOutput};
+///
+/// let recorder = Recorder::new();
+/// recorder.invoke(1, ListInput::Append(1)).done(); // its answer says nothing
+/// drop(recorder.invoke(2, ListInput::Append(2))); // its answer never came
+/// recorder.invoke(1, ListInput::Read).answered(ListOutput::Items(vec![1, 2]));
+/// Linearizability::new(AppendList::default()).check(&recorder.operations()).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendList<T>(PhantomData<T>);
 

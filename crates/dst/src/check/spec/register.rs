@@ -75,4 +75,7 @@ impl<V: Clone + Eq + Hash + Debug> Specification for Register<V> {
             }
         }
     }
+    fn overwrites(&self, input: &RegisterInput<V>) -> bool {
+        matches!(input, RegisterInput::Write(_))
+    }
 }

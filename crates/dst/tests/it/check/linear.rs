@@ -142,6 +142,29 @@ fn long_histories_take_little_memory() {
 }
 
 #[test]
+fn many_unknown_outcomes_are_no_harder_than_few() {
+    for seed in 0..2 {
+        let draw = Draw::new(seed);
+        let shape = Shape { clients: 6, operations: 500, unknown: 8, wrong: None };
+        let history = history(&draw, &Register::empty(), shape, |draw| match draw.below(3) {
+            0 => RegisterInput::Write(draw.below(1_000_000)),
+            _ => RegisterInput::Read,
+        });
+        let unknown = history.iter().filter(|operation| operation.outcome == Outcome::Unknown).count();
+        assert!(unknown > 60, "{unknown}");
+        let judge = Linearizability::new(Register::empty()).configurations_max(40_000);
+        let order = judge.check(&history).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(order.len() < history.len());
+        // And one that is broken at its end is found out, not given up.
+        let mut broken = history;
+        let end = broken.iter().map(|operation| operation.invoked).max().unwrap() + 100;
+        broken.push(operation(9, RegisterInput::Read, end, read(1_000_001, end + 1)));
+        let judged = judge.configurations_max(400_000).check(&broken);
+        assert!(matches!(judged, Err(LinearizabilityError::Broken(_))), "seed {seed}: {judged:?}");
+    }
+}
+
+#[test]
 fn a_search_that_comes_to_its_bound_says_so() {
     let recorder = Recorder::new();
     // Appends in every order, none of which explains the read.
