@@ -19,8 +19,19 @@ macro_rules! on {
     };
 }
 
+/// The suite of all stores.
+const SUITE: &str = include_str!("../../../../storage/tests/it/conformance.rs");
+
 macro_rules! properties {
     ($($concern:ident :: $property:ident)*) => {
+        #[test]
+        fn every_property_of_the_suite_is_asked_of_the_service() {
+            let asked = [$(concat!(stringify!($concern), "::", stringify!($property))),*];
+            let lines = SUITE.lines().skip_while(|line| *line != "properties! {").skip(1);
+            let suite: Vec<&str> = lines.take_while(|line| *line != "}").map(str::trim).collect();
+            assert_eq!(asked[..], suite[..]);
+        }
+
         on! { memory, false, Nothing, $($concern::$property)* }
         on! { memory_rough, false, Rough, $($concern::$property)* }
         on! { embedded_rough, true, Rough, $($concern::$property)* }
