@@ -65,8 +65,8 @@ pub fn draw(workload: &Workload, seed: u64) -> Schedule {
         span_ms: draw.between(2_000, 20_000),
     };
     let operations = workload.draw(&mut draw, size, nodes);
-    let faults = draw_faults(&mut draw, nodes, size.span_ms);
-    let embedded = draw.one_in(3);
+    let embedded = draw.one_in(2);
+    let faults = draw_faults(&mut draw, nodes, embedded, size.span_ms);
     Schedule { scenario: workload.name.to_owned(), seed, nodes, embedded, operations, faults, mutant: None }
 }
 
@@ -139,7 +139,8 @@ impl<'a> World<'a> {
         let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
         let twins = faults::Twins::add(sim, schedule, || workload.program(outside), &connect);
         let store = service.store(&operator);
-        let faults = faults::Faults::new(sim, machines.clone(), twins, service, clients_node);
+        let faults =
+            faults::Faults::new(sim, machines.clone(), twins, service, (clients_node, operator.clone()));
         Self {
             machines,
             clients,

@@ -259,6 +259,26 @@ pub const STORE: u32 = u32::MAX;
 /// The place of all clients on the network.
 pub const CLIENTS: u32 = u32::MAX - 1;
 
+/// Faults that whole clusters do not meet, and why.
+pub const NOT_DRAWN: &[(&str, &str)] = &[
+    ("bit-rot", "no store keeps what its disk has lost: that it is noticed is tested on the store alone"),
+    ("lying-fsync", "no store keeps what its disk has lost: that it is noticed is tested on the store alone"),
+    ("misdirected-read", "damage: that it is noticed is tested on the store alone"),
+    ("misdirected-write", "damage: that it is noticed is tested on the store alone"),
+    ("read-error", "damage: that it is noticed is tested on the store alone"),
+    ("stale-read", "damage: that it is noticed is tested on the store alone"),
+    ("reply-lost", "of connections: waits for machines that talk to each other"),
+    ("request-lost", "of connections: waits for machines that talk to each other"),
+    ("reset-mid-frame", "of connections: waits for machines that talk to each other"),
+    ("late-expiry-notice", "nothing in a cluster watches keys yet"),
+    ("lost-notice", "nothing in a cluster watches keys yet"),
+    ("rename-not-durable", "needs a power cut at one operation: tried at each of them on the store alone"),
+    ("store-overloaded", "needs more requests at once than these clusters make"),
+    ("silent-crash", "of connections: waits for machines that talk to each other"),
+    ("restart-with-empty-disk", "machines keep nothing on their disks yet"),
+    ("restart-with-old-disk", "machines keep nothing on their disks yet"),
+];
+
 /// The names of all faults that the environment and the store can commit; each is counted
 /// when it has an effect.
 pub fn fault_names() -> Vec<&'static str> {

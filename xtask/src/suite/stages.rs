@@ -25,6 +25,7 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "clippy", run: clippy },
     Stage { name: "tests", run: tests },
     Stage { name: "simulation", run: simulation },
+    Stage { name: "clusters", run: clusters },
     Stage { name: "mutants", run: mutants },
     Stage { name: "doctests", run: doctests },
     Stage { name: "doc", run: doc },
@@ -120,6 +121,24 @@ fn simulation(context: &mut Context) -> Result<Ended> {
 
 /// The crates with seeded bugs, built with them: the tests that only exist there show that
 /// each bug is caught; the others show that the bugs are asleep unless they are chosen.
+/// Whole clusters under faults, every scenario: 300 runs, which have to meet every fault.
+fn clusters(context: &mut Context) -> Result<Ended> {
+    let (seeds, runs) = match context.length {
+        Length::Short => ("50", 300),
+        Length::Full => ("1000", 6_000),
+    };
+    let failure = context.root.join("target/failed-simulation.json");
+    let mut command = cargo();
+    command.args(["run", "--locked", "--package", "kelpie-dst", "--bin", "kelpie-sim", "--"]);
+    command.args(["run", "--seeds", seeds, "--every-fault", "--failure"]).arg(&failure);
+    let status = command.status()?;
+    Ok(Ended::Counted(if status.success() {
+        Counts { passed: runs, failed: 0 }
+    } else {
+        Counts { passed: 0, failed: 1 }
+    }))
+}
+
 fn mutants(context: &mut Context) -> Result<Ended> {
     let crates = seeded(context)?;
     if crates.is_empty() {

@@ -63,7 +63,8 @@ impl Machine {
     pub(crate) fn end(&self, power: bool) {
         if self.node.is_alive() {
             if power {
-                self.node.kill();
+                // Nobody is told when the power goes.
+                self.node.kill_silently();
             } else {
                 self.node.kill_process();
             }

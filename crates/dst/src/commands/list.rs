@@ -21,7 +21,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .collect();
         let invariants: Vec<_> =
             judge::ALL.iter().map(|judge| json!({ "name": judge.name, "about": judge.about })).collect();
-        println!("{}", json!({ "scenarios": scenarios, "faults": faults, "invariants": invariants }));
+        let not_drawn: Vec<_> =
+            schedule::NOT_DRAWN.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
+        println!(
+            "{}",
+            json!({
+                "scenarios": scenarios,
+                "faults": faults,
+                "not_drawn": not_drawn,
+                "invariants": invariants,
+            })
+        );
         return Ok(ExitCode::SUCCESS);
     }
     println!("scenarios");
@@ -34,7 +44,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     println!("\n{} faults", faults.len());
     for fault in faults {
-        println!("  {fault}");
+        match schedule::NOT_DRAWN.iter().find(|(name, _)| *name == fault) {
+            Some((_, why)) => println!("  {fault:<26} not in clusters: {why}"),
+            None => println!("  {fault}"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kelpie_dst::run::{self, Verdict};
-use kelpie_dst::schedule::Schedule;
+use kelpie_dst::schedule::{self, Schedule};
 use kelpie_dst::{shrink, story, workload};
 use serde_json::json;
 
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Run each seed twice and compare
     #[arg(long)]
     twice: bool,
+    /// Fail if a fault that clusters can meet had no effect in the whole batch
+    #[arg(long)]
+    every_fault: bool,
     /// A seeded bug to arm, in a build that has them
     #[arg(long)]
     mutant: Option<String>,
@@ -117,6 +120,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     summary(args, &batch, began.elapsed());
+    let missing: Vec<&str> = batch
+        .fired
+        .iter()
+        .filter(|(fault, times)| **times == 0 && schedule::NOT_DRAWN.iter().all(|(name, _)| name != fault))
+        .map(|(fault, _)| fault.as_str())
+        .collect();
+    if args.every_fault && !missing.is_empty() {
+        super::complain(&format!(
+            "these faults had no effect in {} runs: {}",
+            batch.runs,
+            missing.join(", ")
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -50,6 +50,7 @@ pub(super) struct Faults<'a> {
     sim: &'a Sim,
     service: StoreService,
     clients: Node,
+    operator: Node,
     machines: Vec<Machine>,
     twins: Twins,
     state: Mutex<State>,
@@ -63,6 +64,8 @@ struct State {
     down: BTreeSet<usize>,
     /// Ways on which nothing gets through.
     closed: BTreeSet<(u32, u32)>,
+    /// Machines that are cut off from everybody.
+    isolated: BTreeSet<u32>,
     /// What is left of the disk, if it is limited.
     room: Option<u64>,
     fired: BTreeMap<String, u64>,
@@ -82,9 +85,9 @@ impl<'a> Faults<'a> {
         machines: Vec<Machine>,
         twins: Twins,
         service: StoreService,
-        clients: Node,
+        (clients, operator): (Node, Node),
     ) -> Self {
-        Self { sim, service, clients, machines, twins, state: Mutex::default() }
+        Self { sim, service, clients, operator, machines, twins, state: Mutex::default() }
     }
 
     /// How often each fault had an effect.
@@ -142,6 +145,12 @@ impl<'a> Faults<'a> {
 
     fn count(&self, fault: &str) {
         *self.state.lock().fired.entry(fault.to_owned()).or_default() += 1;
+    }
+
+    /// All nodes of the world.
+    fn everybody(&self) -> impl Iterator<Item = &Node> {
+        let machines = self.machines.iter().chain(self.twins.0.values()).map(|machine| &machine.node);
+        machines.chain([self.service.node(), &self.clients, &self.operator])
     }
 
     fn machine(&self, node: u32) -> Option<&Machine> {
@@ -300,12 +309,12 @@ impl<'a> Faults<'a> {
                     continue;
                 }
                 let blocked = active.iter().any(|(index, what)| match what {
-                    What::Isolate { node } => *node == from || *node == to,
                     What::Block { from: a, to: b, both, every_ms } => {
                         let this = (*a, *b) == (from, to) || *both && (*b, *a) == (from, to);
                         this && (*every_ms == 0 || down.contains(index))
                     }
                     What::Machine { .. }
+                    | What::Isolate { .. }
                     | What::Link { .. }
                     | What::Store { .. }
                     | What::StoreCrash { .. }
@@ -334,6 +343,19 @@ impl<'a> Faults<'a> {
                 // This opens both ways: the other one is closed again below if it has to be.
                 self.sim.heal(near, far);
             }
+        }
+        let isolated: BTreeSet<u32> = active
+            .iter()
+            .filter_map(|(_, what)| if let What::Isolate { node } = what { Some(*node) } else { None })
+            .collect();
+        let before = std::mem::replace(&mut self.state.lock().isolated, isolated.clone());
+        for machine in before.difference(&isolated).filter_map(|node| self.machine(*node)) {
+            for other in self.everybody().filter(|other| other.name() != machine.node.name()) {
+                self.sim.heal(&machine.node, other);
+            }
+        }
+        for machine in isolated.iter().filter_map(|node| self.machine(*node)) {
+            self.sim.isolate(&machine.node);
         }
         for &(from, to) in &closed {
             if let (Some(near), Some(far)) = (self.place(from), self.place(to)) {

@@ -55,9 +55,9 @@ impl Draw {
 /// Swarm testing (Groce et al., ISSTA 2012): each seed enables a random part of the kinds with
 /// random weights, so that rare combinations get runs of their own. The budget keeps liveness
 /// owed: every fault ends, and all of them before `span_ms`.
-pub fn draw_faults(draw: &mut Draw, nodes: u32, span_ms: u64) -> Vec<Fault> {
-    let weights: Vec<u64> =
-        KINDS.iter().map(|_| if draw.one_in(2) { 0 } else { draw.between(1, 8) }).collect();
+pub fn draw_faults(draw: &mut Draw, nodes: u32, embedded: bool, span_ms: u64) -> Vec<Fault> {
+    let kinds = || KINDS.iter().chain(if embedded { OF_DISKS } else { &[] });
+    let weights: Vec<u64> = kinds().map(|_| if draw.one_in(2) { 0 } else { draw.between(1, 8) }).collect();
     let total: u64 = weights.iter().sum();
     if total == 0 {
         return Vec::new();
@@ -71,7 +71,8 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, span_ms: u64) -> Vec<Fault> {
                 drawn -= weights[kind];
                 kind += 1;
             }
-            let what = KINDS[kind](draw, nodes);
+            let draw_one = kinds().nth(kind).expect("a weight for each kind");
+            let what = draw_one(draw, nodes);
             let for_ms = draw.between(50, span_ms / 3);
             let at_ms = draw.below(span_ms - for_ms);
             Fault { at_ms, for_ms, what }
@@ -187,8 +188,8 @@ const KINDS: &[Kind] = &[
         link(draw, nodes, fault)
     },
     |draw, nodes| {
-        let bytes_per_second = draw.between(2_000, 100_000);
-        let fault = LinkFault::Narrow { bytes_per_second, queue_bytes: draw.between(1_000, 20_000) };
+        let bytes_per_second = draw.between(1_000, 50_000);
+        let fault = LinkFault::Narrow { bytes_per_second, queue_bytes: draw.between(100, 3_000) };
         link(draw, nodes, fault)
     },
     |draw, nodes| link(draw, nodes, LinkFault::Clog),
@@ -196,7 +197,6 @@ const KINDS: &[Kind] = &[
     |draw, _| What::Store { faults: store(draw) },
     |draw, _| What::StoreCrash { power: draw.one_in(2) },
     |_, _| What::StorePause,
-    |draw, _| What::StoreDisk { fault: disk(draw) },
     |draw, nodes| {
         let (ppm, offset_ms) = (draw.between(0, 200_000), draw.between(0, 200));
         let ppm = i32::try_from(either(draw, ppm)).expect("small");
@@ -205,27 +205,25 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// Something that a disk does to a store that survives it.
-fn disk(draw: &mut Draw) -> DiskFault {
-    match draw.below(4) {
-        0 => DiskFault::SyncError { ppm: ppm(draw) },
-        1 => DiskFault::WriteError { ppm: ppm(draw) },
-        2 => DiskFault::Full { bytes: draw.below(200_000) },
-        _ => DiskFault::Slow { max_ms: draw.between(1, 100) },
-    }
-}
+const OF_DISKS: &[Kind] = &[
+    |draw, _| What::StoreDisk { fault: DiskFault::SyncError { ppm: ppm(draw) } },
+    |draw, _| What::StoreDisk { fault: DiskFault::WriteError { ppm: ppm(draw) } },
+    |draw, _| What::StoreDisk { fault: DiskFault::Full { bytes: draw.below(200_000) } },
+    |draw, _| What::StoreDisk { fault: DiskFault::Slow { max_ms: draw.between(1, 100) } },
+    |_, _| What::StoreCrash { power: true },
+];
 
 /// A store that does one or two of the things that it may do.
 fn store(draw: &mut Draw) -> StoreFaults {
     let mut faults = StoreFaults::default();
     for _ in 0..draw.between(1, 2) {
         let often = ppm(draw);
-        match draw.below(11) {
+        match draw.below(14) {
             0 => faults.conflict_ppm = often,
             1 => faults.rival_ppm = often,
             2 => faults.lost_commit_ppm = often,
             3 => faults.lost_answer_ppm = often,
-            4 => (faults.late_commit_ppm, faults.late_commit_max) = (often, ms(draw, 8_000)),
+            4 | 11..=13 => (faults.late_commit_ppm, faults.late_commit_max) = (often, ms(draw, 8_000)),
             5 => faults.unavailable_ppm = often,
             6 => (faults.stale_ppm, faults.stale_max) = (often, ms(draw, 500)),
             7 => (faults.split_ppm, faults.split_max) = (often, ms(draw, 500)),
