@@ -58,18 +58,40 @@ impl Chance {
 
     /// Puts bytes into the trace.
     pub(super) fn note_bytes(&mut self, event: Event, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let words = words.iter().chain(std::iter::once(&last)).map(|word| u64::from_le_bytes(*word));
-        let length = u64::try_from(bytes.len()).expect("lengths have 64 bits");
-        self.note(event, words.fold(length, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(MIX)));
+        let mut sums = [u64::try_from(bytes.len()).expect("lengths have 64 bits"); 4];
+        for part in bytes.chunks(ZEROES.len()) {
+            if *part == ZEROES[..part.len()] {
+                // Files are zeroed for later, by megabytes.
+                sums[0] = mixed(sums[0], 0);
+            } else {
+                mix_into(&mut sums, part);
+            }
+        }
+        self.note(event, sums.into_iter().fold(0, mixed));
     }
 
     /// Puts what happened into the trace.
     pub(super) fn note(&mut self, event: Event, value: u64) {
         self.trace.note(event, value);
     }
+}
+
+static ZEROES: [u8; 4096] = [0; 4096];
+
+/// Mixes bytes into four sums side by side: one would wait for itself.
+fn mix_into(sums: &mut [u64; 4], bytes: &[u8]) {
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut last = [0; 32];
+    last[..rest.len()].copy_from_slice(rest);
+    for block in blocks.iter().chain([&last]) {
+        for (sum, word) in sums.iter_mut().zip(block.as_chunks::<8>().0) {
+            *sum = mixed(*sum, u64::from_le_bytes(*word));
+        }
+    }
+}
+
+fn mixed(sum: u64, word: u64) -> u64 {
+    (sum.rotate_left(5) ^ word).wrapping_mul(MIX)
 }
 
 /// The stream of random numbers of node number `node`.

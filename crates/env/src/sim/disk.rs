@@ -16,6 +16,7 @@ mod crash;
 mod image;
 mod inode;
 mod names;
+mod pages;
 mod state;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::super::chance::{Chance, Event};
 use super::super::fault::Fault;
-use super::inode::{Change, put};
+use super::inode::Change;
+use super::pages::Pages;
 use super::state::State;
 
 /// A torn write can leave any subset of these, as well as any number of its first bytes.
@@ -76,7 +77,7 @@ impl Mood {
     pub(super) fn settle(
         self,
         pending: &[Arc<Change>],
-        durable: &mut Vec<u8>,
+        durable: &mut Pages,
         chance: &mut Chance,
         survived: &mut Survived,
     ) {
@@ -102,25 +103,25 @@ impl Mood {
     }
 }
 
-fn tear(change: &Change, durable: &mut Vec<u8>, chance: &mut Chance, survived: &mut Survived) {
+fn tear(change: &Change, durable: &mut Pages, chance: &mut Chance, survived: &mut Survived) {
     match change {
         // A length has no half.
         Change::Length(_) => survived.lost += 1,
         Change::Write { offset, bytes } if chance.one_in(Event::Crash, 2) => {
             let length = chance.index(Event::Crash, bytes.len());
-            put(durable, *offset, &bytes[..length]);
+            durable.write(*offset, &bytes.bytes(0..length));
             survived.torn += 1;
         }
         Change::Write { offset, bytes } => {
             // The length first, as a file system does that writes its metadata early: what
             // does not follow reads as zeroes.
             let end = offset + bytes.len();
-            durable.resize(durable.len().max(end), 0);
+            durable.set_len(durable.len().max(end));
             let mut start = *offset;
             while start < end {
                 let stop = ((start / SECTOR + 1) * SECTOR).min(end);
                 if chance.one_in(Event::Crash, 2) {
-                    put(durable, start, &bytes[start - offset..stop - offset]);
+                    durable.write(start, &bytes.bytes(start - offset..stop - offset));
                 }
                 start = stop;
             }

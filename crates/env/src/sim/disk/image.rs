@@ -75,7 +75,7 @@ impl DiskImage {
         self.created += 1;
         self.dirs.insert(parent(path).to_owned());
         self.remove(path);
-        self.names.bind(path, Arc::new(Inode::settled(self.created, bytes)));
+        self.names.bind(path, Arc::new(Inode::settled(self.created, &bytes)));
         self.names.sync(parent(path));
     }
 

@@ -8,36 +8,28 @@ use parking_lot::Mutex;
 
 use super::super::chance::Chance;
 use super::crash::{Mood, Survived};
+use super::pages::{PAGE, Pages};
 
 /// Simulated files live in memory; a length beyond this is a mistake, not a file.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
 /// The unit in which a file takes space into use. Holes take none.
-const BLOCK: usize = 4096;
+const BLOCK: usize = PAGE;
 
 /// A change that no sync has confirmed.
 #[derive(Clone)]
 pub(super) enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write { offset: usize, bytes: Pages },
     Length(usize),
 }
 
 impl Change {
-    pub(super) fn apply(&self, content: &mut Vec<u8>) {
+    pub(super) fn apply(&self, content: &mut Pages) {
         match self {
-            Self::Write { offset, bytes } => put(content, *offset, bytes),
-            Self::Length(length) => content.resize(*length, 0),
+            Self::Write { offset, bytes } => content.put(*offset, bytes),
+            Self::Length(length) => content.set_len(*length),
         }
     }
-}
-
-/// Writes into a file, with zeroes between its end and the place.
-pub(super) fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[offset..end].copy_from_slice(bytes);
 }
 
 pub(super) struct Inode {
@@ -48,8 +40,8 @@ pub(super) struct Inode {
 /// Shared with the images taken of it until it changes.
 #[derive(Default, Clone)]
 struct Content {
-    live: Arc<Vec<u8>>,
-    durable: Arc<Vec<u8>>,
+    live: Arc<Pages>,
+    durable: Arc<Pages>,
     pending: Vec<Arc<Change>>,
     /// Which blocks are in use.
     blocks: Vec<bool>,
@@ -64,8 +56,8 @@ impl Content {
     /// Keeps what a write is about to replace.
     fn keep_replaced(&mut self, offset: usize, length: usize) {
         let end = self.live.len().min(offset + length);
-        if let Some(old) = self.live.get(offset..end).filter(|old| !old.is_empty()) {
-            self.replaced.push_back((offset, old.into()));
+        if offset < end {
+            self.replaced.push_back((offset, self.live.bytes(offset..end).into()));
             if self.replaced.len() > REPLACED_MAX {
                 self.replaced.pop_front();
             }
@@ -84,9 +76,9 @@ impl Inode {
     }
 
     /// A file that has been there for long.
-    pub(super) fn settled(id: u64, bytes: Vec<u8>) -> Self {
+    pub(super) fn settled(id: u64, bytes: &[u8]) -> Self {
         let blocks = vec![true; bytes.len().div_ceil(BLOCK)];
-        let live = Arc::new(bytes);
+        let live = Arc::new(Pages::of(bytes));
         Self {
             id,
             content: Mutex::new(Content { durable: live.clone(), live, blocks, ..Content::default() }),
@@ -95,7 +87,8 @@ impl Inode {
 
     /// All its bytes.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        self.content.lock().live.to_vec()
+        let content = self.content.lock();
+        content.live.bytes(0..content.live.len())
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -118,8 +111,10 @@ impl Inode {
         let content = self.content.lock();
         let offset = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
         let end = offset.checked_add(buffer.len()).ok_or(ErrorKind::UnexpectedEof)?;
-        let bytes = content.live.get(offset..end).ok_or(ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(bytes);
+        if end > content.live.len() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        content.live.read(offset, buffer);
         Ok(())
     }
 
@@ -133,7 +128,7 @@ impl Inode {
         let fit = allocate(&mut content.blocks, offset, bytes.len(), free);
         if fit > 0 {
             content.keep_replaced(offset, fit);
-            let change = Change::Write { offset, bytes: bytes[..fit].to_vec() };
+            let change = Change::Write { offset, bytes: Pages::of(&bytes[..fit]) };
             change.apply(Arc::make_mut(&mut content.live));
             content.pending.push(Arc::new(change));
         }
@@ -202,17 +197,16 @@ impl Inode {
     pub(super) fn flip(&self, offset: u64, bit: u8) -> bool {
         let content = &mut *self.content.lock();
         let Ok(offset) = usize::try_from(offset) else { return false };
-        let Some(byte) = Arc::make_mut(&mut content.live).get_mut(offset) else { return false };
-        *byte ^= 1 << (bit % 8);
-        if let Some(byte) = Arc::make_mut(&mut content.durable).get_mut(offset) {
-            *byte ^= 1 << (bit % 8);
+        if !Arc::make_mut(&mut content.live).flip(offset, bit) {
+            return false;
         }
+        Arc::make_mut(&mut content.durable).flip(offset, bit);
         // What waits for a sync would undo it.
         for change in &mut content.pending {
             if let Change::Write { offset: start, bytes } = Arc::make_mut(change)
-                && let Some(byte) = offset.checked_sub(*start).and_then(|at| bytes.get_mut(at))
+                && let Some(at) = offset.checked_sub(*start)
             {
-                *byte ^= 1 << (bit % 8);
+                bytes.flip(at, bit);
             }
         }
         true
