@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
-pub(crate) use store::{BackupArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
+pub(crate) use store::{BackupArgs, CompactArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
 
 /// Where a server listens unless told otherwise.
 pub(crate) const LISTEN: &str = "127.0.0.1:8283";

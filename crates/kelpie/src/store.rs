@@ -26,7 +26,8 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> Result<Exit, Failure> {
     match action {
         StoreAction::Stats(running) => stats::run(running, &store, json, env).await,
         StoreAction::Check => check::run(&store, json, env).await,
-        StoreAction::Compact(running) => compact::run(running, &store, json, env).await,
+        StoreAction::Compact(args) => compact::run(args, &store, json, env).await,
+        StoreAction::Checkpoint(remote) => compact::checkpoint(&remote, json, env).await,
         StoreAction::Dump(args) => dump::run(args, &store, json, env).await,
         StoreAction::Backup(args) => backup::run(args, &store, json, env).await,
         StoreAction::Restore(args) => restore::run(args, &store, json, env).await,
@@ -48,7 +49,7 @@ fn not_open(config: &StoreConfig, error: OpenError) -> Failure {
         OpenError::Locked { holder, .. } => {
             Failure::new(Exit::Store, format!("{config} is held by {}", named(&holder))).hint(
                 "ask that server:  --server URL, e.g. http://127.0.0.1:8283\n\
-                 (stats, backup, dump and compact can; check and restore need it stopped)",
+                 (stats, backup, dump and checkpoint can; check, compact and restore need it stopped)",
             )
         }
         OpenError::Disk { path, source } => {

@@ -1,7 +1,7 @@
 //! The store behind the agents, for whoever runs the server.
 //!
 //! ```text
-//!   kelpie store stats|backup|dump|compact --server URL ─▶ these routes ─▶ store
+//!   kelpie store stats|backup|dump|checkpoint --server URL ─▶ these routes ─▶ store
 //! ```
 //!
 //! Kelpie's own routes, behind the same token as all others: who may read one agent here may

@@ -16,6 +16,7 @@
 
 mod blocks;
 mod body;
+mod care;
 mod check;
 mod commit;
 mod compact;

@@ -91,6 +91,24 @@ fn a_full_disk_refuses_growth_until_there_is_room() {
 }
 
 #[test]
+fn a_disk_without_room_for_names_refuses_new_files_until_one_goes() {
+    let sim = Sim::new(1);
+    let node = sim.node("n");
+    let disk = node.env().disk().clone();
+    node.disk().set_free_files(Some(1));
+    let file = disk.open(Path::new("f"), Open::New).unwrap();
+    assert_eq!(disk.open(Path::new("g"), Open::New).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert!(!disk.exists(Path::new("g")).unwrap());
+    file.write_all_at(&[1; 10_000], 0).unwrap();
+    disk.rename(Path::new("f"), Path::new("h")).unwrap();
+    assert!(disk.open(Path::new("g"), Open::New).is_err(), "a rename frees no name");
+    disk.remove(Path::new("h")).unwrap();
+    disk.open(Path::new("g"), Open::New).unwrap();
+    node.disk().set_free_files(None);
+    disk.open(Path::new("f"), Open::New).unwrap();
+}
+
+#[test]
 fn a_failed_write_leaves_a_part() {
     let mut lengths = BTreeSet::new();
     for seed in 0..50 {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::STORE;
+use super::{Remote, STORE};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
@@ -24,8 +24,10 @@ pub(crate) enum StoreAction {
     Stats(Running),
     /// Read everything in a stopped store and report what is damaged; changes nothing
     Check,
-    /// Fold the log and give back the room that nothing needs
-    Compact(Running),
+    /// Fold the log of a stopped store and give back the room that nothing needs
+    Compact(CompactArgs),
+    /// Fold the log of a running server, so that its next start is quick; files keep their size
+    Checkpoint(Remote),
     /// Print the rows, for people and for scripts
     Dump(DumpArgs),
     /// Write all rows at one version into a file; a server goes on meanwhile
@@ -43,6 +45,13 @@ pub(crate) struct Running {
     /// Token to send to the server
     #[arg(long, value_name = "TOKEN", env = "KELPIE_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompactArgs {
+    /// Refused with words that say what to do: a running server cannot shrink its files
+    #[arg(long, value_name = "URL", hide = true)]
+    pub(crate) server: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ pub(super) async fn run(args: BackupArgs, store: &str, json: bool, env: Env) -> 
     }
     let source = Source::open(store, running, &env).await?;
     let partial = partial(&file, &env)?;
+    clear_leftovers(&file, &env)?;
     let written = match write(&partial, source.backup().await?, &env).await {
         Ok(written) => written,
         Err(failure) => {
@@ -85,6 +86,27 @@ async fn write(path: &Path, mut pieces: Pieces, env: &Env) -> Result<Written, Fa
     Ok(Written { head: head.expect("a backup without a head has no end either"), summary, bytes })
 }
 
+/// Removes what killed backups to `file` have left. Of two that run at a time the later one
+/// goes on, and the earlier fails when it wants to give its file the name.
+fn clear_leftovers(file: &Path, env: &Env) -> Result<(), Failure> {
+    // The parent of a bare name is the empty path.
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for path in env.disk().list(dir)?.into_iter().filter(|path| is_partial(path, file)) {
+        env.disk().remove(&path)?;
+        tracing::warn!(path = %path.display(), "removed what a backup that did not end had left");
+    }
+    Ok(())
+}
+
+/// Whether `path` has the name of a backup to `file` in progress.
+fn is_partial(path: &Path, file: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(found), Some(name)) = (name(path), name(file)) else { return false };
+    let number = found.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'));
+    let number = number.and_then(|rest| rest.strip_suffix(".partial"));
+    number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// A name that no other backup in progress has.
 fn partial(file: &Path, env: &Env) -> Result<PathBuf, Failure> {
     let Some(name) = file.file_name() else {
@@ -105,4 +127,26 @@ fn show(file: &Path, written: &Written) -> Value {
     json!({ "file": file.display().to_string(), "bytes": bytes, "backend": head.backend,
         "version": head.version, "rows": summary.rows, "row_bytes": summary.row_bytes,
         "rows_digest": hex(&summary.rows_digest), "digest": hex(&summary.file_digest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_backup_to_the_same_file_left_is_taken_for_that() {
+        let file = Path::new("/b/monday.kelpie");
+        assert!(is_partial(Path::new("/b/monday.kelpie.00000000deadbeef.partial"), file));
+        for other in [
+            "monday.kelpie",
+            "monday.kelpie.partial",
+            "monday.kelpie.00000000deadbeef",
+            "monday.kelpie.00000000deadbee.partial",
+            "monday.kelpie.my-own-notes-16b.partial",
+            "tuesday.kelpie.00000000deadbeef.partial",
+            "monday.kelpie.old.00000000deadbeef.partial",
+        ] {
+            assert!(!is_partial(&Path::new("/b").join(other), file), "{other}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! `kelpie store compact`: the log folded, room given back.
+//! `kelpie store compact`: the log folded, room given back; `kelpie store checkpoint`: the log of
+//! a running server folded.
 
 use kelpie_env::Env;
 use kelpie_storage::{CompactError, StoreConfig, compact};
@@ -6,14 +7,21 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{directory, not_open, size};
-use crate::args::{Remote, Running};
+use crate::args::{CompactArgs, Remote};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::say;
 
-pub(super) async fn run(running: Running, store: &str, json: bool, env: Env) -> Result<Exit, Failure> {
-    if let Some(server) = running.server {
-        return fold(Client::new(&Remote { server, token: running.token }, env)?, json).await;
+pub(super) async fn run(args: CompactArgs, store: &str, json: bool, env: Env) -> Result<Exit, Failure> {
+    if let Some(server) = args.server {
+        return Err(Failure::new(
+            Exit::Usage,
+            "a server that runs has its files open, so they cannot shrink",
+        )
+        .hint(format!(
+            "stop it, then:      kelpie store compact --store URL\n\
+                 only fold its log:  kelpie store checkpoint --server {server}"
+        )));
     }
     let config: StoreConfig = store.parse().map_err(|error| Failure::new(Exit::Usage, error))?;
     let StoreConfig::Embedded { dir, options } = &config else {
@@ -36,14 +44,14 @@ pub(super) async fn run(running: Running, store: &str, json: bool, env: Env) -> 
     Ok(Exit::Success)
 }
 
-/// A running server can only fold: the base gives back room while nobody has it open.
-async fn fold(client: Client, json: bool) -> Result<Exit, Failure> {
+/// Folds the log of a running server.
+pub(super) async fn checkpoint(remote: &Remote, json: bool, env: Env) -> Result<Exit, Failure> {
+    let client = Client::new(remote, env)?;
     let stats = client.change(Method::POST, "/v1/store/checkpoint", None, &client.fresh_key()).await?;
     if json {
         say::json(&stats)?;
     } else {
         say::line(format!("the log is folded up to version {}", stats["checkpoint"]))?;
-        say::line("files shrink only while no server runs: stop it, then kelpie store compact --store URL")?;
     }
     Ok(Exit::Success)
 }

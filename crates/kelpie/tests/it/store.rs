@@ -81,7 +81,7 @@ async fn a_running_server_is_backed_up_and_its_agents_live_on_elsewhere() {
         made["rows"].as_u64() > Some(3)
             && made["version"].as_u64() <= stats["version"].as_u64().map(|v| v + 99)
     );
-    let folded = answer(&["compact", "--server", &at]).await;
+    let folded = answer(&["checkpoint", "--server", &at]).await;
     assert!(folded["checkpoint"].as_u64() >= made["version"].as_u64(), "{folded}");
     let (code, dump, err) = store(&["dump", "--server", &at, "--prefix", "own/default/agent/"]).await;
     assert!(code == 0 && dump.starts_with(&format!("own/default/agent/{agent}  ")), "{dump}{err}");
@@ -134,6 +134,7 @@ async fn a_killed_backup_leaves_no_backup() {
     assert!(!target.exists());
     let made = answer(&["backup", words(&file), "--store", &url(&dir)]).await;
     assert_eq!(made["rows"], LARGE_ROWS);
+    assert!(!partial.exists(), "what the killed one left has gone");
     let (code, _, err) = store(&["backup", words(&file), "--store", &url(&dir)]).await;
     assert!(code == 2 && err.contains("exists"), "{code} {err}");
 }
@@ -240,6 +241,8 @@ async fn what_cannot_be_done_is_said() {
         (&["stats", "--store", "memory:"], 2, "--server URL"),
         (&["check", "--store", "memory:"], 2, "no files to check"),
         (&["compact", "--store", "memory:"], 2, "no files to compact"),
+        (&["compact", "--server", "http://127.0.0.1:1"], 2, "kelpie store checkpoint --server"),
+        (&["checkpoint", "--server", "http://127.0.0.1:1"], 3, "no answer"),
         (&["stats", "--store", "redis://x"], 2, "is not a store"),
         (&["stats", "--server", "http://127.0.0.1:1"], 3, "no answer"),
         (&["restore", words(&file), "--store", "memory:"], 2, "embedded:<directory>"),

@@ -1,6 +1,13 @@
-use axum::http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use futures::StreamExt;
+use kelpie_env::sim::Sim;
 use kelpie_server::options::{Options, Token};
 use kelpie_storage::backup::{Decoder, Piece};
+use kelpie_storage::{Memory, Store};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -31,6 +38,39 @@ async fn a_backup_is_whole_and_holds_what_was_answered() {
     let (backend, keys) = read(&reply.body);
     assert_eq!(backend, "memory");
     assert!(keys.contains(&format!("own/default/agent/{agent}")), "{keys:?}");
+}
+
+/// Takes a backup with so many seconds between two pieces of it; whether all of it came.
+fn taken_slowly(seconds: u64) -> bool {
+    let sim = Sim::new(1);
+    let node = sim.node("n1");
+    sim.block_on(async {
+        let env = node.env();
+        let store = Store::from_backend(Arc::new(Memory::new(env.clone())), env.clone());
+        for n in 0..80 {
+            let mut tx = store.begin();
+            tx.set(format!("row/{n:04}"), vec![7; 90_000]);
+            tx.commit().await.unwrap();
+        }
+        let world = World::over(env.clone(), store, Options::default()).await;
+        let request = Request::get("/v1/store/backup").body(Body::empty()).unwrap();
+        let mut pieces = world.answer(request).await.into_body().into_data_stream();
+        let (mut decoder, mut taken) = (Decoder::default(), 0);
+        while let Some(piece) = pieces.next().await {
+            decoder.push(&piece.unwrap());
+            while decoder.next_piece().unwrap().is_some() {}
+            taken += 1;
+            env.sleep(Duration::from_secs(seconds)).await;
+        }
+        assert!(taken >= 3, "too few pieces to be slow with: {taken}");
+        decoder.finish().is_ok()
+    })
+}
+
+#[test]
+fn sim_a_client_that_takes_nothing_of_its_backup_for_a_minute_is_cut_off() {
+    assert!(taken_slowly(59));
+    assert!(!taken_slowly(61));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_agent::models::Models;
@@ -142,8 +143,13 @@ impl World {
         Self { router: kelpie_server::router(front.clone()), front, go }
     }
 
+    /// An answer whose body is still to be taken.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.answer(request).await;
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
         Reply { status: parts.status, headers: parts.headers, body }

@@ -70,6 +70,10 @@ impl Faults {
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
 }
 
 /// redb's file.
@@ -175,7 +179,7 @@ impl Blocks {
     }
 
     fn refuse_if_retired(&self) -> io::Result<()> {
-        if self.faults.retired.load(Ordering::Acquire) {
+        if self.faults.is_retired() {
             return Err(io::Error::other("another database has this file now"));
         }
         Ok(())

@@ -249,6 +249,9 @@ impl Inner {
             self.engine.roll_back();
         }
         if matches!(outage, Outage::DiskFull) {
+            if writer.full_until.is_none() {
+                tracing::warn!(%outage, "commits are refused");
+            }
             writer.full_until = Some(self.env.now() + FULL_PAUSE);
         }
         self.hand_over(&mut writer, batch.frames);

@@ -13,14 +13,9 @@ use tokio::sync::Notify;
 use super::commit::{Tail, Writer};
 use super::meters::Meters;
 use super::redb_base::RedbBase;
-use super::segments::{NotLogged, Segments};
+use super::segments::Segments;
 use crate::contract::{CloseError, Outage, Stats, Version};
 use crate::engine::{Engine, FOLD_KEYS};
-
-/// Segments that starts may leave behind before a checkpoint is made for their sake.
-const LEFTOVERS_MAX: u64 = 3;
-/// Between two checkpoints of which the first has changed too little.
-const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Inner {
     pub(super) env: Env,
@@ -59,70 +54,6 @@ impl Inner {
         self.stopped.store(true, Ordering::Release);
         self.log_work.notify_one();
         self.care_work.notify_one();
-    }
-
-    /// The carer: makes spare segments and checkpoints, beside the commits.
-    pub(super) async fn care(self: Arc<Self>) {
-        loop {
-            self.care_work.notified().await;
-            if self.is_stopped() {
-                return;
-            }
-            let inner = self.clone();
-            self.env
-                .blocking(move || {
-                    // First, because it may leave a segment that can be used again.
-                    if inner.checkpoint_is_due()
-                        && let Err(outage) = inner.checkpoint()
-                    {
-                        tracing::warn!(%outage, "the checkpoint will be made later; the log keeps everything");
-                    }
-                    inner.prepare_segment();
-                })
-                .await;
-            if self.checkpoint_is_due() {
-                // It failed, or somebody still reads what it would have folded.
-                self.env.sleep(CHECKPOINT_PAUSE).await;
-                self.care_work.notify_one();
-            }
-        }
-    }
-
-    /// Whether the log is long, by what was logged or by its files, or memory is half full. A
-    /// process that is killed leaves a whole segment, however little is in it, and the next
-    /// start reads them all.
-    fn checkpoint_is_due(&self) -> bool {
-        let retired = self.segments.retired_bytes();
-        let writer = self.writer.lock();
-        let much = writer.logged.max(retired) >= self.checkpoint_bytes
-            || self.engine.memtable.bytes() >= self.memtable_bytes_max / 2;
-        much && writer.log.condition() == Condition::Open
-    }
-
-    /// Folds what earlier starts have left, before anyone is served: a store that dies soon
-    /// after each start never comes to it otherwise.
-    pub(super) fn clear_leftovers(&self) {
-        let most = self.checkpoint_bytes + LEFTOVERS_MAX * self.segments.segment_bytes();
-        if self.segments.retired_bytes() > most
-            && let Err(outage) = self.checkpoint()
-        {
-            tracing::warn!(%outage, "what earlier starts left of the log stays");
-        }
-    }
-
-    fn prepare_segment(&self) {
-        // Held meanwhile, so that the directory is not released beside it; afterwards its
-        // files are somebody else's.
-        let held = self.lock.lock();
-        if held.is_none() {
-            return;
-        }
-        match self.segments.prepare() {
-            Ok(()) => {}
-            // The rotation that needs it will find out, and refuse its batch.
-            Err(NotLogged::Refused(outage)) => tracing::warn!(%outage, "no spare log segment"),
-            Err(NotLogged::Unknown) => self.writer.lock().log.sync_failed(),
-        }
     }
 
     /// Folds what it can into the base, then lets go of it in memory and in the log.

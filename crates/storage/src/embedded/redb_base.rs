@@ -17,6 +17,7 @@ use redb::{
 };
 
 use super::blocks::{Blocks, Fault, Faults};
+use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
 use crate::engine::{Base, FOLD_KEYS, Memtable, take_rows};
 use crate::keys::KeyRange;
@@ -119,25 +120,33 @@ impl RedbBase {
         drop(self.database.write().take());
         let Opened { database, faults, .. } = open_database(&*self.disk, &self.path, self.cache_bytes)?;
         let mut database = Arc::into_inner(database).expect("opened a moment ago and not shared");
+        self.mark()?;
         let compacted = contained(|| {
-            self.marked(|| {
-                // Each pass moves what the one before has made movable.
-                while database.compact()? {}
-                Ok(database.close()?)
-            })
+            // Each pass moves what the one before has made movable.
+            while database.compact()? {}
+            Ok(database.close()?)
         });
-        compacted.map_err(|error| BaseError::of(error, &faults))
+        compacted.map_err(|error| BaseError::of(error, &faults))?;
+        self.unmark();
+        Ok(())
     }
 
-    /// Runs `fold` under a marker that tells the next process whether it ended. The marker
-    /// needs no sync: with the power goes the page cache, and with it what it warns of.
-    fn marked(&self, fold: impl FnOnce() -> Result<(), redb::Error>) -> Result<(), redb::Error> {
+    /// Before the first write of a fold: leaves a marker, which tells the next process unless
+    /// it ends. The marker needs no sync: with the power goes the page cache, and with it what
+    /// it warns of.
+    fn mark(&self) -> io::Result<()> {
         let marker = marker(&self.path);
         if !self.disk.exists(&marker)? {
             self.disk.open(&marker, Open::New)?;
         }
-        fold()?;
-        Ok(self.disk.remove(&marker)?)
+        Ok(())
+    }
+
+    /// After the fold is durable.
+    fn unmark(&self) {
+        if let Err(error) = self.disk.remove(&marker(&self.path)) {
+            tracing::warn!(%error, "the next start copies the base although no fold was interrupted");
+        }
     }
 
     /// The rows of the last fold, for as long as the result is kept.
@@ -258,23 +267,32 @@ impl Base for RedbBase {
 
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
         let _writing = self.writing.lock();
-        let opened = self.opened()?;
-        let folded = contained(|| self.marked(|| Self::fold_into(&opened.database, memtable, version)));
+        let mut opened = self.opened()?;
+        if opened.faults.is_retired() {
+            // It could not be opened anew when it failed.
+            self.reopen(&opened).map_err(|error| self.outage(error))?;
+            opened = self.opened()?;
+        }
+        // Nothing is written yet: it can be tried again.
+        self.mark().map_err(outage_of)?;
+        let folded = contained(|| Self::fold_into(&opened.database, memtable, version));
         let Err(error) = folded else {
+            self.unmark();
             opened.folded();
             return Ok(());
         };
-        let (outage, again) = match opened.faults.take() {
+        let outage = match opened.faults.take() {
             // Nothing of this fold counts; with room it can be tried again.
-            Some(Fault::Full) => (Outage::DiskFull, "when there is room"),
-            Some(Fault::Damaged { offset, what }) => (
-                self.outage(BaseError::Damaged { offset, what: what.to_owned() }),
-                "when the file is restored",
-            ),
+            Some(Fault::Full) => Outage::DiskFull,
+            Some(Fault::Damaged { offset, what }) => {
+                self.outage(BaseError::Damaged { offset, what: what.to_owned() })
+            }
             // What the file holds beyond the last fold is unknown.
-            Some(Fault::Other) | None => (Outage::Poisoned, "after a restart"),
+            Some(Fault::Other) | None => {
+                tracing::error!(%error, path = %self.path.display(), "a checkpoint failed in its file");
+                Outage::Poisoned
+            }
         };
-        tracing::error!(%error, path = %self.path.display(), "a checkpoint failed; {again} it is made again");
         if let Err(error) = self.reopen(&opened) {
             tracing::error!(%error, path = %self.path.display(), "the base cannot be opened anew");
         }

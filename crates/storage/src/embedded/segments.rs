@@ -135,11 +135,11 @@ impl Segments {
         };
         let path = self.dir.join(format!("spare-{number:016x}.log"));
         let made = self.fill(&path, bytes);
-        if let Err(NotLogged::Refused(outage)) = &made {
-            tracing::warn!(%outage, path = %path.display(), "a log segment could not be made");
-            if let Err(error) = self.disk.remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "a half-made log segment stays");
-            }
+        if matches!(made, Err(NotLogged::Refused(_)))
+            && self.disk.exists(&path).is_ok_and(|there| there)
+            && let Err(error) = self.disk.remove(&path)
+        {
+            tracing::warn!(%error, path = %path.display(), "a half-made log segment stays");
         }
         made.map(|()| path)
     }
@@ -261,7 +261,7 @@ impl Active {
         tracing::error!(error = %cause, path = %self.path.display(), "a write to the log failed");
         let undone = self.file.write_all_at(&vec![0; len], self.end).and_then(|()| self.file.sync());
         match undone {
-            Ok(()) => NotLogged::Refused(outage(cause)),
+            Ok(()) => NotLogged::Refused(outage_of(cause)),
             Err(error) => {
                 tracing::error!(%error, path = %self.path.display(), "and it could not be undone");
                 NotLogged::Unknown
@@ -279,13 +279,14 @@ fn has_prefix(path: &Path, prefix: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
 
-fn outage(error: io::Error) -> Outage {
+/// What a failed call of the disk means to whoever commits.
+pub(super) fn outage_of(error: io::Error) -> Outage {
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     if full { Outage::DiskFull } else { Outage::Disk(Arc::new(error)) }
 }
 
 fn refused(error: io::Error) -> NotLogged {
-    NotLogged::Refused(outage(error))
+    NotLogged::Refused(outage_of(error))
 }
 
 fn unknown(error: io::Error) -> NotLogged {

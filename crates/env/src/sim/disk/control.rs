@@ -90,6 +90,12 @@ impl DiskControl {
         self.disk.state.lock().faults.free_space = bytes;
     }
 
+    /// Lets so many more files be made, then fail with `StorageFull`, as where the room for
+    /// names has run out. Removed files give back theirs.
+    pub fn set_free_files(&self, files: Option<u64>) {
+        self.disk.state.lock().faults.free_files = files;
+    }
+
     /// Makes reads of the file of that name fail, or work again.
     pub fn set_unreadable(&self, path: &Path, unreadable: bool) {
         let faults = &mut self.disk.state.lock().faults;

@@ -71,6 +71,8 @@ pub(super) struct Faults {
     pub(super) sync_lies: bool,
     /// Bytes that may still be taken into use; no limit without a number.
     pub(super) free_space: Option<u64>,
+    /// Files that may still be made; no limit without a number.
+    pub(super) free_files: Option<u64>,
     pub(super) unreadable: BTreeSet<PathBuf>,
 }
 
@@ -122,6 +124,14 @@ impl State {
         if self.names.find(path).is_some() || self.dirs.contains(path) {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        match &mut self.faults.free_files {
+            None => {}
+            Some(0) => {
+                self.marks.fire(Fault::DiskFull);
+                return Err(ErrorKind::StorageFull.into());
+            }
+            Some(free) => *free -= 1,
+        }
         self.created += 1;
         let inode = Arc::new(Inode::new(self.created));
         self.names.bind(path, inode.clone());
@@ -150,6 +160,9 @@ impl State {
     fn free(&mut self, inode: &Inode) {
         if let Some(free) = &mut self.faults.free_space {
             *free = free.saturating_add(inode.space());
+        }
+        if let Some(free) = &mut self.faults.free_files {
+            *free = free.saturating_add(1);
         }
     }
 
