@@ -30,6 +30,7 @@ mod open;
 mod overlay;
 mod redb_base;
 mod restore;
+mod row_cache;
 mod segments;
 mod stopped;
 mod unfolded;
@@ -131,6 +132,20 @@ impl View {
         }
         self.version
     }
+
+    /// The values of `keys` behind those that were `found`, of which the next is on its way.
+    async fn get_rest(
+        &self,
+        keys: &[Bytes],
+        mut found: Vec<Option<Bytes>>,
+        next: BoxFuture<'_, Result<Option<Bytes>, ReadError>>,
+    ) -> Result<Vec<Option<Bytes>>, ReadError> {
+        found.push(next.await?);
+        for key in &keys[found.len()..] {
+            found.push(self.get(key).wait().await?);
+        }
+        Ok(found)
+    }
 }
 
 impl Snapshot for View {
@@ -143,14 +158,17 @@ impl Snapshot for View {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
-        let each = async move {
-            let mut found = Vec::with_capacity(keys.len());
-            for key in keys {
-                found.push(self.get(key).wait().await?);
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.get(key) {
+                Answer::Now(Ok(value)) => found.push(value),
+                Answer::Now(Err(error)) => return Answer::Now(Err(error)),
+                Answer::Later(value) => {
+                    return Answer::Later(self.get_rest(keys, found, value).boxed());
+                }
             }
-            Ok(found)
-        };
-        Answer::Later(each.boxed())
+        }
+        Answer::Now(Ok(found))
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {

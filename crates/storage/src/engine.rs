@@ -12,10 +12,13 @@
 
 mod base;
 mod chain;
+mod hash;
 mod latency;
 mod memtable;
+mod packer;
 mod ranges;
 mod readers;
+mod row;
 mod scan;
 mod watches;
 
@@ -32,8 +35,10 @@ use crate::contract::{
 use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
 pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
+pub(crate) use hash::SeededHash;
 pub(crate) use latency::Latency;
 pub(crate) use memtable::{Found, Memtable, Mutations, Replaced};
+pub(crate) use packer::Packer;
 pub(crate) use readers::{Reader, Readers};
 use watches::Watches;
 
@@ -64,12 +69,12 @@ impl Engine {
         }
     }
 
-    /// Looks in the memtable; with nothing there, [`Engine::get_below`] has the answer.
+    /// Looks in memory; with nothing there, [`Engine::get_below`] has the answer.
     pub(crate) fn get(&self, version: Version, key: &[u8]) -> Option<Result<Option<Bytes>, ReadError>> {
         let found = match self.memtable.get(key, version) {
             Found::Value(value) => Some(value),
             Found::Gone => None,
-            Found::Below => return None,
+            Found::Below => self.base.cached(key)?,
         };
         Some(self.check_age(version).map(|()| found))
     }
@@ -162,7 +167,7 @@ impl Engine {
         match self.memtable.get(key, Version::MAX) {
             Found::Value(value) => Ok(Some(value)),
             Found::Gone => Ok(None),
-            Found::Below => self.base.get(key),
+            Found::Below => self.base.cached(key).map_or_else(|| self.base.get(key), Ok),
         }
     }
 

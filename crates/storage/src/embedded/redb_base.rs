@@ -17,9 +17,10 @@ use redb::{
 };
 
 use super::blocks::{Blocks, Fault, Faults};
+use super::row_cache::{Folding, RowCache};
 use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
-use crate::engine::{Base, FOLD_KEYS, Memtable, take_rows};
+use crate::engine::{Base, FOLD_KEYS, Memtable, Packer, take_rows};
 use crate::keys::KeyRange;
 use crate::limits::PAGE_ROWS_MAX;
 
@@ -33,7 +34,9 @@ const STORE: &str = "store";
 pub(super) struct RedbBase {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// For redb's pages.
     cache_bytes: usize,
+    cache: RowCache,
     /// redb refuses everything after one failed call; then it is opened anew.
     database: RwLock<Option<Opened>>,
     /// Held by whoever writes the file or opens it anew.
@@ -91,13 +94,15 @@ impl RedbBase {
         Self::look(disk, path, cache_bytes, store)
     }
 
-    /// Opens it as it stands, for reading only.
+    /// Opens it as it stands, for reading only. Half of the cache is for pages, half for rows.
     pub(super) fn look(
         disk: Arc<dyn Disk>,
         path: PathBuf,
         cache_bytes: usize,
         store: u64,
     ) -> Result<(Self, Version), BaseError> {
+        let cache = RowCache::new(cache_bytes / 2, store);
+        let cache_bytes = cache_bytes - cache_bytes / 2;
         let opened = open_database(&*disk, &path, cache_bytes)?;
         let state = contained(|| state_of(&opened.database.begin_read()?));
         let (position, owner) = state.map_err(|error| BaseError::of(error, &opened.faults))?;
@@ -105,7 +110,7 @@ impl RedbBase {
             return Err(BaseError::Damaged { offset: 0, what: "it belongs to another store".to_owned() });
         }
         let database = RwLock::new(Some(opened));
-        Ok((Self { disk, path, cache_bytes, database, writing: Mutex::new(()) }, position))
+        Ok((Self { disk, path, cache_bytes, cache, database, writing: Mutex::new(()) }, position))
     }
 
     /// Closes the file.
@@ -179,10 +184,13 @@ impl RedbBase {
     /// Reads; after a failure once more on a database opened anew, because what is read once
     /// may be wrong where the disk is right.
     fn read<T>(&self, read: impl Fn(&Table) -> Result<T, redb::Error>) -> Result<T, Outage> {
-        let opened = self.opened()?;
-        let error = match contained(|| read(&*opened.rows()?)) {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
+        let (error, opened) = {
+            let database = self.database.read();
+            let opened = database.as_ref().ok_or(Outage::Closed)?;
+            match contained(|| read(&*opened.rows()?)) {
+                Ok(value) => return Ok(value),
+                Err(error) => (error, opened.clone()),
+            }
         };
         tracing::warn!(error = %error, path = %self.path.display(), "a read of the base failed, opening it anew");
         let _writing = self.writing.lock();
@@ -218,18 +226,22 @@ impl RedbBase {
         transaction: &WriteTransaction,
         memtable: &Memtable,
         version: Version,
+        folding: &Folding<'_>,
     ) -> Result<(), redb::Error> {
         let mut rows = transaction.open_table(ROWS)?;
-        for KeyRange { begin, end } in memtable.folded_clears(version) {
+        let clears = memtable.folded_clears(version);
+        folding.forget_ranges(&clears);
+        for KeyRange { begin, end } in clears {
             rows.retain_in::<&[u8], _>(&begin[..]..&end[..], |_, _| false)?;
         }
         let mut after = None;
         loop {
             let (puts, next) = memtable.folded_puts(after.as_ref(), version, FOLD_KEYS);
-            for (key, value) in puts {
+            for (row, value) in puts {
+                folding.forget(row.key());
                 match value {
-                    Some(value) => drop(rows.insert(&key[..], &value[..])?),
-                    None => drop(rows.remove(&key[..])?),
+                    Some(value) => drop(rows.insert(row.key(), &value[..])?),
+                    None => drop(rows.remove(row.key())?),
                 }
             }
             after = next;
@@ -239,14 +251,19 @@ impl RedbBase {
         }
     }
 
-    fn fold_into(database: &Database, memtable: &Memtable, version: Version) -> Result<(), redb::Error> {
+    fn fold_into(
+        database: &Database,
+        memtable: &Memtable,
+        version: Version,
+        folding: &Folding<'_>,
+    ) -> Result<(), redb::Error> {
         if kelpie_core::mutant!("wal_position_in_second_commit") {
             let transaction = begin_write(database)?;
             write_position(&transaction, version)?;
             transaction.commit()?;
         }
         let transaction = begin_write(database)?;
-        Self::write_rows(&transaction, memtable, version)?;
+        Self::write_rows(&transaction, memtable, version, folding)?;
         let premature = u64::from(kelpie_core::mutant!("Complete_Premature"));
         write_position(&transaction, version + premature)?;
         Ok(transaction.commit()?)
@@ -255,7 +272,17 @@ impl RedbBase {
 
 impl Base for RedbBase {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
-        self.read(|rows| Ok(rows.get(key)?.map(|value| Bytes::copy_from_slice(value.value()))))
+        let began = self.cache.begin();
+        self.read(|rows| {
+            let found = rows.get(key)?;
+            let value = found.as_ref().map(AccessGuard::value);
+            self.cache.keep(began, key, value);
+            Ok(value.map(Bytes::copy_from_slice))
+        })
+    }
+
+    fn cached(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        self.cache.get(key)
     }
 
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
@@ -275,10 +302,13 @@ impl Base for RedbBase {
         }
         // Nothing is written yet: it can be tried again.
         self.mark().map_err(outage_of)?;
-        let folded = contained(|| Self::fold_into(&opened.database, memtable, version));
+        let folding = self.cache.fold();
+        let folded = contained(|| Self::fold_into(&opened.database, memtable, version, &folding));
         let Err(error) = folded else {
             self.unmark();
             opened.folded();
+            // Only now, with the old rows let go: what is read from here on may be kept.
+            drop(folding);
             return Ok(());
         };
         let outage = match opened.faults.take() {
@@ -336,11 +366,9 @@ type Row<'a> = Result<(AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static 
 
 /// Rows up to a limit, or the first failure.
 fn take<'a>(rows: impl Iterator<Item = Row<'a>>, limit: usize) -> Result<Rows, StorageError> {
-    let mut failed = None;
+    let (mut failed, mut packer) = (None, Packer::default());
     let copied = rows.map_while(|row| match row {
-        Ok((key, value)) => {
-            Some((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
-        }
+        Ok((key, value)) => Some((packer.pack(key.value()), packer.pack(value.value()))),
         Err(error) => {
             failed = Some(error);
             None

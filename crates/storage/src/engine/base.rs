@@ -17,6 +17,11 @@ pub(crate) const FOLD_KEYS: usize = 256;
 pub(crate) trait Base: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage>;
 
+    /// What [`Base::get`] would say, if that is known without a look at a disk.
+    fn cached(&self, _key: &[u8]) -> Option<Option<Bytes>> {
+        None
+    }
+
     /// Up to `limit` rows, from the end when `reverse`.
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage>;
 
@@ -28,6 +33,10 @@ pub(crate) trait Base: Send + Sync {
 impl<T: Base> Base for std::sync::Arc<T> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
         (**self).get(key)
+    }
+
+    fn cached(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        (**self).cached(key)
     }
 
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
@@ -65,10 +74,10 @@ impl Base for MapBase {
         let mut after = None;
         loop {
             let (puts, next) = memtable.folded_puts(after.as_ref(), version, FOLD_KEYS);
-            for (key, value) in puts {
+            for (row, value) in puts {
                 match value {
-                    Some(value) => drop(rows.insert(key, value)),
-                    None => drop(rows.remove(&key)),
+                    Some(value) => drop(rows.insert(Bytes::copy_from_slice(row.key()), value)),
+                    None => drop(rows.remove(row.key())),
                 }
             }
             after = next;

@@ -1,8 +1,8 @@
 //! Recent versions of recent keys: what stands between the log and the base.
 //!
 //! ```text
-//!   hash shards:  key ─▶ [(version, value or gone), …]     reads, and the resolver's questions
-//!   key index:    every key of the shards, in order         range reads; changes for new keys only
+//!   hash shards:  key ─┬▶ row: [(version, value or gone), …]   reads, and the resolver's questions
+//!   key index:    key ─┘  in order                              range reads; changes for new keys only
 //!   clears:       which ranges were emptied when
 //!   marks:        which ranges count as written although nothing changed
 //! ```
@@ -15,23 +15,26 @@
 //! Writers are serialised by their caller; readers go on beside them and never see a
 //! version that was not published, because none of them asks for one.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::chain::{Chain, Entry};
+use super::chain::Entry;
+use super::hash::SeededHash;
+use super::packer::Packer;
 use super::ranges::RangeVersions;
+use super::row::{Keyed, Row};
 use crate::contract::Version;
 use crate::keys::KeyRange;
 
 /// More than there are cores, so that readers seldom meet a writer.
 const SHARDS: usize = 64;
 
-type Shard = RwLock<HashMap<Bytes, Chain, SeededHash>>;
+type Shard = RwLock<HashSet<Keyed, SeededHash>>;
 
 /// What one commit changes: `clears` come first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub(crate) enum Found {
 pub(crate) struct Window {
     /// The part that it speaks for.
     pub(crate) covered: KeyRange,
-    /// Keys with their value, or gone, in key order.
+    /// Keys with their value, or gone, in the order of the scan.
     pub(crate) points: Vec<(Bytes, Option<Bytes>)>,
     /// Where the base's rows are gone.
     pub(crate) clears: Vec<KeyRange>,
@@ -68,7 +71,7 @@ pub(crate) struct Window {
 
 pub(crate) struct Memtable {
     shards: Vec<Shard>,
-    index: RwLock<BTreeSet<Bytes>>,
+    index: RwLock<BTreeSet<Keyed>>,
     clears: RwLock<RangeVersions>,
     /// Spares readers the lock on `clears` as long as nobody clears ranges.
     any_clears: AtomicBool,
@@ -82,7 +85,7 @@ pub(crate) struct Memtable {
 impl Memtable {
     /// An empty one above the base version `base`. `seed` keeps chosen keys from colliding.
     pub(crate) fn new(base: Version, seed: u64) -> Self {
-        let shard = || RwLock::new(HashMap::with_hasher(SeededHash(seed)));
+        let shard = || RwLock::new(HashSet::with_hasher(SeededHash(seed)));
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             index: RwLock::default(),
@@ -126,10 +129,10 @@ impl Memtable {
         let mut replaced = Vec::with_capacity(mutations.puts.len());
         let (mut added, mut dropped) = (0, 0);
         for (key, value) in mutations.puts {
-            added += entry_bytes(&key, value.as_ref());
+            added += bytes_of(key.len(), value.as_ref());
             let len = key.len();
             let before = replaced.len();
-            self.put(key, version, value, keep, &mut replaced);
+            self.put(&key, version, value, keep, &mut replaced);
             dropped += replaced[before..].iter().map(|(_, old)| bytes_of(len, old.as_ref())).sum::<u64>();
         }
         self.bytes.fetch_add(added, Ordering::Relaxed);
@@ -139,20 +142,21 @@ impl Memtable {
 
     fn put(
         &self,
-        key: Bytes,
+        key: &[u8],
         version: Version,
         value: Option<Bytes>,
         keep: Version,
         replaced: &mut Replaced,
     ) {
-        let mut shard = self.shard(&key).write();
-        if let Some(chain) = shard.get_mut(&key) {
-            chain.push((version, value), keep, replaced);
+        let shard = self.shard(key);
+        if let Some(Keyed(row)) = shard.read().get(key) {
+            row.chain.write().push((version, value), keep, replaced);
             return;
         }
-        shard.insert(key.clone(), Chain::new((version, value)));
-        drop(shard);
-        self.index.write().insert(key);
+        // Writers are one after the other, so nobody else adds it in between.
+        let row = Row::new(key, (version, value));
+        shard.write().insert(Keyed(row.clone()));
+        self.index.write().insert(Keyed(row));
     }
 
     /// The value of `key` at `version`.
@@ -163,8 +167,13 @@ impl Memtable {
     fn get_above(&self, key: &[u8], base: Version, version: Version) -> Found {
         let point = {
             let shard = self.shard(key).read();
-            shard.get(key).and_then(|chain| chain.at(version)).filter(|(v, _)| *v > base).cloned()
+            shard.get(key).and_then(|Keyed(row)| row.above(base, version))
         };
+        self.found(key, point, base, version)
+    }
+
+    /// What a row's entry and the cleared ranges say together.
+    fn found(&self, key: &[u8], point: Option<Entry>, base: Version, version: Version) -> Found {
         let cleared = if self.any_clears.load(Ordering::Acquire) {
             self.clears.read().newest_of(key, version).filter(|v| *v > base)
         } else {
@@ -180,7 +189,7 @@ impl Memtable {
 
     /// The newest version that wrote `key`, published or not.
     pub(crate) fn newest_write(&self, key: &[u8]) -> Option<Version> {
-        let point = self.shard(key).read().get(key).map(Chain::newest);
+        let point = self.shard(key).read().get(key).map(|Keyed(row)| row.newest());
         let ranges = |any: &AtomicBool, ranges: &RwLock<RangeVersions>| {
             any.load(Ordering::Acquire).then(|| ranges.read().newest_of(key, Version::MAX)).flatten()
         };
@@ -197,53 +206,52 @@ impl Memtable {
         }
         later(self.clears.read().newest_in(range))
             || later(self.marks.read().newest_in(range))
-            || self
-                .index
-                .read()
-                .range(range.begin.clone()..range.end.clone())
-                .any(|key| later(self.shard(key).read().get(key).map(Chain::newest)))
+            || self.index.read().range::<[u8], _>(bounds(range)).any(|Keyed(row)| row.newest() > version)
     }
 
     /// Up to `keys` keys of `range` at `version`, from its end when `reverse`.
-    pub(crate) fn window(&self, range: &KeyRange, version: Version, keys: usize, reverse: bool) -> Window {
+    pub(crate) fn window(
+        &self,
+        range: &KeyRange,
+        version: Version,
+        keys: usize,
+        reverse: bool,
+        packer: &mut Packer,
+    ) -> Window {
         self.steady(|base| {
-            let (covered, in_order) = self.next_keys(range, keys, reverse);
-            let value = |key: Bytes| match self.get_above(&key, base, version) {
-                Found::Value(value) => Some((key, Some(value))),
-                Found::Gone => Some((key, None)),
-                Found::Below => None,
+            let mut points = Vec::new();
+            let mut covered = range.clone();
+            let index = self.index.read();
+            let mut within = index.range::<[u8], _>(bounds(range));
+            let mut next = || if reverse { within.next_back() } else { within.next() };
+            for n in 1..=keys {
+                let Some(Keyed(row)) = next() else { break };
+                if n == keys {
+                    if reverse {
+                        covered.begin = packer.pack(row.key());
+                    } else {
+                        covered.end = crate::keys::successor(row.key());
+                    }
+                }
+                match self.found(row.key(), row.above(base, version), base, version) {
+                    Found::Value(value) => points.push((packer.pack(row.key()), Some(value))),
+                    Found::Gone => points.push((packer.pack(row.key()), None)),
+                    Found::Below => {}
+                }
+            }
+            drop(index);
+            let clears = if self.any_clears.load(Ordering::Acquire) {
+                self.clears.read().covered(&covered, base, version)
+            } else {
+                Vec::new()
             };
-            let points = in_order.into_iter().filter_map(value).collect();
-            let clears = self.clears.read().covered(&covered, base, version);
             Window { covered, points, clears }
         })
     }
 
-    fn next_keys(&self, range: &KeyRange, keys: usize, reverse: bool) -> (KeyRange, Vec<Bytes>) {
-        let index = self.index.read();
-        let mut covered = range.clone();
-        let within = index.range(range.begin.clone()..range.end.clone());
-        let mut found: Vec<Bytes> = if reverse {
-            within.rev().take(keys).cloned().collect()
-        } else {
-            within.take(keys).cloned().collect()
-        };
-        if let Some(last) = found.last().filter(|_| found.len() == keys) {
-            if reverse {
-                covered.begin = last.clone();
-            } else {
-                covered.end = crate::keys::successor(last);
-            }
-        }
-        if reverse {
-            found.reverse();
-        }
-        (covered, found)
-    }
-
     /// Repeats `look` until no base version came up beside it: entries are dropped only
     /// after the base version has passed them.
-    fn steady<T>(&self, look: impl Fn(Version) -> T) -> T {
+    fn steady<T>(&self, mut look: impl FnMut(Version) -> T) -> T {
         loop {
             let base = self.base();
             let seen = look(base);
@@ -258,25 +266,32 @@ impl Memtable {
         self.clears.read().all_covered(self.base(), version)
     }
 
-    /// The next keys behind `after` that a fold up to `version` has to write, and where to
+    /// The next rows behind `after` that a fold up to `version` has to write, and where to
     /// go on.
     pub(crate) fn folded_puts(
         &self,
-        after: Option<&Bytes>,
+        after: Option<&Arc<Row>>,
         version: Version,
         keys: usize,
-    ) -> (Vec<(Bytes, Option<Bytes>)>, Option<Bytes>) {
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        let chunk: Vec<Bytes> =
-            self.index.read().range((from, Bound::Unbounded)).take(keys).cloned().collect();
-        let next = chunk.last().filter(|_| chunk.len() == keys).cloned();
+    ) -> (Vec<(Arc<Row>, Option<Bytes>)>, Option<Arc<Row>>) {
+        let (chunk, next) = self.next_rows(after, keys);
         let base = self.base();
-        let value = |key: Bytes| match self.get_above(&key, base, version) {
-            Found::Value(value) => Some((key, Some(value))),
-            Found::Gone => Some((key, None)),
+        let value = |row: Arc<Row>| match self.found(row.key(), row.above(base, version), base, version) {
+            Found::Value(value) => Some((row, Some(value))),
+            Found::Gone => Some((row, None)),
             Found::Below => None,
         };
         (chunk.into_iter().filter_map(value).collect(), next)
+    }
+
+    /// Up to `keys` rows behind `after`, and where to go on.
+    fn next_rows(&self, after: Option<&Arc<Row>>, keys: usize) -> (Vec<Arc<Row>>, Option<Arc<Row>>) {
+        let from = after.map_or(Bound::Unbounded, |row| Bound::Excluded(row.key()));
+        let index = self.index.read();
+        let behind = index.range::<[u8], _>((from, Bound::Unbounded));
+        let chunk: Vec<Arc<Row>> = behind.take(keys).map(|Keyed(row)| row.clone()).collect();
+        let next = chunk.last().filter(|_| chunk.len() == keys).cloned();
+        (chunk, next)
     }
 
     /// The base now holds everything up to `version`: entries below are ignored from here on.
@@ -286,7 +301,7 @@ impl Memtable {
 
     /// Drops entries at or below the base from the next keys behind `after`; says where to go
     /// on. Not beside a writer.
-    pub(crate) fn forget_some(&self, after: Option<&Bytes>, keys: usize) -> Option<Bytes> {
+    pub(crate) fn forget_some(&self, after: Option<&Arc<Row>>, keys: usize) -> Option<Arc<Row>> {
         let base = self.base();
         if after.is_none() {
             let mut clears = self.clears.write();
@@ -315,61 +330,38 @@ impl Memtable {
 
     fn retain_some(
         &self,
-        after: Option<&Bytes>,
+        after: Option<&Arc<Row>>,
         keys: usize,
         wanted: impl Fn(Version) -> bool,
-    ) -> Option<Bytes> {
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
-        let chunk: Vec<Bytes> =
-            self.index.read().range((from, Bound::Unbounded)).take(keys).cloned().collect();
+    ) -> Option<Arc<Row>> {
+        let (chunk, next) = self.next_rows(after, keys);
         let mut dropped = 0;
-        for key in &chunk {
-            let mut shard = self.shard(key).write();
-            let Some(chain) = shard.get_mut(key) else { continue };
-            let left = chain.retain(&wanted, |(_, old)| dropped += entry_bytes(key, old.as_ref()));
+        for row in &chunk {
+            let key = row.key();
+            let left =
+                row.chain.write().retain(&wanted, |(_, old)| dropped += bytes_of(key.len(), old.as_ref()));
             if !left {
-                shard.remove(key);
-                drop(shard);
+                self.shard(key).write().remove(key);
                 self.index.write().remove(key);
             }
         }
         self.bytes.fetch_sub(dropped, Ordering::Relaxed);
-        chunk.last().filter(|_| chunk.len() == keys).cloned()
+        next
     }
 
     fn shard(&self, key: &[u8]) -> &Shard {
-        // Only spreads locks, so the tail of the key is enough; the map inside hashes it all.
-        let tail = key.len().saturating_sub(8);
-        let mixed = key[tail..].iter().fold(key.len() as u64, |mixed, byte| {
-            (mixed ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        });
-        let number = usize::try_from(mixed >> 32).expect("32 bits fit") % SHARDS;
-        &self.shards[number]
+        &self.shards[SeededHash::spread(key) % SHARDS]
     }
 }
 
-fn entry_bytes(key: &Bytes, value: Option<&Bytes>) -> u64 {
-    bytes_of(key.len(), value)
+fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Included(&range.begin[..]), Bound::Excluded(&range.end[..]))
 }
 
 fn bytes_of(key_bytes: usize, value: Option<&Bytes>) -> u64 {
     /// What an entry costs beside its bytes: chain, map, index.
     const OVERHEAD: usize = 256;
     (key_bytes + value.map_or(0, Bytes::len) + OVERHEAD) as u64
-}
-
-/// Keyed hashing without reading a random number where the simulator cannot see it.
-#[derive(Clone)]
-struct SeededHash(u64);
-
-impl BuildHasher for SeededHash {
-    type Hasher = DefaultHasher;
-
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@ use bytes::Bytes;
 
 use super::base::Base;
 use super::memtable::{Memtable, Window};
+use super::packer::Packer;
 use crate::contract::{Outage, Rows, Scan, Version};
 use crate::keys::{KeyRange, successor};
 use crate::limits::PAGE_BYTES_MAX;
 
-/// Keys of the memtable looked at in one step.
+/// Keys of the memtable looked at in one step: who adds a key waits for it.
 const WINDOW_KEYS: usize = 256;
+/// And in one of a scan that wants few rows.
+const WINDOW_KEYS_MIN: usize = 16;
 
 /// The rows of `scan` at `version`. The memtable is looked at before the base in each step:
 /// what leaves the one in between is in the other already.
@@ -24,32 +27,50 @@ pub(crate) fn merged(
     let mut rest = scan.range.clone();
     let mut found = Rows::default();
     let mut bytes = 0;
+    let mut packer = Packer::default();
     while !rest.is_empty() {
-        let mut window = memtable.window(&rest, version, WINDOW_KEYS, scan.reverse);
         let wanted = scan.limit.saturating_sub(found.rows.len()).max(1);
+        let keys = wanted.clamp(WINDOW_KEYS_MIN, WINDOW_KEYS);
+        let mut window = memtable.window(&rest, version, keys, scan.reverse, &mut packer);
         // Points may hide as many rows, and one more tells whether the limit was the end.
         let below = base.scan(&window.covered, wanted + window.points.len() + 1, scan.reverse)?;
         if below.more {
             narrow(&mut window, &below, scan.reverse);
         }
-        let untouched = window.points.is_empty() && window.clears.is_empty();
-        let rows = if untouched { below.rows } else { merge(&window, below.rows, scan.reverse) };
-        found.rows.reserve(rows.len());
-        for (key, value) in rows {
-            if found.rows.len() >= scan.limit || bytes >= PAGE_BYTES_MAX {
-                found.more = true;
-                return Ok(found);
-            }
-            bytes += key.len() + value.len();
-            found.rows.push((key, value));
+        let Window { covered, points, clears } = window;
+        let untouched = points.is_empty() && clears.is_empty();
+        let mut rows = if untouched { below.rows } else { merge(points, &clears, below.rows, scan.reverse) };
+        let fits = fitting(&rows, scan.limit - found.rows.len(), &mut bytes);
+        found.more = fits < rows.len();
+        rows.truncate(fits);
+        if found.rows.is_empty() {
+            found.rows = rows;
+        } else {
+            found.rows.append(&mut rows);
+        }
+        if found.more {
+            break;
         }
         if scan.reverse {
-            rest.end = window.covered.begin;
+            rest.end = covered.begin;
         } else {
-            rest.begin = window.covered.end;
+            rest.begin = covered.end;
         }
     }
     Ok(found)
+}
+
+/// How many of `rows` go into a page with room for `limit` that holds so many `bytes`.
+fn fitting(rows: &[(Bytes, Bytes)], limit: usize, bytes: &mut usize) -> usize {
+    let mut fits = 0;
+    for (key, value) in rows.iter().take(limit) {
+        if *bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+        *bytes += key.len() + value.len();
+        fits += 1;
+    }
+    fits
 }
 
 /// The base stopped before the end of the window: only speak for what it has seen.
@@ -66,24 +87,26 @@ fn narrow(window: &mut Window, below: &Rows, reverse: bool) {
 }
 
 /// The visible rows of a window, in the order of the scan.
-fn merge(window: &Window, below: Vec<(Bytes, Bytes)>, reverse: bool) -> Vec<(Bytes, Bytes)> {
+fn merge(
+    points: Vec<(Bytes, Option<Bytes>)>,
+    clears: &[KeyRange],
+    below: Vec<(Bytes, Bytes)>,
+    reverse: bool,
+) -> Vec<(Bytes, Bytes)> {
     let order = |a: &Bytes, b: &Bytes| if reverse { b.cmp(a) } else { a.cmp(b) };
-    let mut points: Vec<&(Bytes, Option<Bytes>)> = window.points.iter().collect();
-    if reverse {
-        points.reverse();
-    }
-    let mut points = points.into_iter().peekable();
     let mut merged = Vec::with_capacity(points.len() + below.len());
+    let mut points = points.into_iter().peekable();
+    let visible = |(key, new): (Bytes, Option<Bytes>)| new.map(|new| (key, new));
     for (key, value) in below {
-        while let Some((point, new)) = points.next_if(|(p, _)| order(p, &key) == Ordering::Less) {
-            merged.extend(new.clone().map(|new| (point.clone(), new)));
+        while let Some(point) = points.next_if(|(point, _)| order(point, &key) == Ordering::Less) {
+            merged.extend(visible(point));
         }
         let hidden = points.peek().is_some_and(|(point, _)| *point == key)
-            || window.clears.iter().any(|range| range.contains(&key));
+            || clears.iter().any(|range| range.contains(&key));
         if !hidden {
             merged.push((key, value));
         }
     }
-    merged.extend(points.filter_map(|(key, new)| new.clone().map(|new| (key.clone(), new))));
+    merged.extend(points.filter_map(visible));
     merged
 }
