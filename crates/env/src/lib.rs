@@ -154,6 +154,11 @@ impl Env {
         &self.disk
     }
 
+    /// The same world over another disk.
+    pub fn on_disk(&self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, ..self.clone() }
+    }
+
     /// This node's network.
     pub fn net(&self) -> &Arc<dyn Net> {
         &self.net

@@ -57,7 +57,7 @@ impl Default for EmbeddedOptions {
     /// 32 MiB segments take a tenth of a second to fill; 64 MiB of log replay in about a
     /// second.
     fn default() -> Self {
-        Self { segment_bytes: 32 << 20, checkpoint_bytes: 64 << 20, cache_bytes: 64 << 20 }
+        Self { segment_bytes: 32 << 20, checkpoint_bytes: 64 << 20, cache_bytes: 128 << 20 }
     }
 }
 

@@ -67,7 +67,8 @@ impl Embedded {
         let own = env.clone();
         let inner = env.blocking(move || open::open(own, &dir, options)).await?;
         env.spawn_thread("store-log", inner.clone().flush_for_others());
-        env.spawn("store-care", inner.clone().care());
+        env.spawn("store-checkpoints", inner.clone().make_checkpoints());
+        env.spawn("store-segments", inner.clone().make_segments());
         Ok(Self { inner })
     }
 }

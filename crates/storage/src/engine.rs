@@ -34,10 +34,10 @@ use crate::contract::{
 };
 use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
-pub(crate) use base::{Base, FOLD_KEYS, MapBase, take_rows};
+pub(crate) use base::{Base, MapBase, take_rows};
 pub(crate) use hash::SeededHash;
 pub(crate) use latency::Latency;
-pub(crate) use memtable::{Found, Memtable, Mutations, Replaced};
+pub(crate) use memtable::{Forgetting, Found, Memtable, Mutations, Replaced};
 pub(crate) use packer::Packer;
 pub(crate) use readers::{Reader, Readers};
 use watches::Watches;
@@ -48,6 +48,20 @@ pub(crate) struct Engine {
     pub(crate) base: Box<dyn Base>,
     watches: Arc<Watches>,
     conflicts: ConflictCounts,
+}
+
+/// What [`Engine::read_ahead`] has found, in the order of the keys.
+#[derive(Default)]
+pub(crate) struct ReadAhead {
+    base: Version,
+    values: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl ReadAhead {
+    fn of(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        let at = self.values.binary_search_by(|(known, _)| known[..].cmp(key)).ok()?;
+        Some(&self.values[at].1)
+    }
 }
 
 #[derive(Default)]
@@ -145,17 +159,36 @@ impl Engine {
         }
     }
 
+    /// Reads what atomic operations change where only the base knows it: before the writer's
+    /// lock is taken, so that nobody waits for a disk under it.
+    pub(crate) fn read_ahead(&self, request: &CommitRequest) -> Result<ReadAhead, Outage> {
+        let mut ahead = ReadAhead { base: self.memtable.base(), values: Vec::new() };
+        for (key, op) in &request.writes {
+            if matches!(op, Op::Atomic(_)) && self.memtable.get(key, Version::MAX) == Found::Below {
+                ahead.values.push((key.clone(), self.base.get(key)?));
+            }
+        }
+        Ok(ahead)
+    }
+
     /// What a commit changes: atomic operations applied, versionstamps filled in.
-    pub(crate) fn mutations(&self, request: CommitRequest, version: Version) -> Result<Mutations, Outage> {
+    pub(crate) fn mutations(
+        &self,
+        request: CommitRequest,
+        version: Version,
+        ahead: &ReadAhead,
+    ) -> Result<Mutations, Outage> {
         let CommitRequest { clears, writes, stamped, write_conflicts, .. } = request;
         let mut puts = Vec::with_capacity(writes.len() + stamped.len());
         for (key, op) in writes {
             let value = match op {
                 Op::Set(value) => Some(value),
                 Op::Clear => None,
-                Op::Atomic(changes) => changes.iter().fold(self.newest(&key)?, |value, (op, operand)| {
-                    Some(op.apply(value.as_deref(), operand))
-                }),
+                Op::Atomic(changes) => {
+                    changes.iter().fold(self.newest(&key, ahead)?, |value, (op, operand)| {
+                        Some(op.apply(value.as_deref(), operand))
+                    })
+                }
             };
             puts.push((key, value));
         }
@@ -163,11 +196,17 @@ impl Engine {
         Ok(Mutations { clears, puts, marks: write_conflicts })
     }
 
-    fn newest(&self, key: &Bytes) -> Result<Option<Bytes>, Outage> {
+    fn newest(&self, key: &Bytes, ahead: &ReadAhead) -> Result<Option<Bytes>, Outage> {
         match self.memtable.get(key, Version::MAX) {
             Found::Value(value) => Ok(Some(value)),
             Found::Gone => Ok(None),
-            Found::Below => self.base.cached(key).map_or_else(|| self.base.get(key), Ok),
+            // A fold that changes the key keeps it in the memtable until the base version is
+            // another.
+            Found::Below if ahead.base == self.memtable.base() => match ahead.of(key) {
+                Some(value) => Ok(value.clone()),
+                None => self.base.get(key),
+            },
+            Found::Below => self.base.get(key),
         }
     }
 

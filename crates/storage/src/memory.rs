@@ -12,7 +12,7 @@ use crate::contract::{
     Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Outage,
     Properties, ReadError, Rows, Scan, Snapshot, Stats, Version, Watch,
 };
-use crate::engine::{Engine, FOLD_KEYS, MapBase, Reader};
+use crate::engine::{Engine, Forgetting, MapBase, Reader};
 
 /// Small, so that tests meet rows on both sides of the fold.
 const FOLD_BYTES: u64 = 64 << 10;
@@ -56,13 +56,14 @@ impl Inner {
         request: CommitRequest,
         read_version: Option<Version>,
     ) -> Result<Committed, CommitError> {
+        let ahead = self.engine.read_ahead(&request).map_err(CommitError::Unavailable)?;
         let mut writer = self.writer.lock();
         if writer.closed {
             return Err(CommitError::Unavailable(Outage::Closed));
         }
         self.engine.resolve(&request, read_version)?;
         let version = writer.version + 1;
-        let mutations = self.engine.mutations(request, version).map_err(CommitError::Unavailable)?;
+        let mutations = self.engine.mutations(request, version, &ahead).map_err(CommitError::Unavailable)?;
         drop(self.engine.insert(version, mutations));
         self.engine.publish(version);
         writer.version = version;
@@ -76,13 +77,11 @@ impl Inner {
     fn fold(&self, writer: &mut Writer) -> Result<(), Outage> {
         self.engine.fold(self.env.now())?;
         writer.folds += 1;
-        let mut next = None;
-        loop {
-            next = self.engine.memtable.forget_some(next.as_ref(), FOLD_KEYS);
-            if next.is_none() {
-                return Ok(());
-            }
+        let mut next = Some(Forgetting::default());
+        while let Some(from) = next {
+            next = self.engine.memtable.forget_some(from);
         }
+        Ok(())
     }
 }
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use kelpie_env::{Clock, DirectoryLock, Disk, Env, File, Open, Parts, Random, Tasks, Work};
+use kelpie_env::{DirectoryLock, Disk, Env, File, Open};
 
 use crate::commits::{bare, figure, fill, ours, round};
 use crate::peers::BareLog;
@@ -17,7 +16,7 @@ use crate::table::Table;
 const DELAY: Duration = Duration::from_millis(1);
 
 pub(crate) async fn measure(real: &Env, table: &mut Table, rounds: usize, time: Duration) {
-    let env = slowed(real);
+    let env = real.on_disk(Arc::new(SlowDisk(real.disk().clone())));
     for clients in [1, 64] {
         let dir = crate::fresh_dir();
         let mut store = ours(&env, dir.path()).await;
@@ -32,60 +31,6 @@ pub(crate) async fn measure(real: &Env, table: &mut Table, rounds: usize, time: 
         let figures = vec![figure("bare loop", &store.rounds, &bare_rounds)];
         table.commits(&format!("{clients} clients, each flush slowed by 1 ms"), &store.rounds, figures);
         store.store.close().await.unwrap();
-    }
-}
-
-fn slowed(env: &Env) -> Env {
-    Env::new(Parts {
-        clock: Arc::new(Same(env.clone())),
-        random: Arc::new(Same(env.clone())),
-        tasks: Arc::new(Same(env.clone())),
-        disk: Arc::new(SlowDisk(env.disk().clone())),
-        net: env.net().clone(),
-    })
-}
-
-/// The parts of another environment.
-struct Same(Env);
-
-impl Clock for Same {
-    fn now(&self) -> Duration {
-        self.0.now()
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.0.wall_ms()
-    }
-
-    fn sleep_until(&self, deadline: Duration) -> BoxFuture<'static, ()> {
-        self.0.sleep_until(deadline)
-    }
-}
-
-impl Random for Same {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes
-            .chunks_mut(8)
-            .for_each(|piece| piece.copy_from_slice(&self.0.random_u64().to_le_bytes()[..piece.len()]));
-    }
-}
-
-impl Tasks for Same {
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.0.spawn(name, task);
-    }
-
-    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.0.spawn_thread(name, task);
-    }
-
-    fn blocking(&self, work: Work) {
-        let env = self.0.clone();
-        self.0.spawn("blocking", async move { env.blocking(work).await });
-    }
-
-    fn before_inline(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Who cares for an open store beside its commits: spare segments, checkpoints, and what to do
-//! about one that fails.
+//! Who cares for an open store beside its commits: one task makes checkpoints, another spare
+//! segments, so that a commit that needs a segment never waits for a checkpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,9 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
 /// The longest time between two tries: a base that is damaged stays so, and a disk that was full
 /// is looked at soon enough.
 const RETRY_MAX: Duration = Duration::from_secs(16);
+
+/// Spare segments that a busy log has ready.
+const SPARES_AHEAD: usize = 2;
 
 /// A row of tries that failed.
 #[derive(Default)]
@@ -44,30 +47,23 @@ impl Failing {
 }
 
 impl Inner {
-    /// The carer: makes spare segments and checkpoints, beside the commits.
-    pub(super) async fn care(self: Arc<Self>) {
-        let (mut failing, mut sparing) = (Failing::default(), Failing::default());
+    /// Makes a checkpoint whenever one is due.
+    pub(super) async fn make_checkpoints(self: Arc<Self>) {
+        let mut failing = Failing::default();
         loop {
             self.care_work.notified().await;
             if self.is_stopped() {
                 return;
             }
-            let (inner, until) = (self.clone(), failing.until);
-            let (made, spare) = self.env.blocking(move || inner.tend(until)).await;
-            match made {
-                Some(Ok(())) if failing.made() => tracing::info!("checkpoints are made again"),
-                Some(Err(outage)) if failing.failed(&outage, self.env.now()) => {
-                    tracing::warn!(%outage, "no checkpoint: it is tried again, the log keeps everything");
+            if self.env.now() >= failing.until && self.checkpoint_is_due() {
+                let inner = self.clone();
+                match self.env.blocking(move || inner.checkpoint()).await {
+                    Ok(()) if failing.made() => tracing::info!("checkpoints are made again"),
+                    Err(outage) if failing.failed(&outage, self.env.now()) => {
+                        tracing::warn!(%outage, "no checkpoint: it is tried again, the log keeps everything");
+                    }
+                    Ok(()) | Err(_) => {}
                 }
-                Some(_) | None => {}
-            }
-            match spare {
-                // The rotation that needs it will find out, and refuse its batch.
-                Err(outage) if sparing.failed(&outage, self.env.now()) => {
-                    tracing::warn!(%outage, "no spare log segment");
-                }
-                Err(_) => {}
-                Ok(()) => drop(sparing.made()),
             }
             if self.checkpoint_is_due() {
                 // It failed, or somebody still reads what it would have folded.
@@ -77,12 +73,27 @@ impl Inner {
         }
     }
 
-    /// Makes the checkpoint that is due, not before `until`, and a spare segment.
-    fn tend(&self, until: Duration) -> (Option<Result<(), Outage>>, Result<(), Outage>) {
-        let due = self.env.now() >= until && self.checkpoint_is_due();
-        // First, because it may leave a segment that can be used again.
-        let made = due.then(|| self.checkpoint());
-        (made, self.prepare_segment())
+    /// Makes spare segments: one at the start, and after each rotation so many that the next
+    /// ones find theirs.
+    pub(super) async fn make_segments(self: Arc<Self>) {
+        let mut failing = Failing::default();
+        let mut ahead = 1;
+        loop {
+            self.spare_work.notified().await;
+            if self.is_stopped() {
+                return;
+            }
+            let inner = self.clone();
+            match self.env.blocking(move || inner.prepare_segments(ahead)).await {
+                Ok(()) => drop(failing.made()),
+                // The rotation that needs it will find out, and refuse its batch.
+                Err(outage) if failing.failed(&outage, self.env.now()) => {
+                    tracing::warn!(%outage, "no spare log segment");
+                }
+                Err(_) => {}
+            }
+            ahead = SPARES_AHEAD;
+        }
     }
 
     /// Whether the log is long, by what was logged or by its files, or memory is half full. A
@@ -107,14 +118,14 @@ impl Inner {
         }
     }
 
-    fn prepare_segment(&self) -> Result<(), Outage> {
+    fn prepare_segments(&self, ahead: usize) -> Result<(), Outage> {
         // Held meanwhile, so that the directory is not released beside it; afterwards its
         // files are somebody else's.
         let held = self.lock.lock();
         if held.is_none() {
             return Ok(());
         }
-        self.segments.prepare().map_err(|error| match error {
+        self.segments.prepare(ahead).map_err(|error| match error {
             NotLogged::Refused(outage) => outage,
             NotLogged::Unknown => {
                 self.writer.lock().log.sync_failed();

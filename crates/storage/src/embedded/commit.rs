@@ -26,7 +26,8 @@ use super::flight::{Batch, Flight, Landing};
 use super::inner::Inner;
 use super::segments::{Active, NotLogged};
 use super::unfolded::{Amount, Unfolded};
-use crate::contract::{CommitError, CommitRequest, Committed, Outage, Version};
+use crate::contract::{CommitError, CommitRequest, Committed, Op, Outage, Version};
+use crate::engine::ReadAhead;
 
 /// A batch this large is refused further commits: the disk is far behind.
 const FORMING_BYTES_MAX: usize = 64 << 20;
@@ -76,7 +77,13 @@ impl Inner {
         request: CommitRequest,
         read_version: Option<Version>,
     ) -> Result<Committed, CommitError> {
-        let (version, flight, lead) = self.enter(request, read_version)?;
+        let ahead = if request.writes.iter().any(|(_, op)| matches!(op, Op::Atomic(_))) {
+            let read = self.env.inline(|| self.engine.read_ahead(&request)).await;
+            read.map_err(CommitError::Unavailable)?
+        } else {
+            ReadAhead::default()
+        };
+        let (version, flight, lead) = self.enter(request, read_version, &ahead)?;
         if lead {
             let mut turn = FlushTurn { inner: self, taken: false };
             self.env
@@ -94,6 +101,7 @@ impl Inner {
         &self,
         request: CommitRequest,
         read_version: Option<Version>,
+        ahead: &ReadAhead,
     ) -> Result<(Version, Arc<Flight>, bool), CommitError> {
         let mut writer = self.writer.lock();
         self.admit(&writer).map_err(CommitError::Unavailable)?;
@@ -101,7 +109,7 @@ impl Inner {
         let version = writer.log.next();
         let early = read_version.filter(|_| kelpie_core::mutant!("versionstamp_drawn_early"));
         let stamp = early.map_or(version, |read| read + 1);
-        let mutations = self.engine.mutations(request, stamp).map_err(CommitError::Unavailable)?;
+        let mutations = self.engine.mutations(request, stamp, ahead).map_err(CommitError::Unavailable)?;
         let version =
             writer.log.append().map_err(|condition| CommitError::Unavailable(refusal(condition)))?;
         if writer.forming.is_empty() {
@@ -201,6 +209,7 @@ impl Inner {
             let next = self.segments.begin(header, batch.frames.len())?;
             self.segments.retire(mem::replace(&mut tail.active, next));
             self.care_work.notify_one();
+            self.spare_work.notify_one();
         }
         tail.active.append(&mut batch.frames, synced, batch.last)
     }

@@ -15,7 +15,7 @@ use super::meters::Meters;
 use super::redb_base::RedbBase;
 use super::segments::Segments;
 use crate::contract::{CloseError, Outage, Stats, Version};
-use crate::engine::{Engine, FOLD_KEYS};
+use crate::engine::{Engine, Forgetting};
 
 pub(super) struct Inner {
     pub(super) env: Env,
@@ -28,8 +28,10 @@ pub(super) struct Inner {
     pub(super) memtable_bytes_max: u64,
     /// Wakes the log thread.
     pub(super) log_work: Notify,
-    /// Wakes the carer.
+    /// Wakes who makes checkpoints.
     pub(super) care_work: Notify,
+    /// Wakes who makes spare segments.
+    pub(super) spare_work: Notify,
     /// Nobody flushes any more.
     pub(super) idle: Notify,
     /// Held during a checkpoint.
@@ -49,11 +51,12 @@ impl Inner {
         self.engine.memtable.bytes() > self.memtable_bytes_max
     }
 
-    /// Ends the log thread and the carer, after what they are at.
+    /// Ends the log thread and the two carers, after what they are at.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.log_work.notify_one();
         self.care_work.notify_one();
+        self.spare_work.notify_one();
     }
 
     /// Folds what it can into the base, then lets go of it in memory and in the log.
@@ -115,13 +118,10 @@ impl Inner {
 
     /// Drops from memory what the base holds, a step at a time between the commits.
     fn forget(&self) {
-        let mut next = None;
-        loop {
+        let mut next = Some(Forgetting::default());
+        while let Some(from) = next {
             let _writer = self.writer.lock();
-            next = self.engine.memtable.forget_some(next.as_ref(), FOLD_KEYS);
-            if next.is_none() {
-                return;
-            }
+            next = self.engine.memtable.forget_some(from);
         }
     }
 

@@ -112,6 +112,7 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
             .max(MEMTABLE_BYTES_MIN),
         log_work: Notify::new(),
         care_work: Notify::new(),
+        spare_work: Notify::new(),
         idle: Notify::new(),
         checkpointing: Mutex::new(()),
         meters: Meters::default(),
@@ -120,8 +121,9 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
         env,
     });
     inner.clear_leftovers();
-    // A spare segment, and a checkpoint if the replay was long.
+    // A checkpoint if the replay was long, and a spare segment.
     inner.care_work.notify_one();
+    inner.spare_work.notify_one();
     Ok(inner)
 }
 

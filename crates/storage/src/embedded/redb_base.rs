@@ -20,7 +20,7 @@ use super::blocks::{Blocks, Fault, Faults};
 use super::row_cache::{Folding, RowCache};
 use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
-use crate::engine::{Base, FOLD_KEYS, Memtable, Packer, take_rows};
+use crate::engine::{Base, Memtable, Packer, take_rows};
 use crate::keys::KeyRange;
 use crate::limits::PAGE_ROWS_MAX;
 
@@ -236,7 +236,7 @@ impl RedbBase {
         }
         let mut after = None;
         loop {
-            let (puts, next) = memtable.folded_puts(after.as_ref(), version, FOLD_KEYS);
+            let (puts, next) = memtable.folded_puts(after.as_ref(), version);
             for (row, value) in puts {
                 folding.forget(row.key());
                 match value {

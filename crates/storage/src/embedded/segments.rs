@@ -28,6 +28,9 @@ use crate::contract::Outage;
 const SPARES_MAX: usize = 4;
 /// Zeroes are written in pieces of this size.
 const ZEROES: usize = 1 << 20;
+/// A segment that commits need while there is no spare one is so small: they wait for one piece
+/// of zeroes.
+const MAKESHIFT_BYTES: u64 = ZEROES as u64;
 
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
@@ -102,13 +105,16 @@ impl Segments {
     /// Begins a segment with room for `room` bytes of records; the header learns its length.
     pub(super) fn begin(&self, header: Header, room: usize) -> Result<Active, NotLogged> {
         let needed = (RECORDS_BEGIN + room + FRAME_BYTES) as u64;
-        let bytes = needed.max(self.segment_bytes);
+        let mut bytes = needed.max(self.segment_bytes);
         let spare = if bytes == self.segment_bytes { self.files.lock().spares.pop() } else { None };
         let needed_still = || self.files.lock().retired.pop().map(|file| file.path);
         let reused = if kelpie_core::mutant!("wal_retired_segment_reused") { needed_still() } else { None };
         let path = match spare.or(reused) {
             Some(path) => path,
-            None => self.make(bytes)?,
+            None => {
+                bytes = needed.max(self.segment_bytes.min(MAKESHIFT_BYTES));
+                self.make(bytes)?
+            }
         };
         let header = Header { bytes, ..header };
         let file = self.disk.open(&path, Open::Existing).map_err(refused)?;
@@ -160,9 +166,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes a spare file unless there is one, so that the next rotation need not.
-    pub(super) fn prepare(&self) -> Result<(), NotLogged> {
-        if self.files.lock().spares.is_empty() {
+    /// Makes spare files until there are so many, so that the next rotations need not.
+    pub(super) fn prepare(&self, ahead: usize) -> Result<(), NotLogged> {
+        while self.files.lock().spares.len() < ahead {
             let path = self.make(self.segment_bytes)?;
             self.files.lock().spares.push(path);
         }

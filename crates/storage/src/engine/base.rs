@@ -10,9 +10,6 @@ use crate::contract::{Outage, Rows, Version};
 use crate::keys::KeyRange;
 use crate::limits::PAGE_BYTES_MAX;
 
-/// Keys of one step of a fold: locks are held for a step at most.
-pub(crate) const FOLD_KEYS: usize = 256;
-
 /// The folded part of a store.
 pub(crate) trait Base: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage>;
@@ -73,7 +70,7 @@ impl Base for MapBase {
         }
         let mut after = None;
         loop {
-            let (puts, next) = memtable.folded_puts(after.as_ref(), version, FOLD_KEYS);
+            let (puts, next) = memtable.folded_puts(after.as_ref(), version);
             for (row, value) in puts {
                 match value {
                     Some(value) => drop(rows.insert(Bytes::copy_from_slice(row.key()), value)),

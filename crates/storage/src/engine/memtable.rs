@@ -36,6 +36,23 @@ const SHARDS: usize = 64;
 
 type Shard = RwLock<HashSet<Keyed, SeededHash>>;
 
+/// Keys, or ranges, of one step of a checkpoint: nobody waits for more of it than that.
+pub(crate) const STEP: usize = 256;
+
+/// How far [`Memtable::forget_some`] has come: the last range or row that it has looked at.
+#[derive(Debug)]
+pub(crate) enum Forgetting {
+    Clears(Option<Bytes>),
+    Marks(Option<Bytes>),
+    Rows(Option<Arc<Row>>),
+}
+
+impl Default for Forgetting {
+    fn default() -> Self {
+        Self::Clears(None)
+    }
+}
+
 /// What one commit changes: `clears` come first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mutations {
@@ -263,7 +280,15 @@ impl Memtable {
 
     /// The ranges that a fold up to `version` has to empty before it puts anything.
     pub(crate) fn folded_clears(&self, version: Version) -> Vec<KeyRange> {
-        self.clears.read().all_covered(self.base(), version)
+        let (mut found, mut next) = (Vec::new(), None);
+        loop {
+            // A range that is split meanwhile is found whole, or in parts.
+            let clears = self.clears.read();
+            next = clears.some_covered(next.as_ref(), STEP, (self.base(), version), &mut found);
+            if next.is_none() {
+                return found;
+            }
+        }
     }
 
     /// The next rows behind `after` that a fold up to `version` has to write, and where to
@@ -272,9 +297,8 @@ impl Memtable {
         &self,
         after: Option<&Arc<Row>>,
         version: Version,
-        keys: usize,
     ) -> (Vec<(Arc<Row>, Option<Bytes>)>, Option<Arc<Row>>) {
-        let (chunk, next) = self.next_rows(after, keys);
+        let (chunk, next) = self.next_rows(after, STEP);
         let base = self.base();
         let value = |row: Arc<Row>| match self.found(row.key(), row.above(base, version), base, version) {
             Found::Value(value) => Some((row, Some(value))),
@@ -299,19 +323,30 @@ impl Memtable {
         self.base.fetch_max(version, Ordering::AcqRel);
     }
 
-    /// Drops entries at or below the base from the next keys behind `after`; says where to go
-    /// on. Not beside a writer.
-    pub(crate) fn forget_some(&self, after: Option<&Arc<Row>>, keys: usize) -> Option<Arc<Row>> {
+    /// Drops what is at or below the base, a step at a time; says where to go on. Not beside a
+    /// writer, who waits for a step at most.
+    pub(crate) fn forget_some(&self, from: Forgetting) -> Option<Forgetting> {
         let base = self.base();
-        if after.is_none() {
-            let mut clears = self.clears.write();
-            clears.retain(|v| v > base);
-            self.any_clears.store(!clears.is_empty(), Ordering::Release);
-            let mut marks = self.marks.write();
-            marks.retain(|v| v > base);
-            self.any_marks.store(!marks.is_empty(), Ordering::Release);
+        let forget = |ranges: &RwLock<RangeVersions>, any: &AtomicBool, begun: Option<&Bytes>| {
+            let mut ranges = ranges.write();
+            let next = ranges.retain_some(begun, STEP, |v| v > base);
+            any.store(!ranges.is_empty(), Ordering::Release);
+            next
+        };
+        match from {
+            Forgetting::Clears(begun) => {
+                let next = forget(&self.clears, &self.any_clears, begun.as_ref());
+                Some(next.map_or(Forgetting::Marks(None), |begun| Forgetting::Clears(Some(begun))))
+            }
+            Forgetting::Marks(begun) => {
+                let next = forget(&self.marks, &self.any_marks, begun.as_ref());
+                Some(next.map_or(Forgetting::Rows(None), |begun| Forgetting::Marks(Some(begun))))
+            }
+            Forgetting::Rows(after) => {
+                let next = self.retain_some(after.as_ref(), STEP, |v| v > base);
+                next.map(|after| Forgetting::Rows(Some(after)))
+            }
         }
-        self.retain_some(after, keys, |v| v > base)
     }
 
     /// Drops everything above `version`: commits that were never acknowledged and never will

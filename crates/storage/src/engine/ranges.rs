@@ -78,19 +78,53 @@ impl RangeVersions {
             .collect()
     }
 
-    /// All parts that were covered after `after` and up to `at`.
-    pub(crate) fn all_covered(&self, after: Version, at: Version) -> Vec<KeyRange> {
-        let hit = |segment: &Segment| newest(&segment.versions, at).is_some_and(|v| v > after);
-        let segments = self.segments.iter().filter(|(_, segment)| hit(segment));
-        segments.map(|(begin, segment)| KeyRange { begin: begin.clone(), end: segment.end.clone() }).collect()
+    /// Of the next `step` segments behind `begun` those that were covered after `after` and up
+    /// to `at` go to `found`; where to go on.
+    pub(crate) fn some_covered(
+        &self,
+        begun: Option<&Bytes>,
+        step: usize,
+        (after, at): (Version, Version),
+        found: &mut Vec<KeyRange>,
+    ) -> Option<Bytes> {
+        let (mut looked, mut last) = (0, None);
+        for (begin, segment) in self.segments.range::<[u8], _>(behind(begun)).take(step) {
+            if newest(&segment.versions, at).is_some_and(|v| v > after) {
+                found.push(KeyRange { begin: begin.clone(), end: segment.end.clone() });
+            }
+            looked += 1;
+            last = Some(begin);
+        }
+        last.filter(|_| looked == step).cloned()
+    }
+
+    /// Keeps only the versions that `wanted` accepts, in the next `step` segments behind
+    /// `begun`; where to go on.
+    pub(crate) fn retain_some(
+        &mut self,
+        begun: Option<&Bytes>,
+        step: usize,
+        wanted: impl Fn(Version) -> bool,
+    ) -> Option<Bytes> {
+        let (mut looked, mut last, mut empty) = (0, None, Vec::new());
+        for (begin, segment) in self.segments.range_mut::<[u8], _>(behind(begun)).take(step) {
+            segment.versions.retain(|v| wanted(*v));
+            if segment.versions.is_empty() {
+                empty.push(begin.clone());
+            }
+            looked += 1;
+            last = Some(begin);
+        }
+        let next = last.filter(|_| looked == step).cloned();
+        for begin in empty {
+            self.segments.remove(&begin);
+        }
+        next
     }
 
     /// Keeps only the versions that `wanted` accepts.
     pub(crate) fn retain(&mut self, wanted: impl Fn(Version) -> bool) {
-        self.segments.retain(|_, segment| {
-            segment.versions.retain(|v| wanted(*v));
-            !segment.versions.is_empty()
-        });
+        drop(self.retain_some(None, usize::MAX, wanted));
     }
 
     fn overlapping(&self, range: &KeyRange) -> impl Iterator<Item = (&Bytes, &Segment)> {
@@ -111,6 +145,10 @@ impl RangeVersions {
             self.segments.insert(key.clone(), upper);
         }
     }
+}
+
+fn behind(begun: Option<&Bytes>) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (begun.map_or(Bound::Unbounded, |begun| Bound::Excluded(&begun[..])), Bound::Unbounded)
 }
 
 fn newest(versions: &[Version], at: Version) -> Option<Version> {
@@ -160,5 +198,31 @@ mod tests {
         assert_eq!(ranges.newest_of(b"a", 7), None);
         ranges.retain(|v| v > 9);
         assert!(ranges.is_empty());
+    }
+
+    #[test]
+    fn steps_see_every_segment_once() {
+        let mut ranges = RangeVersions::default();
+        for n in 0..10_u64 {
+            ranges.insert(&range(&format!("{n}a"), &format!("{n}b")), n + 1, 0);
+        }
+        let (mut found, mut begun, mut steps) = (Vec::new(), None, 0);
+        loop {
+            begun = ranges.some_covered(begun.as_ref(), 3, (2, 9), &mut found);
+            steps += 1;
+            if begun.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<_> = (2..9).map(|n| range(&format!("{n}a"), &format!("{n}b"))).collect();
+        assert_eq!((found, steps), (expected, 4));
+        loop {
+            begun = ranges.retain_some(begun.as_ref(), 3, |v| v > 5);
+            if begun.is_none() {
+                break;
+            }
+        }
+        let left: Vec<_> = ranges.segments.keys().map(|begin| begin.to_vec()).collect();
+        assert_eq!(left, (5..10).map(|n| format!("{n}a").into_bytes()).collect::<Vec<_>>());
     }
 }

@@ -12,4 +12,5 @@ mod memory;
 mod postgres;
 mod pressure;
 mod slots;
+mod stalls;
 mod upkeep;
