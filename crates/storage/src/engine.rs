@@ -12,10 +12,10 @@
 
 mod base;
 mod chain;
+mod copied;
 mod hash;
 mod latency;
 mod memtable;
-mod packer;
 mod ranges;
 mod readers;
 mod row;
@@ -34,11 +34,11 @@ use crate::contract::{
 };
 use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
-pub(crate) use base::{Base, MapBase, take_rows};
+pub(crate) use base::{Base, MapBase};
+pub(crate) use copied::Copied;
 pub(crate) use hash::SeededHash;
 pub(crate) use latency::Latency;
 pub(crate) use memtable::{Forgetting, Found, Memtable, Mutations, Replaced};
-pub(crate) use packer::Packer;
 pub(crate) use readers::{Reader, Readers};
 use watches::Watches;
 

@@ -20,9 +20,9 @@ use super::blocks::{Blocks, Fault, Faults};
 use super::row_cache::{Folding, RowCache};
 use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
-use crate::engine::{Base, Memtable, Packer, take_rows};
+use crate::engine::{Base, Copied, Memtable};
 use crate::keys::KeyRange;
-use crate::limits::PAGE_ROWS_MAX;
+use crate::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 
 pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
@@ -366,16 +366,18 @@ type Row<'a> = Result<(AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static 
 
 /// Rows up to a limit, or the first failure.
 fn take<'a>(rows: impl Iterator<Item = Row<'a>>, limit: usize) -> Result<Rows, StorageError> {
-    let (mut failed, mut packer) = (None, Packer::default());
-    let copied = rows.map_while(|row| match row {
-        Ok((key, value)) => Some((packer.pack(key.value()), packer.pack(value.value()))),
-        Err(error) => {
-            failed = Some(error);
-            None
+    let (mut copied, mut bytes, mut more) = (Copied::default(), 0, false);
+    for row in rows {
+        let (key, value) = row?;
+        if copied.len() >= limit || bytes >= PAGE_BYTES_MAX {
+            more = true;
+            break;
         }
-    });
-    let taken = take_rows(copied, limit);
-    failed.map_or(Ok(taken), Err)
+        let (key, value) = (key.value(), value.value());
+        bytes += key.len() + value.len();
+        copied.push(key, value);
+    }
+    Ok(Rows { rows: copied.finish(), more })
 }
 
 /// The base cannot be used.

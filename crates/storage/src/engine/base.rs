@@ -86,7 +86,7 @@ impl Base for MapBase {
 }
 
 /// Rows until a limit is reached.
-pub(crate) fn take_rows(rows: impl Iterator<Item = (Bytes, Bytes)>, limit: usize) -> Rows {
+fn take_rows(rows: impl Iterator<Item = (Bytes, Bytes)>, limit: usize) -> Rows {
     let mut taken = Rows::default();
     let mut bytes = 0;
     for (key, value) in rows {

@@ -25,7 +25,6 @@ use parking_lot::RwLock;
 
 use super::chain::Entry;
 use super::hash::SeededHash;
-use super::packer::Packer;
 use super::ranges::RangeVersions;
 use super::row::{Keyed, Row};
 use crate::contract::Version;
@@ -227,33 +226,40 @@ impl Memtable {
     }
 
     /// Up to `keys` keys of `range` at `version`, from its end when `reverse`.
-    pub(crate) fn window(
-        &self,
-        range: &KeyRange,
-        version: Version,
-        keys: usize,
-        reverse: bool,
-        packer: &mut Packer,
-    ) -> Window {
+    pub(crate) fn window(&self, range: &KeyRange, version: Version, keys: usize, reverse: bool) -> Window {
         self.steady(|base| {
-            let mut points = Vec::new();
-            let mut covered = range.clone();
             let index = self.index.read();
-            let mut within = index.range::<[u8], _>(bounds(range));
-            let mut next = || if reverse { within.next_back() } else { within.next() };
-            for n in 1..=keys {
-                let Some(Keyed(row)) = next() else { break };
-                if n == keys {
-                    if reverse {
-                        covered.begin = packer.pack(row.key());
-                    } else {
-                        covered.end = crate::keys::successor(row.key());
-                    }
-                }
+            let within = index.range::<[u8], _>(bounds(range));
+            let mut names = Vec::new();
+            // Rows are far apart in memory. This looks at them all without a lock in between, so
+            // that the processor fetches many at a time.
+            let mut name = |Keyed(row): &'_ Keyed| {
+                names.extend_from_slice(row.key());
+                names.len()
+            };
+            let rows: Vec<(&Keyed, usize)> = if reverse {
+                within.rev().take(keys).map(|row| (row, name(row))).collect()
+            } else {
+                within.take(keys).map(|row| (row, name(row))).collect()
+            };
+            let names = Bytes::from(names);
+            let mut points = Vec::with_capacity(rows.len());
+            let mut begin = 0;
+            for (Keyed(row), end) in &rows {
+                let key = begin..*end;
+                begin = *end;
                 match self.found(row.key(), row.above(base, version), base, version) {
-                    Found::Value(value) => points.push((packer.pack(row.key()), Some(value))),
-                    Found::Gone => points.push((packer.pack(row.key()), None)),
+                    Found::Value(value) => points.push((names.slice(key), Some(value))),
+                    Found::Gone => points.push((names.slice(key), None)),
                     Found::Below => {}
+                }
+            }
+            let mut covered = range.clone();
+            if let Some((Keyed(last), _)) = rows.last().filter(|_| rows.len() == keys) {
+                if reverse {
+                    covered.begin = Bytes::copy_from_slice(last.key());
+                } else {
+                    covered.end = crate::keys::successor(last.key());
                 }
             }
             drop(index);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::base::Base;
 use super::memtable::{Memtable, Window};
-use super::packer::Packer;
 use crate::contract::{Outage, Rows, Scan, Version};
 use crate::keys::{KeyRange, successor};
 use crate::limits::PAGE_BYTES_MAX;
@@ -27,11 +26,10 @@ pub(crate) fn merged(
     let mut rest = scan.range.clone();
     let mut found = Rows::default();
     let mut bytes = 0;
-    let mut packer = Packer::default();
     while !rest.is_empty() {
         let wanted = scan.limit.saturating_sub(found.rows.len()).max(1);
         let keys = wanted.clamp(WINDOW_KEYS_MIN, WINDOW_KEYS);
-        let mut window = memtable.window(&rest, version, keys, scan.reverse, &mut packer);
+        let mut window = memtable.window(&rest, version, keys, scan.reverse);
         // Points may hide as many rows, and one more tells whether the limit was the end.
         let below = base.scan(&window.covered, wanted + window.points.len() + 1, scan.reverse)?;
         if below.more {
@@ -93,10 +91,14 @@ fn merge(
     below: Vec<(Bytes, Bytes)>,
     reverse: bool,
 ) -> Vec<(Bytes, Bytes)> {
+    let visible = |(key, new): (Bytes, Option<Bytes>)| new.map(|new| (key, new));
+    if below.is_empty() {
+        // In the room that they have already.
+        return points.into_iter().filter_map(visible).collect();
+    }
     let order = |a: &Bytes, b: &Bytes| if reverse { b.cmp(a) } else { a.cmp(b) };
     let mut merged = Vec::with_capacity(points.len() + below.len());
     let mut points = points.into_iter().peekable();
-    let visible = |(key, new): (Bytes, Option<Bytes>)| new.map(|new| (key, new));
     for (key, value) in below {
         while let Some(point) = points.next_if(|(point, _)| order(point, &key) == Ordering::Less) {
             merged.extend(visible(point));
