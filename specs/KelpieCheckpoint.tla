@@ -22,8 +22,14 @@
 (* Where the code is (crates/storage/src):                                 *)
 (*   Inserted, Overloaded     embedded/commit.rs enter, admit              *)
 (*   Landed, RolledBack       embedded/commit.rs landed, refused           *)
-(*   ReaderOpened, …Closed    engine/readers.rs open, close                *)
-(*   ReadLooked, ReadBelow    engine.rs get, get_below, check_age          *)
+(*   ReaderOpened             engine/readers.rs open: a Reader counts one  *)
+(*                              holder of its version (Opened)             *)
+(*   ReaderClosed             the Reader is dropped; publish, raise_floor  *)
+(*                              then pass what nobody holds                *)
+(*   ReaderAged               engine/readers.rs raise_floor, by the time   *)
+(*                              that open has noted                        *)
+(*   ReadLooked, ReadBelow    engine.rs get, get_below, check_age; what    *)
+(*                              embedded/row_cache.rs answers is the base's*)
 (*   FoldBegun                embedded/inner.rs checkpoint; engine/        *)
 (*                              readers.rs raise_floor                     *)
 (*   FoldWrote, FoldCommitted embedded/redb_base.rs write_rows, fold_into  *)
@@ -111,7 +117,9 @@ Inserted(k) ==
     /\ chain' = [chain EXCEPT ![k] = Pruned(@) \cup {Len(hist) + 1}]
     /\ UNCHANGED <<published, log, base, fold, membase, floor, open, reader, logged, due, faults>>
 
-\* A commit is refused, and whoever makes checkpoints is told why.
+\* A commit is refused, and whoever makes checkpoints is told why. In the code it also tries
+\* again by itself while memory is half full (embedded/care.rs make_checkpoints): here commits
+\* must go on without that.
 Overloaded ==
     /\ IsFull
     /\ ~due

@@ -11,6 +11,8 @@
 //! header that names its predecessor and the last record that counts there: writing that
 //! header is what cuts a torn tail, durably.
 //!
+//! The specification is `specs/KelpieWAL.tla`; its actions say which function they are.
+//!
 //! Invariant: an LSN is never used again, not after a cut tail and not in a recycled segment;
 //! nothing is published that was not synced, and nothing is cut that no durable checkpoint
 //! holds.

@@ -49,7 +49,7 @@ pub struct EmbeddedOptions {
     /// A checkpoint starts when this many bytes were logged since the last one: more means
     /// fewer checkpoints and a longer recovery.
     pub checkpoint_bytes: u64,
-    /// Cache for what lies below the checkpoint.
+    /// Cache for what lies below the checkpoint: half of it for pages, half for rows.
     pub cache_bytes: usize,
 }
 

@@ -104,9 +104,10 @@ async fn gets(store: &Store) -> u64 {
     bytes
 }
 
+/// Pages that fit into the processor's cache.
 async fn scan(store: &Store) -> u64 {
     let mut tx = store.begin();
-    let (mut next, mut bytes) = (Some(RangeQuery::prefix(b"row/")), 0);
+    let (mut next, mut bytes) = (Some(RangeQuery::prefix(b"row/").limit(1000)), 0);
     while let Some(query) = next {
         let page = tx.get_range(query).await.unwrap();
         bytes += page.rows.iter().map(|(_, value)| value.len() as u64).sum::<u64>();

@@ -32,6 +32,15 @@ struct Failing {
 }
 
 impl Failing {
+    /// Logs how a try ended, unless that is known.
+    fn tell(&mut self, made: Result<(), Outage>, now: Duration, words: &str) {
+        match made {
+            Ok(()) if self.made() => tracing::info!("no longer: {words}"),
+            Err(outage) if self.failed(&outage, now) => tracing::warn!(%outage, "{words}"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// One more failed. Says whether that is news.
     fn failed(&mut self, outage: &Outage, now: Duration) -> bool {
         self.pause = (2 * self.pause).clamp(CHECKPOINT_PAUSE, RETRY_MAX);
@@ -57,13 +66,12 @@ impl Inner {
             }
             if self.env.now() >= failing.until && self.checkpoint_is_due() {
                 let inner = self.clone();
-                match self.env.blocking(move || inner.checkpoint()).await {
-                    Ok(()) if failing.made() => tracing::info!("checkpoints are made again"),
-                    Err(outage) if failing.failed(&outage, self.env.now()) => {
-                        tracing::warn!(%outage, "no checkpoint: it is tried again, the log keeps everything");
-                    }
-                    Ok(()) | Err(_) => {}
-                }
+                let made = self.env.blocking(move || inner.checkpoint()).await;
+                failing.tell(
+                    made,
+                    self.env.now(),
+                    "no checkpoint: it is tried again, the log keeps everything",
+                );
             }
             if self.checkpoint_is_due() {
                 // It failed, or somebody still reads what it would have folded.
@@ -84,14 +92,9 @@ impl Inner {
                 return;
             }
             let inner = self.clone();
-            match self.env.blocking(move || inner.prepare_segments(ahead)).await {
-                Ok(()) => drop(failing.made()),
-                // The rotation that needs it will find out, and refuse its batch.
-                Err(outage) if failing.failed(&outage, self.env.now()) => {
-                    tracing::warn!(%outage, "no spare log segment");
-                }
-                Err(_) => {}
-            }
+            let made = self.env.blocking(move || inner.prepare_segments(ahead)).await;
+            // The rotation that needs it will find out, and refuse its batch.
+            failing.tell(made, self.env.now(), "no spare log segment");
             ahead = SPARES_AHEAD;
         }
     }

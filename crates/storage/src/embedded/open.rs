@@ -106,10 +106,7 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
         writer: Mutex::new(writer),
         tail: Mutex::new(Tail { active, generation: header.generation }),
         checkpoint_bytes: options.checkpoint_bytes,
-        memtable_bytes_max: options
-            .checkpoint_bytes
-            .saturating_mul(MEMTABLE_FACTOR_MAX)
-            .max(MEMTABLE_BYTES_MIN),
+        memtable_bytes_max: memtable_bytes_max(options),
         log_work: Notify::new(),
         care_work: Notify::new(),
         spare_work: Notify::new(),
@@ -125,6 +122,10 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
     inner.care_work.notify_one();
     inner.spare_work.notify_one();
     Ok(inner)
+}
+
+fn memtable_bytes_max(options: EmbeddedOptions) -> u64 {
+    options.checkpoint_bytes.saturating_mul(MEMTABLE_FACTOR_MAX).max(MEMTABLE_BYTES_MIN)
 }
 
 /// What a directory holds.

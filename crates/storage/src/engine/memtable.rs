@@ -62,6 +62,9 @@ pub(crate) struct Mutations {
     pub(crate) marks: Vec<KeyRange>,
 }
 
+/// Rows that a fold writes, and their value if they have one.
+type Puts = Vec<(Arc<Row>, Option<Bytes>)>;
+
 /// Entries that no reader can see any more.
 pub(crate) type Replaced = Vec<Entry>;
 
@@ -299,11 +302,7 @@ impl Memtable {
 
     /// The next rows behind `after` that a fold up to `version` has to write, and where to
     /// go on.
-    pub(crate) fn folded_puts(
-        &self,
-        after: Option<&Arc<Row>>,
-        version: Version,
-    ) -> (Vec<(Arc<Row>, Option<Bytes>)>, Option<Arc<Row>>) {
+    pub(crate) fn folded_puts(&self, after: Option<&Arc<Row>>, version: Version) -> (Puts, Option<Arc<Row>>) {
         let (chunk, next) = self.next_rows(after, STEP);
         let base = self.base();
         let value = |row: Arc<Row>| match self.found(row.key(), row.above(base, version), base, version) {
