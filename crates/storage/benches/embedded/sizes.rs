@@ -88,7 +88,7 @@ pub(crate) async fn memory(env: &Env, table: &mut Table) {
     store.close().await.unwrap();
     table.line(&format!(
         "{KEYS} keys of {VALUE_BYTES} B written in {:.0} s by {WRITERS} writers: {} MiB resident before, {} MiB at \
-         most; the memtable counted {} MiB at most, redb's cache is {} MiB. Longest commit {:.0} ms.",
+         most; the memtable counted {} MiB at most, the cache of pages and rows is {} MiB. Longest commit {:.0} ms.",
         took.as_secs_f64(),
         empty >> 20,
         most >> 20,
