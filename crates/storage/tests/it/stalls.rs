@@ -1,6 +1,7 @@
 //! What commits do not wait for.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +138,7 @@ impl File for GatedFile {
 }
 
 /// New keys, old keys, cleared ranges and atomic operations, in so many commits.
-async fn commit(store: &Store, commits: std::ops::Range<u32>) {
+async fn commit(store: &Store, commits: Range<u32>) {
     for n in commits {
         let mut tx = store.begin();
         tx.get(&(n / 2).to_be_bytes()).await.unwrap();
@@ -165,21 +166,25 @@ async fn commits_go_on_while_the_disk_takes_nothing_of_a_checkpoint() {
     let made = store.stats().checkpoints;
     let _opens = Opens(gate.clone());
     gate.shut("base.redb");
-    commit(&store, 200..600).await;
+    // Beside this task: who waits for a lock holds up its thread.
+    let beside = |commits: Range<u32>| {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let own = store.clone();
+        env.spawn("commits", async move {
+            commit(&own, commits).await;
+            done.send(()).unwrap();
+        });
+        env.timeout(PATIENCE, ended)
+    };
+    let begun = beside(200..600);
     gate.meet();
+    assert!(begun.await.is_ok_and(|ended| ended.is_ok()), "commits wait for the checkpoint");
     let segments = || {
         let names = env.disk().list(&dir.path().join("data")).unwrap();
         names.iter().filter(|name| name.to_string_lossy().contains("/wal-")).count()
     };
     let before = segments();
-    // Beside this task: who waits for a lock holds up its thread.
-    let (done, going_on) = tokio::sync::oneshot::channel();
-    let own = store.clone();
-    env.spawn("commits", async move {
-        commit(&own, 600..1200).await;
-        done.send(()).unwrap();
-    });
-    let went_on = env.timeout(PATIENCE, going_on).await;
+    let went_on = beside(600..1200).await;
     assert!(went_on.is_ok_and(|ended| ended.is_ok()), "commits wait for the checkpoint");
     assert!(segments() >= before + 5, "too few segments were begun: {before}, {}", segments());
     assert_eq!(store.stats().checkpoints, made, "it was stuck all the time");
