@@ -15,6 +15,7 @@
 pub mod check;
 pub mod cluster;
 pub mod history;
+pub mod invariant;
 pub mod judge;
 #[cfg(feature = "mutants")]
 pub mod mutants;

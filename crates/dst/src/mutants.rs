@@ -19,15 +19,10 @@ pub struct Mutant {
 pub const ALL: &[Mutant] = &[
     Mutant { name: "CommitTransaction_StateOnly", scenario: "counters" },
     Mutant { name: "dedup_not_recorded", scenario: "counters" },
-    Mutant { name: "commit_without_owner_check", scenario: "counters" },
-    Mutant { name: "drop_in_flight_without_seq_check", scenario: "counters" },
     Mutant { name: "reply_before_commit", scenario: "counters" },
-    Mutant { name: "settle_by_look", scenario: "counters" },
     Mutant { name: "step_commits_state", scenario: "orders" },
     Mutant { name: "refused_after_step", scenario: "orders" },
     Mutant { name: "wake_cleared_early", scenario: "bank" },
-    Mutant { name: "blind_retry_of_unknown", scenario: "counters" },
-    Mutant { name: "version_before_visibility", scenario: "counters" },
     Mutant { name: "wal_ack_before_fsync", scenario: "counters" },
     Mutant { name: "wal_fsync_skipped_one_in_50", scenario: "counters" },
     Mutant { name: "CompleteRecovery_Partial", scenario: "counters" },
@@ -36,8 +31,13 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "wal_retired_segment_reused", scenario: "counters" },
     Mutant { name: "wal_cut_before_checkpoint_durable", scenario: "counters" },
     Mutant { name: "wal_position_in_second_commit", scenario: "counters" },
-    Mutant { name: "poison_ignored", scenario: "counters" },
     Mutant { name: "refused_batch_stays", scenario: "counters" },
+    Mutant { name: "wal_reused_lsn", scenario: "counters" },
+    Mutant { name: "wal_replay_past_torn", scenario: "counters" },
+    Mutant { name: "wal_generation_not_checked", scenario: "counters" },
+    Mutant { name: "wal_segment_name_not_synced", scenario: "counters" },
+    Mutant { name: "wal_skip_checksum", scenario: "counters" },
+    Mutant { name: "recovery_trusts_the_page_cache", scenario: "counters" },
 ];
 
 /// What a search for a seeded bug came to.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::cluster::{self, Client, Clients, Connect, Machine};
 use crate::history::History;
+use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
 use crate::schedule::{Draw, Operation, Schedule, draw_faults};
 use crate::service::{ServiceBackend, StoreService};
@@ -88,6 +89,7 @@ pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
     violations.extend(sim.take_panics().into_iter().map(|panic| {
         Violation::new("NoPanic", format!("{}: task {}: {}", panic.node, panic.task, panic.message))
     }));
+    violations.extend(world.invariants.violations());
     let history = world.clients.history();
     violations.extend(judge::judge(&history, &outside));
     let fired = world.faults.fired();
@@ -117,6 +119,7 @@ struct World<'a> {
     operator: Env,
     store: Store,
     faults: faults::Faults<'a>,
+    invariants: Arc<Invariants>,
     began: Mutex<Duration>,
     healed: Mutex<Duration>,
 }
@@ -126,6 +129,12 @@ impl<'a> World<'a> {
         let backend =
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
+        let invariants = Arc::new(Invariants::default());
+        // Of an embedded store, commits are told that a crash has hidden, or not told: its
+        // histories are judged, its rows are not.
+        if !schedule.embedded {
+            service.observe(invariants.clone());
+        }
         let operator = sim.node("operator");
         let clients_node = sim.node("clients");
         let server = service.clone();
@@ -136,6 +145,9 @@ impl<'a> World<'a> {
                 cluster::machine(sim, name.as_str(), name.clone(), workload.program(outside), connect.clone())
             })
             .collect();
+        for machine in &machines {
+            invariants.know(machine.node.ip(), machine.node.name());
+        }
         let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
         let twins = faults::Twins::add(sim, schedule, || workload.program(outside), &connect);
         let store = service.store(&operator);
@@ -147,6 +159,7 @@ impl<'a> World<'a> {
             operator: operator.env(),
             store,
             faults,
+            invariants,
             began: Mutex::default(),
             healed: Mutex::default(),
         }

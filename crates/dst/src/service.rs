@@ -75,7 +75,7 @@ use std::time::Duration;
 
 use kelpie_env::Env;
 use kelpie_env::sim::{Mailbox, Node, Sim};
-use kelpie_storage::{Backend, Embedded, EmbeddedOptions, Memory, OpenError, Store};
+use kelpie_storage::{Backend, CommitRequest, Embedded, EmbeddedOptions, Memory, OpenError, Store};
 use parking_lot::Mutex;
 
 pub use client::ServiceClient;
@@ -95,6 +95,16 @@ pub enum ServiceBackend {
     Memory,
     /// The write-ahead log and its base on the disk of the server's node.
     Embedded(EmbeddedOptions),
+}
+
+/// Is told of every commit that a service has carried out, at that moment and in their order,
+/// whether its client ever hears of it or not.
+///
+/// Over [`ServiceBackend::Embedded`] commits of one batch may be told in another order, and
+/// one that became durable just before a crash is not told.
+pub trait Observer: Send + Sync {
+    /// A commit of the client at this address has been carried out.
+    fn committed(&self, client: SocketAddr, request: &CommitRequest);
 }
 
 /// How a server goes down.
@@ -184,6 +194,11 @@ impl StoreService {
     /// Replaces what is wrong with the service from now on.
     pub fn set_faults(&self, faults: StoreFaults) {
         *self.host.control.faults.lock() = faults;
+    }
+
+    /// Tells `observer` of every commit from now on.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        *self.host.control.observer.lock() = Some(observer);
     }
 
     /// What is wrong with the service.

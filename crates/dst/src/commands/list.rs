@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use kelpie_dst::{judge, schedule, workload};
+use kelpie_dst::{invariant, judge, schedule, workload};
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map(|workload| json!({ "name": workload.name, "about": workload.about }))
             .collect();
         let invariants: Vec<_> =
-            judge::ALL.iter().map(|judge| json!({ "name": judge.name, "about": judge.about })).collect();
+            invariants().map(|(name, about)| json!({ "name": name, "about": about })).collect();
         let not_drawn: Vec<_> =
             schedule::NOT_DRAWN.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
         println!(
@@ -39,8 +39,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("  {:<16} {}", workload.name, workload.about);
     }
     println!("\ninvariants");
-    for judge in judge::ALL {
-        println!("  {:<16} {}", judge.name, judge.about);
+    for (name, about) in invariants() {
+        println!("  {name:<22} {about}");
     }
     println!("\n{} faults", faults.len());
     for fault in faults {
@@ -50,4 +50,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Name and meaning of everything that is checked: after each commit, and of whole histories.
+fn invariants() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_rows = invariant::ALL.iter().map(|invariant| (invariant.name, invariant.about));
+    of_rows.chain(judge::ALL.iter().map(|judge| (judge.name, judge.about)))
 }

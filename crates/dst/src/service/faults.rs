@@ -6,11 +6,14 @@
 //! commit that has not happened, happen twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_env::Env;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use super::Observer;
 
 /// What is wrong with the service: nothing at first. Plain data, for a plan.
 ///
@@ -131,13 +134,15 @@ impl Marks {
 
 /// What is wrong at present, and what came of it.
 pub(super) struct Control {
+    /// Who is told of every commit.
+    pub(super) observer: Mutex<Option<Arc<dyn Observer>>>,
     pub(super) faults: Mutex<StoreFaults>,
     pub(super) marks: Marks,
 }
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { faults: Mutex::default(), marks: Marks::new() }
+        Self { observer: Mutex::default(), faults: Mutex::default(), marks: Marks::new() }
     }
 
     /// Whether a fault with this chance happens now.

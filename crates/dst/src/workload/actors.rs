@@ -183,6 +183,8 @@ impl Actor for Shop {
                 return Err(unknown(operation));
             }
             let thing = String::from_utf8_lossy(payload).into_owned();
+            // Before the first step: it may leave with the turn only, not with a step.
+            turn.set("latest", thing.clone());
             for step in ["charge", "ship"] {
                 let (env, outside, what) =
                     (self.env.clone(), self.outside.clone(), format!("{step} {thing}"));

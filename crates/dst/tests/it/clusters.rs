@@ -75,6 +75,19 @@ fn what_is_no_schedule_is_refused_with_its_place() {
 
 #[cfg(feature = "mutants")]
 #[test]
+fn sim_seeded_bugs_are_found() {
+    use kelpie_dst::mutants::{ALL, hunt};
+
+    // The quick ones: `kelpie-sim mutants` searches for all of them.
+    for name in ["CommitTransaction_StateOnly", "wake_cleared_early", "reply_before_commit"] {
+        let mutant = ALL.iter().find(|mutant| mutant.name == name).unwrap();
+        let hunt = hunt(*mutant, 1, 40).unwrap();
+        assert_eq!(hunt.found, 1, "{hunt:?}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
 fn sim_a_failure_shrinks_and_replays() {
     use kelpie_dst::shrink::shrink;
 

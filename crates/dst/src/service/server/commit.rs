@@ -145,12 +145,12 @@ impl Server {
     ) -> Option<Result<Committed, CommitError>> {
         let marks = &self.control.marks;
         match fate {
-            Fate::Plain => Some(self.carry_out(base, request).await),
+            Fate::Plain => Some(self.carry_out(asker, base, request).await),
             Fate::Refused(error) => Some(Err(error)),
             Fate::Rival(range) => {
                 let rival = CommitRequest { write_conflicts: vec![range], ..CommitRequest::default() };
-                let written = self.carry_out(Base::Nothing, rival).await.is_ok();
-                let ended = self.carry_out(base, request).await;
+                let written = self.carry_out(asker, Base::Nothing, rival).await.is_ok();
+                let ended = self.carry_out(asker, base, request).await;
                 if written && matches!(ended, Err(CommitError::Conflict)) {
                     marks.fire(Mark::Rival);
                 }
@@ -161,7 +161,7 @@ impl Server {
                 None
             }
             Fate::AnswerLost => {
-                if self.carry_out(base, request).await.is_ok() {
+                if self.carry_out(asker, base, request).await.is_ok() {
                     marks.fire(Mark::LostAnswer);
                 }
                 None
@@ -169,14 +169,14 @@ impl Server {
             Fate::Late(late) => {
                 self.settle(asker, Execution::Silent);
                 self.env.sleep(late).await;
-                if self.carry_out(base, request).await.is_ok() {
+                if self.carry_out(asker, base, request).await.is_ok() {
                     marks.fire(Mark::LateCommit);
                 }
                 None
             }
             Fate::Unseen(unseen) => {
                 self.draw_veil();
-                let ended = self.carry_out(base, request).await;
+                let ended = self.carry_out(asker, base, request).await;
                 if ended.is_ok() {
                     self.env.sleep(unseen).await;
                 }
@@ -185,7 +185,14 @@ impl Server {
         }
     }
 
-    async fn carry_out(&self, base: Base, request: CommitRequest) -> Result<Committed, CommitError> {
+    async fn carry_out(
+        &self,
+        asker: Asker,
+        base: Base,
+        request: CommitRequest,
+    ) -> Result<Committed, CommitError> {
+        let observer = self.control.observer.lock().clone();
+        let observed = observer.map(|observer| (observer, request.clone()));
         let ended = match base {
             Base::Nothing => self.backend.commit(request).wait().await,
             Base::Snapshot(mut held) => loop {
@@ -199,7 +206,12 @@ impl Server {
             Base::Over => Err(CommitError::TooOld),
         };
         match &ended {
-            Ok(_) => self.state.lock().veil.committed(),
+            Ok(_) => {
+                if let Some((observer, request)) = observed {
+                    observer.committed(asker.addr, &request);
+                }
+                self.state.lock().veil.committed();
+            }
             Err(error) => self.ended_by(error),
         }
         ended
