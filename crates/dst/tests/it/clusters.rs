@@ -100,9 +100,9 @@ fn sim_a_failure_shrinks_and_replays() {
             (!verdict.violations.is_empty()).then_some((schedule, verdict))
         })
         .expect("the bug shows within a hundred seeds");
-    let shrunk = shrink(&schedule, 100).unwrap().expect("it fails");
+    let shrunk = shrink(&schedule, 40).unwrap().expect("it fails");
     assert!(
-        shrunk.schedule.operations.len() < schedule.operations.len() && shrunk.schedule.faults.len() <= 2,
+        shrunk.schedule.operations.len() < schedule.operations.len() && shrunk.schedule.faults.len() < schedule.faults.len().max(1),
         "{:?}",
         shrunk.schedule
     );
