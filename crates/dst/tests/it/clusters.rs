@@ -102,7 +102,8 @@ fn sim_a_failure_shrinks_and_replays() {
         .expect("the bug shows within a hundred seeds");
     let shrunk = shrink(&schedule, 40).unwrap().expect("it fails");
     assert!(
-        shrunk.schedule.operations.len() < schedule.operations.len() && shrunk.schedule.faults.len() < schedule.faults.len().max(1),
+        shrunk.schedule.operations.len() < schedule.operations.len()
+            && shrunk.schedule.faults.len() < schedule.faults.len().max(1),
         "{:?}",
         shrunk.schedule
     );
