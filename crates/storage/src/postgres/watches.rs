@@ -191,23 +191,28 @@ pub(super) async fn poll(inner: Weak<Inner>) {
             futures::future::select(std::pin::pin!(begun), ended).await;
             continue;
         }
-        let keys: Vec<Bytes> = strong.watches.waiting.lock().keys().cloned().collect();
-        for keys in keys.chunks(POLL_KEYS_MAX) {
-            match marks(&strong, keys).await {
-                Ok(marks) => {
-                    is_away = false;
-                    strong.watches.compare(keys, marks);
-                }
-                // Once for each time that the server is away.
-                Err(outage) if !std::mem::replace(&mut is_away, true) => {
-                    tracing::warn!(%outage, "watched keys cannot be looked at");
-                }
-                Err(outage) => tracing::debug!(%outage, "watched keys cannot be looked at"),
-            }
-        }
+        look(&strong, &mut is_away).await;
         let pause = strong.env.sleep(POLL_INTERVAL);
         drop(strong);
         pause.await;
+    }
+}
+
+/// Compares all watched rows once.
+async fn look(inner: &Inner, is_away: &mut bool) {
+    let keys: Vec<Bytes> = inner.watches.waiting.lock().keys().cloned().collect();
+    for keys in keys.chunks(POLL_KEYS_MAX) {
+        match marks(inner, keys).await {
+            Ok(marks) => {
+                *is_away = false;
+                inner.watches.compare(keys, marks);
+            }
+            // Once for each time that the server is away.
+            Err(outage) if !std::mem::replace(is_away, true) => {
+                tracing::warn!(%outage, "watched keys cannot be looked at");
+            }
+            Err(outage) => tracing::debug!(%outage, "watched keys cannot be looked at"),
+        }
     }
 }
 
