@@ -73,6 +73,13 @@ pub(crate) fn judge(history: &History, outside: &Outside) -> Vec<Violation> {
     violations
 }
 
+/// Judges what holds whatever the calls mean: those that are owed an answer have it.
+pub(crate) fn owed(history: &History) -> Vec<Violation> {
+    let mut found = Vec::new();
+    liveness::judge(history, &Outside::default(), &mut found);
+    found.into_iter().map(|what| Violation::new("Liveness", what)).collect()
+}
+
 /// What a panic said.
 pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
     panic

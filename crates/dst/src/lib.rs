@@ -24,4 +24,7 @@ pub mod schedule;
 pub mod service;
 pub mod shrink;
 pub mod story;
+mod user;
 pub mod workload;
+
+pub use user::{Cluster, cluster};

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kelpie_env::Env;
 use kelpie_env::sim::{Options, Sim};
 use kelpie_storage::{EmbeddedOptions, Store};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::cluster::{self, Client, Clients, Connect, Machine};
+use crate::cluster::{self, Client, Clients, Connect, Machine, Program};
 use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
@@ -79,9 +80,54 @@ pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
     let workload = workload::by_name(&schedule.scenario)
         .ok_or_else(|| UnknownScenario { name: schedule.scenario.clone() })?;
     let outside = Arc::new(Outside::default());
+    let mut verdict = execute(schedule, load(workload, schedule, &outside));
+    verdict.violations.extend(judge::judge(&verdict.history, &outside));
+    Ok(verdict)
+}
+
+/// What one client does.
+pub(crate) type Script = Box<dyn FnOnce(Client) -> BoxFuture<'static, ()> + Send>;
+
+/// What a cluster runs, and what is asked of it.
+pub(crate) struct Load {
+    /// What is installed on a machine.
+    pub(crate) program: Box<dyn Fn() -> Arc<dyn Program>>,
+    /// What each client does, by its number.
+    pub(crate) clients: Vec<(u32, Script)>,
+    /// The last look at the healed and settled cluster.
+    pub(crate) last: Script,
+}
+
+/// The load of a workload.
+fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>) -> Load {
+    let mut by_client: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
+    for operation in &schedule.operations {
+        by_client.entry(operation.client).or_default().push(operation.clone());
+    }
+    let script = |operations: Vec<Operation>| -> Script {
+        Box::new(move |client| {
+            Box::pin(async move {
+                for operation in operations {
+                    client.env().sleep(Duration::from_millis(operation.after_ms)).await;
+                    let Operation { actor: (actor_type, key), operation, payload, .. } = operation;
+                    client.call(&actor_type, &key, &operation, &payload).await;
+                }
+            })
+        })
+    };
+    let outside = outside.clone();
+    Load {
+        program: Box::new(move || workload.program(&outside)),
+        last: script(workload::probes(&schedule.operations)),
+        clients: by_client.into_iter().map(|(number, operations)| (number, script(operations))).collect(),
+    }
+}
+
+/// Runs a cluster under a load. What its histories mean is for the caller to judge.
+pub(crate) fn execute(schedule: &Schedule, load: Load) -> Verdict {
     let sim = Sim::with(Options::new(schedule.seed));
-    let world = World::new(&sim, schedule, workload, &outside);
-    let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule))));
+    let world = World::new(&sim, schedule, &load.program);
+    let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule, load.clients, load.last))));
     let mut violations = match ran {
         Ok(violations) => violations,
         Err(panic) => vec![Violation::new("Liveness", crate::judge::words(panic.as_ref()))],
@@ -90,19 +136,16 @@ pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
         Violation::new("NoPanic", format!("{}: task {}: {}", panic.node, panic.task, panic.message))
     }));
     violations.extend(world.invariants.violations());
-    let history = world.clients.history();
-    violations.extend(judge::judge(&history, &outside));
-    let fired = world.faults.fired();
-    Ok(Verdict {
+    Verdict {
         trace_hash: sim.trace_hash(),
         events: sim.turns(),
         simulated: sim.elapsed(),
         began: *world.began.lock(),
         healed: *world.healed.lock(),
-        fired,
+        fired: world.faults.fired(),
         violations,
-        history,
-    })
+        history: world.clients.history(),
+    }
 }
 
 /// No workload has this name.
@@ -125,7 +168,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(sim: &'a Sim, schedule: &Schedule, workload: &Workload, outside: &Arc<Outside>) -> Self {
+    fn new(sim: &'a Sim, schedule: &Schedule, program: &dyn Fn() -> Arc<dyn Program>) -> Self {
         let backend =
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
@@ -142,14 +185,14 @@ impl<'a> World<'a> {
         let machines: Vec<Machine> = (0..schedule.nodes)
             .map(|number| {
                 let name = cluster::name(number);
-                cluster::machine(sim, name.as_str(), name.clone(), workload.program(outside), connect.clone())
+                cluster::machine(sim, name.as_str(), name.clone(), program(), connect.clone())
             })
             .collect();
         for machine in &machines {
             invariants.know(machine.node.ip(), machine.node.name());
         }
         let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
-        let twins = faults::Twins::add(sim, schedule, || workload.program(outside), &connect);
+        let twins = faults::Twins::add(sim, schedule, program, &connect);
         let store = service.store(&operator);
         let faults =
             faults::Faults::new(sim, machines.clone(), twins, service, (clients_node, operator.clone()));
@@ -165,7 +208,7 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn run(&self, schedule: &Schedule) -> Vec<Violation> {
+    async fn run(&self, schedule: &Schedule, clients: Vec<(u32, Script)>, last: Script) -> Vec<Violation> {
         for machine in &self.machines {
             machine.boot();
         }
@@ -173,7 +216,10 @@ impl<'a> World<'a> {
         self.operator.spawn("supervise", cluster::supervise(self.operator.clone(), self.machines.clone()));
         self.operator.spawn("watch", cluster::watch(self.operator.clone(), self.store.clone(), nodes));
         *self.began.lock() = self.clients.now();
-        let scripts = self.start_clients(&schedule.operations);
+        let scripts: Vec<_> = clients
+            .into_iter()
+            .map(|(number, script)| (number, self.start(self.clients.client(number), script)))
+            .collect();
         self.faults.play(&self.operator, &schedule.faults).await;
         self.faults.heal();
         self.clients.healed();
@@ -181,54 +227,32 @@ impl<'a> World<'a> {
         let mut late = Vec::new();
         for (number, done) in scripts {
             if self.operator.timeout(LIVENESS, done).await.is_err() {
-                late.push(Violation::new(
-                    "Liveness",
-                    format!("client {number} still waits {LIVENESS:?} after the faults"),
-                ));
+                let what = format!("client {number} still waits {LIVENESS:?} after the faults");
+                late.push(Violation::new("Liveness", what));
             }
         }
         if !late.is_empty() {
             return late;
         }
         self.operator.sleep(SETTLE).await;
-        for probe in workload::probes(&schedule.operations) {
-            let client = self.clients.prober();
-            let asked = client.call(&probe.actor.0, &probe.actor.1, &probe.operation, &probe.payload);
-            if self.operator.timeout(LIVENESS, asked).await.is_err() {
-                late.push(Violation::new(
-                    "Liveness",
-                    format!(
-                        "{}/{} does not answer {LIVENESS:?} after the faults",
-                        probe.actor.0, probe.actor.1
-                    ),
-                ));
-            }
+        let done = self.start(self.clients.prober(), last);
+        if self.operator.timeout(LIVENESS, done).await.is_err() {
+            let what = format!("the last look at every actor has not ended after {LIVENESS:?}");
+            late.push(Violation::new("Liveness", what));
         }
         late
     }
 
-    fn start_clients(&self, operations: &[Operation]) -> Vec<(u32, oneshot::Receiver<()>)> {
-        let mut by_client: BTreeMap<u32, Vec<Operation>> = BTreeMap::new();
-        for operation in operations {
-            by_client.entry(operation.client).or_default().push(operation.clone());
-        }
-        let mut scripts = Vec::new();
-        for (number, operations) in by_client {
-            let client = self.clients.client(number);
-            let (ended, done) = oneshot::channel();
-            client.env().clone().spawn("client", script(client, operations, ended));
-            scripts.push((number, done));
-        }
-        scripts
+    /// Starts a client's script; what it gives tells of its end.
+    fn start(&self, client: Client, script: Script) -> oneshot::Receiver<()> {
+        let (ended, done) = oneshot::channel();
+        let env = client.env().clone();
+        let work = script(client);
+        env.spawn("client", async move {
+            work.await;
+            // Nobody waits any more when the run has given up.
+            let _ = ended.send(());
+        });
+        done
     }
-}
-
-async fn script(client: Client, operations: Vec<Operation>, ended: oneshot::Sender<()>) {
-    for operation in operations {
-        client.env().sleep(Duration::from_millis(operation.after_ms)).await;
-        let Operation { actor: (actor_type, key), operation, payload, .. } = operation;
-        client.call(&actor_type, &key, &operation, &payload).await;
-    }
-    // Nobody waits any more when the run has given up.
-    let _ = ended.send(());
 }

@@ -5,3 +5,4 @@
 mod check;
 mod clusters;
 mod service;
+mod users;
