@@ -17,7 +17,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(forgetful: bool) -> Arc<dyn Actor> {
+    fn actor(forgetful: bool) -> Arc<dyn Actor> {
         Arc::new(Self { forgetful, memory: AtomicU64::new(0) })
     }
 }
@@ -62,7 +62,7 @@ impl Actor for Tally {
 fn ten_calls(forgetful: bool) -> kelpie_dst::run::Verdict {
     let kill = What::Machine { node: 0, fault: MachineFault::Kill };
     kelpie_dst::cluster(3, 1)
-        .actors(move |_| vec![Tally::new(forgetful)])
+        .actors(move |_| vec![Tally::actor(forgetful)])
         .faults(vec![Fault { at_ms: 450, for_ms: 50, what: kill }])
         .client(|client| async move {
             let mut last = None;
@@ -93,7 +93,7 @@ fn sim_a_cluster_of_a_users_actors_is_one_run_for_a_seed() {
     let run = |seed| {
         kelpie_dst::cluster(seed, 3)
             .embedded()
-            .actors(|_| vec![Tally::new(false)])
+            .actors(|_| vec![Tally::actor(false)])
             .swarm(4_000)
             .client(|client| async move {
                 for _ in 0..5 {
