@@ -32,7 +32,7 @@ type Rows = BTreeMap<Bytes, Bytes>;
 
 /// A commit that has been carried out.
 pub(crate) struct Commit<'a> {
-    /// The machine that asked for it; nothing for one of the operator's.
+    /// The node that asked for it; nothing for one of the operator's.
     by: Option<&'a str>,
     before: &'a Rows,
     changes: &'a BTreeMap<Bytes, Option<Bytes>>,
@@ -139,7 +139,7 @@ pub(crate) struct Invariants {
 #[derive(Default)]
 struct State {
     rows: Rows,
-    /// Which machine has which address.
+    /// Which node has which address.
     machines: BTreeMap<SocketAddr, String>,
     violations: Vec<Violation>,
     /// Names of invariants that were violated: each is told once.
@@ -147,7 +147,7 @@ struct State {
 }
 
 impl Invariants {
-    /// Says which machine asks from an address; the port does not matter.
+    /// Says under which node's name a process at an address joins; the port does not matter.
     pub(crate) fn know(&self, ip: std::net::IpAddr, machine: &str) {
         self.state.lock().machines.insert(SocketAddr::new(ip, 0), machine.to_owned());
     }

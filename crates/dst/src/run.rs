@@ -188,11 +188,11 @@ impl<'a> World<'a> {
                 cluster::machine(sim, name.as_str(), name.clone(), program(), connect.clone())
             })
             .collect();
-        for machine in &machines {
-            invariants.know(machine.node.ip(), machine.node.name());
-        }
         let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
         let twins = faults::Twins::add(sim, schedule, program, &connect);
+        for machine in machines.iter().chain(twins.all()) {
+            invariants.know(machine.node.ip(), machine.name());
+        }
         let store = service.store(&operator);
         let faults =
             faults::Faults::new(sim, machines.clone(), twins, service, (clients_node, operator.clone()));

@@ -44,6 +44,12 @@ impl Machine {
         Self { node, seat }
     }
 
+    /// The name that its process joins under. A second process under a name stands on a node of
+    /// its own.
+    pub(crate) fn name(&self) -> &str {
+        self.seat.options.node.node.as_str()
+    }
+
     /// Where it takes calls.
     pub(crate) fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.node.ip(), CALLS)

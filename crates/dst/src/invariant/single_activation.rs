@@ -10,7 +10,6 @@ pub(super) fn check(commit: &Commit<'_>) -> Result<(), String> {
         let actor = actor(key)?;
         let own: Option<Own> = read(commit.after(&row::own(&actor)))?;
         let Some(own) = own else { return Err(format!("{actor} is committed to and has no owner")) };
-        // A second process under a node's name stands on a machine of its own.
         if commit.by != Some(own.node.as_str()) {
             return Err(format!("{actor} belongs to {}, epoch {}", own.node.as_str(), own.epoch.0));
         }

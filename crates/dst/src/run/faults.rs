@@ -43,6 +43,11 @@ impl Twins {
         });
         Self(twins.collect())
     }
+
+    /// The machines.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Machine> {
+        self.0.values()
+    }
 }
 
 /// The environment's hand in a cluster.
@@ -130,7 +135,7 @@ impl<'a> Faults<'a> {
         self.state.lock().active.clear();
         self.shape(&[]);
         self.sim.heal_all();
-        for twin in self.twins.0.values() {
+        for twin in self.twins.all() {
             twin.end(false);
         }
         self.service.resume();
@@ -149,7 +154,7 @@ impl<'a> Faults<'a> {
 
     /// All nodes of the world.
     fn everybody(&self) -> impl Iterator<Item = &Node> {
-        let machines = self.machines.iter().chain(self.twins.0.values()).map(|machine| &machine.node);
+        let machines = self.machines.iter().chain(self.twins.all()).map(|machine| &machine.node);
         machines.chain([self.service.node(), &self.clients, &self.operator])
     }
 

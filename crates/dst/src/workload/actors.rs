@@ -183,8 +183,10 @@ impl Actor for Shop {
                 return Err(unknown(operation));
             }
             let thing = String::from_utf8_lossy(payload).into_owned();
-            // Before the first step: it may leave with the turn only, not with a step.
-            turn.set("latest", thing.clone());
+            // Before the first step, and from what was committed: it may leave with the turn
+            // only, or an order that runs again after a crash would count twice.
+            let orders = total(turn, b"orders", 0).await? + 1;
+            turn.set("orders", shown(orders));
             for step in ["charge", "ship"] {
                 let (env, outside, what) =
                     (self.env.clone(), self.outside.clone(), format!("{step} {thing}"));
@@ -195,8 +197,6 @@ impl Actor for Shop {
                 })
                 .await?;
             }
-            let orders = total(turn, b"orders", 0).await? + 1;
-            turn.set("orders", shown(orders));
             Ok(shown(orders))
         }
         .boxed()

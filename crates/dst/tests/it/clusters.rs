@@ -47,6 +47,21 @@ fn a_schedule_is_read_as_it_was_written() {
     }
 }
 
+/// Schedules that were wrong once, in the cluster or in what judged it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files of the repository")]
+fn sim_the_corpus_is_clean() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+    let mut runs = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let schedule: Schedule = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(run(&schedule).unwrap().violations, [], "{}", path.display());
+        runs += 1;
+    }
+    assert!(runs > 0);
+}
+
 #[test]
 fn the_list_names_what_runs_count() {
     let verdict = run(&draw(workload::by_name("counters").unwrap(), 0)).unwrap();
