@@ -83,8 +83,8 @@ fn of_machine(fault: &MachineFault) -> String {
 
 /// What differs from a store that serves well, as JSON.
 fn wrong(faults: &StoreFaults) -> String {
-    let sound = serde_json::to_value(StoreFaults::default()).unwrap_or_default();
-    let serde_json::Value::Object(all) = serde_json::to_value(faults).unwrap_or_default() else {
+    let sound = serde_json::to_value(StoreFaults::default()).expect("plain data is JSON");
+    let serde_json::Value::Object(all) = serde_json::to_value(faults).expect("plain data is JSON") else {
         return String::new();
     };
     let wrong: serde_json::Map<_, _> =

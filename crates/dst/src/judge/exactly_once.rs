@@ -35,7 +35,12 @@ pub(super) fn judge(history: &History, outside: &Outside, found: &mut Vec<String
             possible += u64::from(call.may_have_happened());
         }
         for call in calls.iter().filter(|call| call.operation == "orders" && call.probe) {
-            let Some(counted) = call.reply().and_then(|reply| reply.parse::<u64>().ok()) else { continue };
+            // A shop that does not answer is the liveness check's to report.
+            let Some(reply) = call.reply() else { continue };
+            let Ok(counted) = reply.parse::<u64>() else {
+                found.push(format!("shop/{key} counts {reply:?} orders"));
+                continue;
+            };
             if !(acknowledged..=possible).contains(&counted) {
                 found.push(format!(
                     "shop/{key} counts {counted} orders; {acknowledged} were acknowledged, {possible} may have happened"

@@ -10,11 +10,13 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
         // The last look at the healed cluster, long after the last reminder was due.
         let last = calls.iter().find(|call| call.probe && call.operation == "reminded");
         let Some(reply) = last.and_then(|call| call.reply()) else { continue };
-        let mut fired: BTreeMap<&str, u32> = reply
-            .split_whitespace()
-            .filter_map(|entry| entry.split_once(':'))
-            .map(|(word, times)| (word, times.parse().unwrap_or_default()))
-            .collect();
+        let mut fired: BTreeMap<&str, u32> = BTreeMap::new();
+        for entry in reply.split_whitespace() {
+            match entry.split_once(':').map(|(word, times)| (word, times.parse())) {
+                Some((word, Ok(times))) => drop(fired.insert(word, times)),
+                Some((_, Err(_))) | None => found.push(format!("alarm/{key}: {entry:?} tells no reminder")),
+            }
+        }
         for call in calls.iter().filter(|call| call.operation == "remind") {
             let Some((word, _)) = call.payload.split_once(' ') else { continue };
             let times = fired.remove(word).unwrap_or_default();

@@ -23,19 +23,19 @@ pub(super) fn all(env: &Env, outside: &Arc<Outside>) -> Vec<Arc<dyn Actor>> {
     ]
 }
 
-fn text(value: Option<Bytes>) -> String {
-    value.map(|value| String::from_utf8_lossy(&value).into_owned()).unwrap_or_default()
-}
-
 fn number(payload: &[u8]) -> Result<i64, HandlerError> {
     std::str::from_utf8(payload)
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| HandlerError::app("number", "the payload is not a number"))
+        .ok_or_else(|| HandlerError::app("number", "what should be a number is none"))
 }
 
-async fn total(turn: &Turn, record: &[u8], start: i64) -> Result<i64, TurnError> {
-    Ok(text(turn.get(record).await?).parse().unwrap_or(start))
+/// A record that is not there counts as `start`; one that is no number fails the turn.
+async fn total(turn: &Turn, record: &[u8], start: i64) -> Result<i64, HandlerError> {
+    match turn.get(record).await? {
+        Some(stored) => number(&stored),
+        None => Ok(start),
+    }
 }
 
 fn shown(number: i64) -> Bytes {
