@@ -14,6 +14,8 @@ pub const NODE_ID_BYTES_MAX: usize = 64;
 pub const RECORD_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of an idempotency key: room for a URL-shaped one.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a step's key: together with the turn's id it is an idempotency key.
+pub const STEP_KEY_BYTES_MAX: usize = IDEMPOTENCY_KEY_BYTES_MAX - 33;
 /// Bytes of an operation's name.
 pub const OPERATION_BYTES_MAX: usize = 64;
 /// Bytes of a call's payload. Kept in the running record, so far below one transaction.

@@ -95,16 +95,22 @@ pub enum TurnError {
     /// A stored record can't be read.
     #[error("a stored record can't be read")]
     Record(#[source] Arc<RecordError>),
-    /// Two steps of one turn have the same name.
-    #[error("step `{step}` was already taken in this turn: give each its own name")]
+    /// Two steps of one turn have the same key.
+    #[error("step `{step}` was already taken in this turn: give each a name, an index or a key of its own")]
     StepTaken {
-        /// The name.
+        /// The key.
         step: String,
     },
     /// A recorded step was asked with another input.
     #[error("step `{step}` was recorded with another input: the handler does not repeat itself")]
     StepDiverged {
-        /// The name.
+        /// The key.
+        step: String,
+    },
+    /// A step that must not run twice was begun, and a crash or an error came before its result.
+    #[error("whether step `{step}` happened is not known")]
+    StepUnknown {
+        /// Its key.
         step: String,
     },
     /// A record's key or value is larger than allowed.

@@ -19,6 +19,7 @@ use crate::large;
 use crate::load::describe;
 use crate::outbox::Fate;
 use crate::records::Fence;
+use crate::step::Steps;
 use crate::stored::{Dedup, Reply, Running};
 use crate::turn::{Turn, Work};
 use crate::view::View;
@@ -68,9 +69,9 @@ impl Activation {
         }
         let mut turn = Turn::new(self.clone(), request.clone(), fence, resumed);
         if let Err(error) = turn.begin_again().await {
-            return self.failed(request, turn.fence, error);
+            return self.failed(request, turn.fence(), error);
         }
-        let given_up = turn.running.as_ref().and_then(|running| running.given_up(self.node.env.wall_ms()));
+        let given_up = turn.given_up(self.node.env.wall_ms());
         let handled = match given_up {
             Some(error) => Ok(Err(error)),
             None => AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind().await,
@@ -82,7 +83,7 @@ impl Activation {
                     .increment(1);
                 tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
                 // What it had recorded is resumed, a bounded number of times.
-                if turn.running.is_some() { Input::Moved } else { Input::Panicked }
+                if turn.steps.get_mut().running.is_some() { Input::Moved } else { Input::Panicked }
             }
         }
     }
@@ -90,7 +91,7 @@ impl Activation {
     async fn handle(&self, turn: &mut Turn, task: &Task, recovering: bool) -> Result<Bytes, HandlerError> {
         match task {
             Task::Handle if self.behaviour.is_read(&turn.request.operation) => {
-                let view = View::of_activation(turn.activation.clone(), turn.fence.clone());
+                let view = View::of_activation(turn.activation.clone(), turn.fence());
                 let request = turn.request.clone();
                 self.behaviour.read(&view, &request.operation, &request.payload).await
             }
@@ -167,9 +168,15 @@ impl Activation {
                 turn.work = Work::default();
                 Reply::App { code, message }
             }
+            // Its answer will never be another one, so it is recorded like the actor's own.
+            Err(HandlerError::Turn(error @ TurnError::StepUnknown { .. })) => {
+                turn.work = Work::default();
+                Reply::App { code: "step.unknown".to_owned(), message: error.to_string() }
+            }
             Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error),
         };
-        let Turn { request, now_ms, fence, work, running, .. } = turn;
+        let Turn { request, now_ms, work, steps, .. } = turn;
+        let Steps { fence, running, .. } = steps.into_inner();
         let recorded = request.may_be_recorded() || (!request.is_own() && !work.is_empty());
         let commits = !work.is_empty() || recorded || running.is_some();
         if !commits && !self.node.single_process {
@@ -200,7 +207,8 @@ impl Activation {
 
     /// A handler could not go on. What it had recorded stays, and is resumed or cleared.
     fn turn_failed(&self, turn: Turn, error: TurnError) -> Input {
-        let Turn { request, now_ms, fence, running, .. } = turn;
+        let Turn { request, now_ms, steps, .. } = turn;
+        let Steps { fence, running, .. } = steps.into_inner();
         match error {
             TurnError::Moved => Input::Moved,
             // The next activation resumes it.
@@ -210,6 +218,7 @@ impl Activation {
             | TurnError::Record(_)
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }
+            | TurnError::StepUnknown { .. }
             | TurnError::TooLarge { .. }
             | TurnError::Call(_)) => {
                 let outcome = Err(self.refusal(error));
@@ -241,6 +250,7 @@ impl Activation {
             error @ (TurnError::Record(_)
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }
+            | TurnError::StepUnknown { .. }
             | TurnError::TooLarge { .. }) => {
                 tracing::error!(actor = %self.actor, error = describe(&error), "a handler failed");
                 CallError::Handler(Arc::new(error))
@@ -314,12 +324,14 @@ impl Request {
     }
 }
 
-impl Running {
+impl Turn {
     /// Whether the turn has been begun too often or for too long.
     fn given_up(&self, now_ms: u64) -> Option<HandlerError> {
-        let why = if self.attempts > TURN_ATTEMPTS_MAX {
+        let steps = self.steps.lock();
+        let running = steps.running.as_ref()?;
+        let why = if running.attempts > TURN_ATTEMPTS_MAX {
             format!("the turn was begun {TURN_ATTEMPTS_MAX} times and never ended")
-        } else if self.deadline_ms < now_ms {
+        } else if running.deadline_ms < now_ms {
             "the turn's deadline passed before it could be resumed".to_owned()
         } else {
             return None;

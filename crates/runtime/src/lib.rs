@@ -40,6 +40,7 @@ pub use call::{Call, CallError};
 pub use effect::{EffectContext, PendingEffect};
 pub use kelpie_registry::{Health, Settings as NodeSettings};
 pub use runtime::{Drained, Options, Runtime, StartError};
+pub use step::StepKey;
 pub use turn::Turn;
 pub use view::View;
 pub use wake::WAKE_HORIZON;

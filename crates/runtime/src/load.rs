@@ -77,6 +77,7 @@ fn unreadable(error: TurnError) -> CallError {
         | TurnError::Record(_)
         | TurnError::StepTaken { .. }
         | TurnError::StepDiverged { .. }
+        | TurnError::StepUnknown { .. }
         | TurnError::TooLarge { .. }
         | TurnError::Call(_) => CallError::Handler(Arc::new(error)),
     }

@@ -12,7 +12,10 @@
 //! Invariant: a step's transaction holds its own record and never the actor's state, outbox
 //! or timers: those leave with the turn's last commit.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
+use kelpie_core::limits::STEP_KEY_BYTES_MAX;
 use kelpie_core::{record, row};
 use kelpie_registry::Head;
 use kelpie_storage::CommitError;
@@ -26,6 +29,98 @@ use crate::turn::Turn;
 use crate::wake;
 
 const ATTEMPTS_MAX: u32 = 16;
+/// Bytes of results of parallel steps that share one commit; a larger one is alone in its.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// What names a step within its turn: a name, and for steps in a loop or side by side an
+/// index or a key of their own. `("charge", 2)` is the step `charge[2]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StepKey(String);
+
+impl StepKey {
+    /// The key as text, as errors and outside work see it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for StepKey {
+    fn from(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
+impl From<String> for StepKey {
+    fn from(name: String) -> Self {
+        Self(name)
+    }
+}
+
+impl From<(&str, usize)> for StepKey {
+    fn from((name, index): (&str, usize)) -> Self {
+        Self(format!("{name}[{index}]"))
+    }
+}
+
+impl From<(&str, &str)> for StepKey {
+    fn from((name, key): (&str, &str)) -> Self {
+        Self(format!("{name}[{key}]"))
+    }
+}
+
+/// The recorded steps of one run of a turn, shared by those that run side by side.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    /// What the next commit compares: the turn's own records move it.
+    pub(crate) fence: Fence,
+    /// What stands in the store of a turn that has recorded something.
+    pub(crate) running: Option<Running>,
+    recorded: BTreeMap<String, StepRecord>,
+    taken: BTreeSet<String>,
+    /// Records that wait for the next commit.
+    waiting: BTreeMap<String, StepRecord>,
+    /// Why nothing can be recorded any more.
+    failed: Option<TurnError>,
+}
+
+impl Steps {
+    pub(crate) fn new(fence: Fence, resumed: Option<(Running, BTreeMap<String, StepRecord>)>) -> Self {
+        let (running, recorded) =
+            resumed.map_or((None, BTreeMap::new()), |(running, steps)| (Some(running), steps));
+        let (taken, waiting) = (BTreeSet::new(), BTreeMap::new());
+        Self { fence, running, recorded, taken, waiting, failed: None }
+    }
+
+    fn take(&mut self, key: &str, input: [u8; 32]) -> Result<Option<StepRecord>, TurnError> {
+        if key.len() > STEP_KEY_BYTES_MAX {
+            let (what, bytes, bytes_max) = ("a step's key", key.len(), STEP_KEY_BYTES_MAX);
+            return Err(TurnError::TooLarge { what, bytes, bytes_max });
+        }
+        if !self.taken.insert(key.to_owned()) {
+            return Err(TurnError::StepTaken { step: key.to_owned() });
+        }
+        match self.recorded.get(key) {
+            Some(step) if step.input != input => Err(TurnError::StepDiverged { step: key.to_owned() }),
+            step => Ok(step.cloned()),
+        }
+    }
+
+    /// What is to be committed together with the record of `key`: it, and what else waits as
+    /// far as there is room. Nothing, if another step's commit took it along.
+    fn batch(&mut self, key: &str) -> Vec<(String, StepRecord)> {
+        let Some(first) = self.waiting.remove_entry(key) else { return Vec::new() };
+        let size = |step: &StepRecord| step.result.as_ref().map_or(0, Bytes::len);
+        let mut bytes = size(&first.1);
+        let mut batch = vec![first];
+        while let Some(next) = self.waiting.first_entry()
+            && bytes + size(next.get()) <= BATCH_BYTES_MAX
+        {
+            bytes += size(next.get());
+            batch.push(next.remove_entry());
+        }
+        batch
+    }
+}
 
 /// What the store made of a step's record.
 enum Recorded {
@@ -37,76 +132,112 @@ impl Turn {
     /// Outside work that is recorded once. `work` gets the key to carry along: the same if
     /// it has to run again, because a crash came before its record. Anything it depends on
     /// belongs into `input`: another input for a recorded step is an error.
+    ///
+    /// Steps may run side by side (`futures::join!`, `try_join_all`); their results are
+    /// recorded together where they come together. A recorded step runs `work` no more and
+    /// gives what was recorded.
+    ///
+    /// # Errors
+    /// What `work` gives is not recorded when it is an error: the turn ends with it unless
+    /// the handler takes it, and the step runs again when the turn does.
+    /// [`TurnError::StepTaken`] for a key that this turn used already,
+    /// [`TurnError::StepDiverged`] for a recorded step with another input.
     pub async fn step<F>(
-        &mut self,
-        name: &str,
+        &self,
+        key: impl Into<StepKey>,
         input: &[u8],
         work: impl FnOnce(String) -> F,
     ) -> Result<Bytes, HandlerError>
     where
         F: Future<Output = Result<Bytes, HandlerError>>,
     {
+        let StepKey(key) = key.into();
         let input = *blake3::hash(input).as_bytes();
-        if let Some(step) = self.take(name, input)?
-            && let Some(result) = step.result
-        {
+        let recorded = self.steps.lock().take(&key, input)?;
+        if let Some(StepRecord { result: Some(result), .. }) = recorded {
             return Ok(result);
         }
-        let result = work(self.id.step_key(name)).await?;
-        self.record_step(name, StepRecord { input, result: Some(result.clone()) }).await?;
+        let result = work(self.id.step_key(&key)).await?;
+        self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
         Ok(result)
     }
 
-    /// Outside work that must not run a second time. Its intent is recorded first; a crash
-    /// between intent and result gives [`HandlerError::App`] with the code `step.unknown`,
-    /// now and whenever the turn runs again.
+    /// Outside work that must not run a second time. Its intent is recorded first.
+    ///
+    /// # Errors
+    /// As [`Turn::step`]. [`TurnError::StepUnknown`] when a crash, or an error of `work`, came
+    /// between intent and result, now and whenever the turn runs again: `work` runs no more. A
+    /// handler that passes it on ends its call with the code `step.unknown`.
     pub async fn step_once<F>(
-        &mut self,
-        name: &str,
+        &self,
+        key: impl Into<StepKey>,
         input: &[u8],
         work: impl FnOnce(String) -> F,
     ) -> Result<Bytes, HandlerError>
     where
         F: Future<Output = Result<Bytes, HandlerError>>,
     {
+        let StepKey(key) = key.into();
         let input = *blake3::hash(input).as_bytes();
-        if let Some(step) = self.take(name, input)? {
-            return step.result.ok_or_else(|| {
-                HandlerError::app("step.unknown", format!("whether step `{name}` happened is not known"))
-            });
+        let recorded = self.steps.lock().take(&key, input)?;
+        if let Some(step) = recorded {
+            return Ok(step.result.ok_or(TurnError::StepUnknown { step: key })?);
         }
-        self.record_step(name, StepRecord { input, result: None }).await?;
-        let result = work(self.id.step_key(name)).await?;
-        self.record_step(name, StepRecord { input, result: Some(result.clone()) }).await?;
+        if !kelpie_core::mutant!("step_once_without_intent") {
+            self.record_step(&key, StepRecord { input, result: None }).await?;
+        }
+        let result = work(self.id.step_key(&key)).await?;
+        self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
         Ok(result)
-    }
-
-    fn take(&mut self, name: &str, input: [u8; 32]) -> Result<Option<StepRecord>, TurnError> {
-        if !self.taken.insert(name.to_owned()) {
-            return Err(TurnError::StepTaken { step: name.to_owned() });
-        }
-        match self.recorded.get(name) {
-            Some(step) if step.input != input => Err(TurnError::StepDiverged { step: name.to_owned() }),
-            step => Ok(step.cloned()),
-        }
     }
 
     /// Notes that a turn which had recorded steps is begun once more.
-    pub(crate) async fn begin_again(&mut self) -> Result<(), TurnError> {
-        let Some(running) = &mut self.running else { return Ok(()) };
+    pub(crate) async fn begin_again(&self) -> Result<(), TurnError> {
+        let Some(mut running) = self.steps.lock().running.clone() else { return Ok(()) };
         running.attempts += 1;
-        let running = running.clone();
-        self.record(None, running).await
+        self.record(&[], running).await
     }
 
-    async fn record_step(&mut self, name: &str, step: StepRecord) -> Result<(), TurnError> {
-        let running = match &self.running {
-            Some(running) => running.clone(),
-            None => self.new_running(),
+    /// Waits until the record is durable. One commit takes along what waits beside it.
+    async fn record_step(&self, key: &str, step: StepRecord) -> Result<(), TurnError> {
+        if let Some(bytes) = step.result.as_ref().map(Bytes::len).filter(|&len| len > large::VALUE_BYTES_MAX)
+        {
+            return Err(TurnError::TooLarge {
+                what: "a step's result",
+                bytes,
+                bytes_max: large::VALUE_BYTES_MAX,
+            });
+        }
+        self.steps.lock().waiting.insert(key.to_owned(), step);
+        let _recorder = self.recorder.lock().await;
+        let (batch, running) = {
+            let mut steps = self.steps.lock();
+            if let Some(failed) = &steps.failed {
+                return Err(failed.clone());
+            }
+            let batch = steps.batch(key);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            // Until the outcome is known. If this future is dropped meanwhile, nobody knows
+            // what became of the commit, and only the next activation can find out.
+            steps.failed = Some(TurnError::Moved);
+            (batch, steps.running.clone())
         };
-        self.record(Some((name, &step)), running).await?;
-        self.recorded.insert(name.to_owned(), step);
-        Ok(())
+        let recorded = self.record(&batch, running.unwrap_or_else(|| self.new_running())).await;
+        let mut steps = self.steps.lock();
+        steps.failed = recorded.as_ref().err().cloned();
+        if recorded.is_ok() {
+            steps.recorded.extend(batch);
+        }
+        recorded
+    }
+
+    /// The fence that the turn's own records have left. A record under way is waited for when
+    /// `seen` is no longer what stands in the store. `None`: nobody here has moved it.
+    pub(crate) async fn moved_fence(&self, seen: &Fence) -> Option<Fence> {
+        let _recorder = self.recorder.lock().await;
+        Some(self.fence()).filter(|fence| fence != seen)
     }
 
     fn new_running(&self) -> Running {
@@ -127,12 +258,12 @@ impl Turn {
         }
     }
 
-    /// Commits a step's record, conditional on the fence, and moves the fence.
-    async fn record(&mut self, step: Option<(&str, &StepRecord)>, running: Running) -> Result<(), TurnError> {
+    /// Commits records of steps, conditional on the fence, and moves the fence.
+    async fn record(&self, batch: &[(String, StepRecord)], running: Running) -> Result<(), TurnError> {
         for _ in 0..ATTEMPTS_MAX {
-            match self.try_record(step, &running).await? {
+            match self.try_record(batch, &running).await? {
                 Recorded::Yes => {
-                    self.running = Some(running);
+                    self.steps.lock().running = Some(running);
                     return Ok(());
                 }
                 Recorded::Again => {}
@@ -142,8 +273,8 @@ impl Turn {
     }
 
     async fn try_record(
-        &mut self,
-        step: Option<(&str, &StepRecord)>,
+        &self,
+        batch: &[(String, StepRecord)],
         running: &Running,
     ) -> Result<Recorded, TurnError> {
         let activation = self.activation.clone();
@@ -153,11 +284,13 @@ impl Turn {
         let due = head.wake_ms.map_or(resume_at, |due| due.min(resume_at));
         let next = Head { seq: head.seq.next(), running: true, wake_ms: Some(due), ..head.clone() };
         let mut tx = activation.node.store.begin();
-        if !activation.compare(&mut tx, &self.fence).await? {
+        if !activation.compare(&mut tx, &self.fence()).await? {
             return Err(TurnError::Moved);
         }
-        if let Some((name, step)) = step {
-            large::put(&mut tx, &row::step(actor, self.id, name), &record::encode(step));
+        for (key, step) in batch {
+            if !kelpie_core::mutant!("step_result_lost") {
+                large::put(&mut tx, &row::step(actor, self.id, key), &record::encode(step));
+            }
         }
         large::put(&mut tx, &row::running(actor), &record::encode(running));
         if kelpie_core::mutant!("step_commits_state") {
@@ -171,8 +304,8 @@ impl Turn {
         tx.set(row::head(actor), record::encode(&next));
         match tx.commit().await {
             Ok(_) => {
-                self.fence.head = record::encode(&next);
-                activation.moved_to(&self.fence, None, next);
+                let fence = Fence { head: record::encode(&next), ..self.fence() };
+                self.moved_to(fence, None, next);
                 Ok(Recorded::Yes)
             }
             Err(CommitError::Conflict | CommitError::TooOld) => Ok(Recorded::Again),
@@ -183,26 +316,26 @@ impl Turn {
         }
     }
 
-    async fn settle_record(&mut self, before: &Head, written: Head) -> Result<Recorded, TurnError> {
-        let own = record::decode(&self.fence.own)?;
+    async fn settle_record(&self, before: &Head, written: Head) -> Result<Recorded, TurnError> {
+        let own = record::decode(&self.fence().own)?;
         let Some((own, head)) = self.activation.settled(&own).await else { return Err(TurnError::Moved) };
         let landed = head == written;
         if !landed && head != *before {
             return Err(TurnError::Moved);
         }
-        self.fence = Fence { own: record::encode(&own), head: record::encode(&head) };
-        self.activation.moved_to(&self.fence, Some(own), head);
+        let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
+        self.moved_to(fence, Some(own), head);
         Ok(if landed { Recorded::Yes } else { Recorded::Again })
     }
-}
 
-impl crate::activation::Activation {
-    /// The running turn has moved the fence itself; the actor's state is as it was.
-    fn moved_to(&self, fence: &Fence, own: Option<kelpie_core::ownership::Own>, head: Head) {
+    /// The turn has moved the fence itself; the actor's state is as it was.
+    fn moved_to(&self, fence: Fence, own: Option<kelpie_core::ownership::Own>, head: Head) {
+        let activation = &self.activation;
         let wake_ms = head.wake_ms;
-        let mut state = self.state.lock();
+        self.steps.lock().fence = fence.clone();
+        let mut state = activation.state.lock();
         if let Some(loaded) = &mut state.loaded {
-            loaded.fence = fence.clone();
+            loaded.fence = fence;
             loaded.head = head;
             if let Some(own) = own {
                 loaded.own = own;
@@ -210,7 +343,7 @@ impl crate::activation::Activation {
         }
         drop(state);
         if let Some(due_ms) = wake_ms {
-            self.node.waker.expect(&self.actor, due_ms);
+            activation.node.waker.expect(&activation.actor, due_ms);
         }
     }
 }

@@ -1,14 +1,15 @@
 //! What an exclusive turn works with: a copy of its actor's state, and what is to leave with
 //! the commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kelpie_core::call::{Caller, OutboxPosition, TurnId};
+use kelpie_core::call::{Caller, IdempotencyKey, OutboxPosition, TurnId};
 use kelpie_core::id::ActorId;
-use kelpie_core::limits::RECORD_KEY_BYTES_MAX;
+use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
 use kelpie_core::row;
+use parking_lot::Mutex;
 
 use crate::activation::Activation;
 use crate::actor::{RecordRange, TurnError};
@@ -16,6 +17,7 @@ use crate::call::{Call, CallError, Request};
 use crate::effect::PendingEffect;
 use crate::large;
 use crate::records::{self, Fence};
+use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Running, StepRecord};
 
 /// What a turn leaves for its commit.
@@ -64,11 +66,10 @@ pub struct Turn {
     pub(crate) now_ms: u64,
     pub(crate) seed: u64,
     random: u64,
-    pub(crate) fence: Fence,
     pub(crate) work: Work,
-    pub(crate) running: Option<Running>,
-    pub(crate) recorded: BTreeMap<String, StepRecord>,
-    pub(crate) taken: BTreeSet<String>,
+    pub(crate) steps: Mutex<Steps>,
+    /// Held by whoever commits records of steps.
+    pub(crate) recorder: tokio::sync::Mutex<()>,
 }
 
 impl Turn {
@@ -80,10 +81,9 @@ impl Turn {
         resumed: Option<(Running, BTreeMap<String, StepRecord>)>,
     ) -> Self {
         let env = &activation.node.env;
-        let (running, recorded) =
-            resumed.map_or((None, BTreeMap::new()), |(running, steps)| (Some(running), steps));
-        let now_ms = running.as_ref().map_or_else(|| env.wall_ms(), |running| running.now_ms);
-        let seed = running.as_ref().map_or_else(|| env.random_u64(), |running| running.seed);
+        let running = resumed.as_ref().map(|(running, _)| running);
+        let now_ms = running.map_or_else(|| env.wall_ms(), |running| running.now_ms);
+        let seed = running.map_or_else(|| env.random_u64(), |running| running.seed);
         let id = request.key.turn(&request.actor);
         Self {
             activation,
@@ -92,12 +92,15 @@ impl Turn {
             now_ms,
             seed,
             random: seed,
-            fence,
             work: Work::default(),
-            running,
-            recorded,
-            taken: BTreeSet::new(),
+            steps: Mutex::new(Steps::new(fence, resumed)),
+            recorder: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// What the turn's next commit compares.
+    pub(crate) fn fence(&self) -> Fence {
+        self.steps.lock().fence.clone()
     }
 
     /// Whose turn it is.
@@ -138,7 +141,15 @@ impl Turn {
         if self.work.cleared.iter().any(|range| range.contains(record)) {
             return Ok(None);
         }
-        self.activation.record(&self.fence, record).await
+        let mut fence = self.fence();
+        loop {
+            match self.activation.record(&fence, record).await {
+                Err(TurnError::Moved) => {
+                    fence = self.moved_fence(&fence).await.ok_or(TurnError::Moved)?;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Records in a range, as this turn has left them.
@@ -148,8 +159,7 @@ impl Turn {
         let limit =
             if self.work.cleared.is_empty() { range.limit.saturating_add(hidden) } else { usize::MAX };
         let stored = RecordRange { limit, ..range.clone() };
-        let rows =
-            records::read_range(&self.activation.node.store, self.actor(), &self.fence, &stored).await?;
+        let rows = self.stored_range(&stored).await?;
         let mut merged: BTreeMap<Bytes, Bytes> = rows
             .into_iter()
             .filter(|(record, _)| !self.work.cleared.iter().any(|cleared| cleared.contains(record)))
@@ -164,6 +174,18 @@ impl Turn {
             Ok(merged.into_iter().rev().take(range.limit).collect())
         } else {
             Ok(merged.into_iter().take(range.limit).collect())
+        }
+    }
+
+    async fn stored_range(&self, range: &RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
+        let mut fence = self.fence();
+        loop {
+            match records::read_range(&self.activation.node.store, self.actor(), &fence, range).await {
+                Err(TurnError::Moved) => {
+                    fence = self.moved_fence(&fence).await.ok_or(TurnError::Moved)?;
+                }
+                outcome => return outcome,
+            }
         }
     }
 
@@ -229,22 +251,25 @@ impl Turn {
 
     /// Calls another actor and waits for its reply. `name` stands for the call in this turn:
     /// its key derives from it, so that the call has its effect once even if the turn runs
-    /// again.
+    /// again. Calls may run side by side, each under a name of its own.
+    ///
+    /// # Errors
+    /// [`TurnError::Call`] with what became of the call: a cycle, a deadline, the other
+    /// actor's refusal.
     pub async fn call(
-        &mut self,
-        name: &str,
+        &self,
+        name: impl Into<StepKey>,
         to: ActorId,
         operation: &str,
-        payload: Bytes,
+        payload: impl Into<Bytes>,
     ) -> Result<Bytes, TurnError> {
+        let name = name.into();
         let mut chain = self.request.chain.clone();
         chain.push(self.actor().clone());
-        let key = kelpie_core::call::IdempotencyKey::new(&self.id.step_key(name)).map_err(|_| {
-            TurnError::TooLarge {
-                what: "a call's name",
-                bytes: name.len(),
-                bytes_max: kelpie_core::limits::IDEMPOTENCY_KEY_BYTES_MAX - 33,
-            }
+        let key = IdempotencyKey::new(&self.id.step_key(name.as_str())).map_err(|_| TurnError::TooLarge {
+            what: "a call's name",
+            bytes: name.as_str().len(),
+            bytes_max: STEP_KEY_BYTES_MAX,
         })?;
         let node = &self.activation.node;
         let remaining = self.request.deadline.saturating_sub(node.env.now());

@@ -49,6 +49,7 @@ pub(super) fn read(error: &TurnError) -> AgentError {
         | TurnError::NotRecorded { .. }
         | TurnError::StepTaken { .. }
         | TurnError::StepDiverged { .. }
+        | TurnError::StepUnknown { .. }
         | TurnError::TooLarge { .. }
         | TurnError::Call(_) => AgentError::Internal { message },
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use kelpie_env::Env;
 use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, RecordRange, Turn, View};
 
@@ -64,6 +64,62 @@ impl Counter {
     }
 }
 
+impl Counter {
+    /// Five steps at once, and a read and a call beside them; then what the turn believes of
+    /// time and chance.
+    async fn steps_side_by_side(&self, turn: &mut Turn, by: u64) -> Result<u64, HandlerError> {
+        Self::add(turn, by).await?;
+        let chance = turn.random_u64();
+        let turn = &*turn;
+        let step = |index: usize| async move {
+            let (env, outside) = (self.env.clone(), self.outside.clone());
+            let input = [turn.now_ms().to_be_bytes(), chance.to_be_bytes()].concat();
+            turn.step(("part", index), &input, |key| async move {
+                outside.effect(&key);
+                env.sleep(Duration::from_millis(if index == 0 { 10 } else { 20 })).await;
+                Ok(bytes(index as u64))
+            })
+            .await
+        };
+        let beside = async {
+            self.env.sleep(Duration::from_millis(9)).await;
+            for _ in 0..200 {
+                turn.get(b"absent").await?;
+                turn.range(RecordRange::prefix(b"t")).await?;
+                self.env.sleep(Duration::from_micros(10)).await;
+            }
+            Ok(turn.call("beside", actor("counter", "beside"), "add", bytes(by)).await?)
+        };
+        let (parts, _) = futures::try_join!(try_join_all((0..5).map(step)), beside)?;
+        let parts: Vec<u64> = parts.iter().map(|part| number(part)).collect();
+        assert_eq!(parts, [0, 1, 2, 3, 4]);
+        Ok(number(&turn.get(b"total").await?.unwrap_or_default()))
+    }
+
+    /// Operations that leave something to be done later.
+    async fn owe(turn: &mut Turn, operation: &str, by: u64) -> Result<u64, HandlerError> {
+        match operation {
+            "remind" => {
+                turn.wake_at(Some(turn.now_ms() + by));
+            }
+            "effect" => {
+                turn.set("owed", bytes(by));
+                turn.perform("e", bytes(by));
+                turn.wake_at(Some(turn.now_ms() + 5_000));
+            }
+            "effect done" => {
+                if turn.get(b"owed").await?.is_some() {
+                    turn.clear("owed");
+                    turn.wake_at(None);
+                    Self::add(turn, by).await?;
+                }
+            }
+            other => return Err(HandlerError::app("counter.operation", other.to_owned())),
+        }
+        Ok(0)
+    }
+}
+
 impl Actor for Counter {
     fn actor_type(&self) -> &str {
         "counter"
@@ -89,6 +145,7 @@ impl Actor for Counter {
                     total
                 }
                 "steps" => self.steps(turn, by).await?,
+                "steps side by side" => self.steps_side_by_side(turn, by).await?,
                 "once" => {
                     let outside = self.outside.clone();
                     let env = self.env.clone();
@@ -126,25 +183,7 @@ impl Actor for Counter {
                     0
                 }
                 "call myself" => number(&turn.call("me", turn.actor().clone(), "add", bytes(by)).await?),
-                "remind" => {
-                    turn.wake_at(Some(turn.now_ms() + by));
-                    0
-                }
-                "effect" => {
-                    turn.set("owed", bytes(by));
-                    turn.perform("e", bytes(by));
-                    turn.wake_at(Some(turn.now_ms() + 5_000));
-                    0
-                }
-                "effect done" => {
-                    if turn.get(b"owed").await?.is_some() {
-                        turn.clear("owed");
-                        turn.wake_at(None);
-                        Self::add(turn, by).await?;
-                    }
-                    0
-                }
-                other => return Err(HandlerError::app("counter.operation", other.to_owned())),
+                other => Self::owe(turn, other, by).await?,
             };
             Ok(bytes(reply))
         }

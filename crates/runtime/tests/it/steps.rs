@@ -10,7 +10,7 @@ use crate::world::{World, actor, bytes, call, call_with_key};
 
 /// Kills the node `after` the call began, starts it again, and lets the turn end by itself.
 /// Returns the total, the steps that ran, and how many of them ran twice.
-fn kill_between_steps(seed: u64, after: Duration) -> (u64, usize, u64) {
+fn kill_between_steps(seed: u64, operation: &'static str, after: Duration) -> (u64, usize, u64) {
     let outside = Arc::new(Outside::default());
     let world = World::new(seed);
     world.sim.block_on(async {
@@ -21,7 +21,7 @@ fn kill_between_steps(seed: u64, after: Duration) -> (u64, usize, u64) {
         let caller = runtime.clone();
         let called = a.clone();
         env.spawn("caller", async move {
-            drop(call_with_key(&caller, &called, "steps", bytes(10), "k").await);
+            drop(call_with_key(&caller, &called, operation, bytes(10), "k").await);
         });
         env.sleep(after).await;
         let runtime = world.restart(|env| Counter::with(env, &outside)).await;
@@ -37,7 +37,7 @@ fn kill_between_steps(seed: u64, after: Duration) -> (u64, usize, u64) {
 fn a_turn_resumes_at_its_step_and_its_state_leaves_at_its_end() {
     let mut resumed = 0;
     for seed in 0..60 {
-        let (total, steps, twice) = kill_between_steps(seed, Duration::from_millis(seed % 75));
+        let (total, steps, twice) = kill_between_steps(seed, "steps", Duration::from_millis(seed % 75));
         // Killed before the first record nothing has begun; else all of it happens.
         let first_record = steps > 0 && total == 11;
         assert!(first_record || total == 1, "seed {seed}: total {total} after {steps} steps");
@@ -49,7 +49,42 @@ fn a_turn_resumes_at_its_step_and_its_state_leaves_at_its_end() {
 }
 
 #[test]
-fn a_step_that_must_not_run_twice_is_unknown_after_a_crash() {
+fn steps_side_by_side_are_each_recorded_and_see_the_same_time_and_chance_when_they_run_again() {
+    let mut resumed = 0;
+    for seed in 0..60 {
+        let after = Duration::from_micros(seed * 700);
+        let (total, steps, _) = kill_between_steps(seed, "steps side by side", after);
+        // A step whose input differed from what was recorded would have failed the turn.
+        assert!(total == 1 || (total == 11 && steps == 5), "seed {seed}: {total} after {steps} steps");
+        resumed += u64::from(total == 11 && after < Duration::from_millis(29));
+    }
+    assert!(resumed > 0, "no kill hit a turn that had recorded something");
+}
+
+#[test]
+fn steps_that_end_together_share_a_commit() {
+    let mut ended = 0;
+    for seed in 0..20 {
+        // A store whose commits take their time.
+        let world = World::lossy(seed);
+        world.sim.block_on(async {
+            let runtime = world.start(Counter::all(&world.node.env())).await;
+            let a = actor("counter", "a");
+            if call(&runtime, &a, "steps side by side", bytes(1)).await.is_ok() {
+                let head = world.store().begin().get(&kelpie_core::row::head(&a)).await.unwrap().unwrap();
+                let head: kelpie_registry::Head = kelpie_core::record::decode(&head).unwrap();
+                // The first step, the second, the three that waited for it, the turn.
+                assert_eq!(head.seq.0, 4, "seed {seed}");
+                ended += 1;
+            }
+        });
+    }
+    assert!(ended > 0, "no turn ended");
+}
+
+/// Kills the node within such a step and asks again. Returns the effects, the total and the
+/// second answer.
+fn kill_in_a_step_that_runs_once() -> (u64, u64, Result<u64, CallError>) {
     let outside = Arc::new(Outside::default());
     let world = World::new(1);
     world.sim.block_on(async {
@@ -63,10 +98,15 @@ fn a_step_that_must_not_run_twice_is_unknown_after_a_crash() {
         env.sleep(Duration::from_millis(30)).await;
         let runtime = world.restart(|env| Counter::with(env, &outside)).await;
         let again = call_with_key(&runtime, &a, "once", bytes(10), "k").await;
-        assert!(matches!(&again, Err(CallError::App { code, .. }) if code == "step.unknown"), "{again:?}");
-        assert_eq!(outside.total(), 1);
-        assert_eq!(call(&runtime, &a, "get", "").await.unwrap(), 0);
-    });
+        (outside.total(), call(&runtime, &a, "get", "").await.unwrap(), again)
+    })
+}
+
+#[test]
+fn a_step_that_must_not_run_twice_is_unknown_after_a_crash() {
+    let (effects, total, again) = kill_in_a_step_that_runs_once();
+    assert!(matches!(&again, Err(CallError::App { code, .. }) if code == "step.unknown"), "{again:?}");
+    assert_eq!((effects, total), (1, 0));
 }
 
 #[test]
@@ -86,8 +126,24 @@ fn two_steps_of_one_name_are_an_error() {
 fn a_step_that_commits_state_is_caught() {
     let _armed = kelpie_core::mutant::arm("step_commits_state");
     let wrong = (0..60).any(|seed| {
-        let (total, _, _) = kill_between_steps(seed, Duration::from_millis(seed % 75));
+        let (total, _, _) = kill_between_steps(seed, "steps", Duration::from_millis(seed % 75));
         total != 1 && total != 11
     });
     assert!(wrong, "the addition was never doubled");
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_step_result_that_is_lost_is_caught() {
+    let _armed = kelpie_core::mutant::arm("step_result_lost");
+    let twice = |seed| kill_between_steps(seed, "steps", Duration::from_millis(seed % 75)).2;
+    assert!((0..60).any(|seed| twice(seed) > 1), "no recorded step ran again");
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_step_that_runs_before_its_intent_is_caught() {
+    let _armed = kelpie_core::mutant::arm("step_once_without_intent");
+    let (effects, _, _) = kill_in_a_step_that_runs_once();
+    assert_eq!(effects, 2, "the seeded bug runs it again");
 }
