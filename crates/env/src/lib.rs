@@ -24,6 +24,7 @@ pub mod real;
 pub mod sim;
 mod tasks;
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use futures::future::BoxFuture;
 pub use clock::{Clock, Elapsed};
 pub use disk::{DirectoryLock, Disk, File, Open};
 pub use net::{Listener, Net, Stream};
-pub use tasks::{Tasks, Work};
+pub use tasks::{Origin, Tasks, Work};
 
 /// Where numbers come from: the operating system, or the node's seeded stream.
 pub trait Random: Send + Sync {
@@ -116,29 +117,39 @@ impl Env {
     }
 
     /// Starts a task. A panic in it ends that task alone and is logged with `name`.
+    #[track_caller]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(name, Box::pin(task));
+        self.tasks.spawn(Origin { name, place: Location::caller() }, Box::pin(task));
     }
 
     /// Starts a task that may block for long, on a thread of its own in reality.
+    #[track_caller]
     pub fn spawn_thread(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_thread(name, Box::pin(task));
+        self.tasks.spawn_thread(Origin { name, place: Location::caller() }, Box::pin(task));
     }
 
     /// Carries out work that blocks, away from the tasks: a pool thread in reality, its own
     /// turn and some virtual time in simulation. A panic in `work` comes out here.
-    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tx, rx) = tokio::sync::oneshot::channel();
-        self.tasks.blocking(Box::new(move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // The caller may have gone: then nobody wants the result.
-            drop(tx.send(result));
-        }));
-        match rx.await {
-            Ok(Ok(value)) => value,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // The pool is gone: the process (or the simulated node) is ending.
-            Err(_) => std::future::pending().await,
+    #[track_caller]
+    pub fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> {
+        let origin = Origin { name: "blocking work", place: Location::caller() };
+        async move {
+            let (tx, rx) = tokio::sync::oneshot::channel();
+            let work = move || {
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+                // The caller may have gone: then nobody wants the result.
+                drop(tx.send(result));
+            };
+            self.tasks.blocking(origin, Box::new(work));
+            match rx.await {
+                Ok(Ok(value)) => value,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // The pool is gone: the process (or the simulated node) is ending.
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 

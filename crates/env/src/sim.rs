@@ -56,6 +56,7 @@ mod net;
 mod node;
 mod processor;
 mod replay;
+mod slip;
 mod tasks;
 mod timers;
 mod trace;
@@ -72,6 +73,7 @@ use std::time::Duration;
 
 use disk::Storage;
 use timers::NEVER;
+use trace::Whose;
 use world::{Step, World};
 
 pub use clock::{Drift, TimerError};
@@ -80,7 +82,8 @@ pub use executor::TaskPanic;
 pub use fault::FAULTS;
 pub use net::{LinkFaults, Mailbox};
 pub use node::Node;
-pub use replay::{Divergence, first_divergence, same_twice};
+pub use replay::{CHECKPOINT_EVERY, Divergence, Recording, first_divergence, parting, same_twice};
+pub use slip::{Entered, Slip, slipped_random, slipped_time};
 pub use trace::TraceEvent;
 
 /// How a simulated world behaves.
@@ -177,6 +180,7 @@ impl Sim {
     /// # Panics
     /// As [`Sim::block_on`] does.
     pub fn block_on_watching<F: Future>(&self, future: F, mut watch: impl FnMut()) -> F::Output {
+        let _entered = self.enter();
         let generation = self.roots.fetch_add(1, Ordering::Relaxed);
         let root = self.world.executor.root(generation);
         let mut context = Context::from_waker(&root.waker);
@@ -191,9 +195,9 @@ impl Sim {
                 }
                 Step::Root => {
                     root.taken();
-                    self.world.turn_of(None, "block_on");
+                    self.world.turn_of(None, Whose::Root);
                     let polled = future.as_mut().poll(&mut context);
-                    self.world.turn_ends();
+                    self.world.turn_ends(None);
                     self.world.reap();
                     if let Poll::Ready(value) = polled {
                         return value;
@@ -223,6 +227,7 @@ impl Sim {
     }
 
     fn run_to(&self, end: u64) {
+        let _entered = self.enter();
         let began = self.world.turns();
         while self.world.now() < end && !matches!(self.world.step(None, end), Step::Idle) {
             self.check_turns(began);
@@ -240,7 +245,7 @@ impl Sim {
     }
 
     /// A hash of all that has happened so far (numbers drawn, tasks polled, bytes written
-    /// and sent): equal for equal runs.
+    /// and sent, the state of a node after each turn on it): equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.world.trace_hash()
     }
@@ -258,6 +263,30 @@ impl Sim {
     /// The events in [`Options::record`].
     pub fn recorded(&self) -> Vec<TraceEvent> {
         self.world.recorded()
+    }
+
+    /// What there is to compare with another run.
+    pub fn recording(&self) -> Recording {
+        Recording {
+            hash: self.trace_hash(),
+            events: self.events(),
+            checkpoints: self.checkpoints(),
+            recorded: self.recorded(),
+        }
+    }
+
+    /// What was asked of the operating system past the [`crate::Env`], and by whom: in
+    /// processes that have [`slipped_time`] and [`slipped_random`] asked.
+    pub fn slips(&self) -> Vec<Slip> {
+        self.world.slips()
+    }
+
+    /// Lets this world answer what is asked past the [`crate::Env`] on this thread, until the
+    /// guard is dropped. Running the world does that as well; this is for what is made before,
+    /// on a thread of its own: the standard library draws the keys of its hash maps once for
+    /// each thread, and keeps them.
+    pub fn enter(&self) -> Entered {
+        slip::enter(&self.world)
     }
 
     /// The panics of tasks since the last call, which are hereby expected.

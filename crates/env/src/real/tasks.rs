@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use crate::panic::words;
-use crate::{Tasks, Work};
+use crate::{Origin, Tasks, Work};
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -32,22 +32,22 @@ impl RealTasks {
 }
 
 impl Tasks for RealTasks {
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.runtime.spawn(supervised(name, task));
+    fn spawn(&self, origin: Origin, task: BoxFuture<'static, ()>) {
+        self.runtime.spawn(supervised(origin, task));
     }
 
-    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+    fn spawn_thread(&self, origin: Origin, task: BoxFuture<'static, ()>) {
         let runtime = self.runtime.clone();
         std::thread::Builder::new()
-            .name(name.to_owned())
+            .name(origin.name.to_owned())
             .spawn(move || {
                 let _entered = runtime.enter();
-                futures::executor::block_on(supervised(name, task));
+                futures::executor::block_on(supervised(origin, task));
             })
             .expect("a machine that starts no thread cannot run a node");
     }
 
-    fn blocking(&self, work: Work) {
+    fn blocking(&self, _: Origin, work: Work) {
         // When the runtime is ending the work is dropped unrun; `Env::blocking` knows.
         drop(self.runtime.spawn_blocking(work));
     }
@@ -57,9 +57,10 @@ impl Tasks for RealTasks {
     }
 }
 
-async fn supervised(name: &'static str, task: BoxFuture<'static, ()>) {
+async fn supervised(origin: Origin, task: BoxFuture<'static, ()>) {
     if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
         PANICS.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(task = name, reason = words(panic.as_ref()), "task panicked");
+        let Origin { name, place } = origin;
+        tracing::error!(task = name, started_at = %place, reason = words(panic.as_ref()), "task panicked");
     }
 }

@@ -13,6 +13,7 @@ pub(super) use super::trace::Event;
 /// so that one more draw in a node does not change another node's numbers.
 const DECISIONS: u64 = 0;
 const FIRST_NODE: u64 = 1;
+const ASIDE: u64 = u64::MAX - 1;
 
 pub(super) struct Chance {
     random: ChaCha8Rng,
@@ -76,6 +77,11 @@ impl Chance {
     }
 }
 
+/// A digest of a few numbers.
+pub(super) fn digest(numbers: &[u64]) -> u64 {
+    numbers.iter().fold(0, |sum, number| mixed(sum, *number))
+}
+
 static ZEROES: [u8; 4096] = [0; 4096];
 
 /// Mixes bytes into four sums side by side: one would wait for itself.
@@ -97,6 +103,11 @@ fn mixed(sum: u64, word: u64) -> u64 {
 /// The stream of random numbers of node number `node`.
 pub(super) fn of_node(seed: u64, node: u32) -> ChaCha8Rng {
     stream(seed, FIRST_NODE + u64::from(node))
+}
+
+/// The stream for who asks past the seam.
+pub(super) fn aside(seed: u64) -> ChaCha8Rng {
+    stream(seed, ASIDE)
 }
 
 fn stream(seed: u64, stream: u64) -> ChaCha8Rng {

@@ -190,6 +190,11 @@ impl Clocks {
         coarse(at, self.granularity, marks)
     }
 
+    /// What the monotonic and the wall clock would read if they were sound; nobody has looked.
+    pub(super) fn lines(&self, global: u64) -> (u64, u64) {
+        (self.monotonic.at(global), self.wall.at(global))
+    }
+
     /// What the monotonic clock would read if it went on in the smallest of steps.
     fn fine(&self, global: u64) -> u64 {
         self.monotonic.at(global)

@@ -62,6 +62,11 @@ impl Storage {
     }
 
     /// How long work on this disk may take, when it was made slow.
+    /// How many operations it has been asked for.
+    pub(super) fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
     pub(super) fn latency_max(&self) -> Duration {
         Duration::from_nanos(self.latency_ns.load(Ordering::Relaxed))
     }

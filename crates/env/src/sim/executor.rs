@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::node::{Life, NodeState};
+use crate::Origin;
 use crate::panic::words;
 
 /// A place in the slab, and its how manieth use: a stale index finds nothing.
@@ -43,6 +44,8 @@ pub struct TaskPanic {
     pub node: String,
     /// The name that the task was started with.
     pub task: &'static str,
+    /// Where it was started: file and line.
+    pub started: String,
     /// What the panic said.
     pub message: String,
     /// Virtual time since the simulation began.
@@ -50,7 +53,7 @@ pub struct TaskPanic {
 }
 
 pub(super) struct Task {
-    pub(super) name: &'static str,
+    pub(super) origin: Origin,
     pub(super) node: Arc<NodeState>,
     pub(super) life: Arc<Life>,
     future: BoxFuture<'static, ()>,
@@ -149,7 +152,7 @@ impl Executor {
         &self,
         node: Arc<NodeState>,
         life: Arc<Life>,
-        name: &'static str,
+        origin: Origin,
         future: BoxFuture<'static, ()>,
     ) -> TaskId {
         let mut slab = self.slab.lock();
@@ -164,7 +167,7 @@ impl Executor {
         let id = TaskId { index, generation: slot.generation };
         let ready = self.waker(id);
         let waker = Waker::from(ready.clone());
-        slot.task = Some(Task { name, node, life, future, ready: ready.clone(), waker });
+        slot.task = Some(Task { origin, node, life, future, ready: ready.clone(), waker });
         drop(slab);
         ready.wake();
         id
@@ -192,6 +195,11 @@ impl Executor {
         }
         let chosen = choose(&ready);
         Some(ready.swap_remove(chosen))
+    }
+
+    /// How many tasks are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.queue.ready.lock().len()
     }
 
     /// Puts ready tasks back that were taken and not polled.
@@ -238,6 +246,6 @@ impl Executor {
     pub(super) fn waiting(&self) -> Vec<String> {
         let slab = self.slab.lock();
         let tasks = slab.slots.iter().filter_map(|slot| slot.task.as_ref());
-        tasks.map(|task| format!("{}: {}", task.node.name(), task.name)).collect()
+        tasks.map(|task| format!("{}: {}", task.node.name(), task.origin.name)).collect()
     }
 }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
-use super::chance::{Event, of_node};
+use super::chance::{Event, digest, of_node};
 use super::clock::{Clocks, Drift, SimClock, TimerError};
 use super::disk::{DiskControl, DiskImage, SimDisk, Storage, Survival};
 use super::fault::Fault;
@@ -87,6 +87,17 @@ impl NodeState {
 
     pub(super) fn life(&self) -> Arc<Life> {
         self.life.lock().clone()
+    }
+
+    /// What can be seen of it from outside at the instant `now`: in which life it is, what its
+    /// clocks read, what its disk was asked for.
+    pub(super) fn digest(&self, now: u64) -> u64 {
+        let (life, alive) = {
+            let life = self.life.lock();
+            (life.number(), life.is_alive())
+        };
+        let (monotonic, wall) = self.clocks.lock().lines(now);
+        digest(&[life, alive.into(), monotonic, wall, self.disk.operations()])
     }
 }
 
@@ -350,7 +361,6 @@ struct SimRandom {
 impl Random for SimRandom {
     fn fill(&self, bytes: &mut [u8]) {
         self.place.node.random.lock().fill_bytes(bytes);
-        let length = u64::try_from(bytes.len()).expect("a length");
-        self.place.world.decide(|chance| chance.note(Event::NodeRandom, length));
+        self.place.world.decide(|chance| chance.note_bytes(Event::NodeRandom, bytes));
     }
 }

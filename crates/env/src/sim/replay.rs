@@ -1,5 +1,6 @@
 //! Whether a run can be repeated, and where two runs part if not.
 
+use std::convert::Infallible;
 use std::fmt::{self, Debug};
 use std::ops::Range;
 
@@ -49,8 +50,21 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// Events from one checkpoint to the next.
-const STEP: u64 = 1024;
+/// What one run leaves for a comparison with another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// Over everything.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// The hash after each [`Options::checkpoint_every`] events.
+    pub checkpoints: Vec<u64>,
+    /// The events in [`Options::record`].
+    pub recorded: Vec<TraceEvent>,
+}
+
+/// Events from one checkpoint to the next, in recordings for [`parting`].
+pub const CHECKPOINT_EVERY: u64 = 1024;
 
 /// Pairs of runs that may part elsewhere than the pair before.
 const TRIES: u32 = 8;
@@ -61,56 +75,69 @@ const TRIES: u32 = 8;
 /// A scenario whose runs differ each time may part elsewhere each time: what is returned is
 /// true of the last two of them.
 pub fn first_divergence<T>(options: &Options, scenario: impl Fn(&Sim) -> T) -> Option<Divergence> {
-    let pair = |record: &Range<u64>| {
-        let run = || {
-            let sim = Sim::with(Options {
-                checkpoint_every: Some(STEP),
-                record: record.clone(),
-                ..options.clone()
-            });
-            drop(scenario(&sim));
-            Run {
-                end: (sim.trace_hash(), sim.events()),
-                checkpoints: sim.checkpoints(),
-                events: sim.recorded(),
-            }
-        };
-        (run(), run())
+    let run = |record: &Range<u64>| {
+        let sim = Sim::with(Options {
+            checkpoint_every: Some(CHECKPOINT_EVERY),
+            record: record.clone(),
+            ..options.clone()
+        });
+        drop(scenario(&sim));
+        Ok::<_, Infallible>(sim.recording())
     };
+    match parting(run, run) {
+        Ok(divergence) => divergence,
+        Err(never) => match never {},
+    }
+}
+
+/// The first event in which two ways of running the same thing differ, as in this process and
+/// in a fresh one; nothing when they are the same. Each is called with the events to record,
+/// and has to keep the hash after each [`CHECKPOINT_EVERY`] events.
+///
+/// The last checkpoint at which they agree says which events to record in the next pair of
+/// runs, so that no more than those are ever kept.
+///
+/// # Errors
+/// The first that a run ends with.
+pub fn parting<E>(
+    mut first: impl FnMut(&Range<u64>) -> Result<Recording, E>,
+    mut second: impl FnMut(&Range<u64>) -> Result<Recording, E>,
+) -> Result<Option<Divergence>, E> {
     let mut window = 0..0;
     let mut event = None;
     for tried in 0..TRIES {
-        let (first, second) = pair(&window);
-        if first.end == second.end {
-            event?;
+        let (one, other) = (first(&window)?, second(&window)?);
+        if (one.hash, one.events) == (other.hash, other.events) {
+            if event.is_none() {
+                return Ok(None);
+            }
             continue;
         }
-        let same = common(&first.checkpoints, &second.checkpoints);
-        let start = u64::try_from(same).expect("a length") * STEP;
+        let start = one.same_events(&other);
         // Only if they were the same up to what was recorded is it the first.
         if start >= window.start
-            && let Some(divergence) = first.differs(&second)
+            && let Some(divergence) = one.differs(&other)
         {
-            return Some(divergence);
+            return Ok(Some(divergence));
         }
         event = Some(start);
         // In the end all of it: more memory, and no way around it.
-        window = if tried + 2 < TRIES { start..start + 2 * STEP } else { 0..u64::MAX };
+        window = if tried + 2 < TRIES { start..start + 2 * CHECKPOINT_EVERY } else { 0..u64::MAX };
     }
-    event.map(|event| Divergence { event, first: None, second: None })
+    Ok(event.map(|event| Divergence { event, first: None, second: None }))
 }
 
-struct Run {
-    end: (u64, u64),
-    checkpoints: Vec<u64>,
-    events: Vec<TraceEvent>,
-}
+impl Recording {
+    /// How many events there were before the last checkpoint at which both agree.
+    fn same_events(&self, other: &Self) -> u64 {
+        let same = common(&self.checkpoints, &other.checkpoints);
+        u64::try_from(same).expect("a length") * CHECKPOINT_EVERY
+    }
 
-impl Run {
     /// The first of the recorded events that differs.
     fn differs(&self, other: &Self) -> Option<Divergence> {
-        let same = common(&self.events, &other.events);
-        let (first, second) = (self.events.get(same).cloned(), other.events.get(same).cloned());
+        let same = common(&self.recorded, &other.recorded);
+        let (first, second) = (self.recorded.get(same).cloned(), other.recorded.get(same).cloned());
         let event = first.as_ref().or(second.as_ref())?.number;
         Some(Divergence { event, first, second })
     }

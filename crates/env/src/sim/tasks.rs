@@ -7,18 +7,18 @@ use futures::future::BoxFuture;
 use super::chance::Event;
 use super::node::Place;
 use super::timers::Delay;
-use crate::{Tasks, Work};
+use crate::{Origin, Tasks, Work};
 
 pub(super) struct SimTasks {
     pub(super) place: Arc<Place>,
 }
 
 impl SimTasks {
-    fn start(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+    fn start(&self, origin: Origin, task: BoxFuture<'static, ()>) {
         let Place { world, node, life } = &*self.place;
         // A dead node starts nothing.
         if life.is_alive() {
-            let task = world.executor.spawn(node.clone(), life.clone(), name, task);
+            let task = world.executor.spawn(node.clone(), life.clone(), origin, task);
             world.decide(|chance| {
                 chance.note(Event::Spawn, u64::from(node.id()));
                 chance.note(Event::Spawn, task.number());
@@ -39,21 +39,21 @@ impl SimTasks {
 }
 
 impl Tasks for SimTasks {
-    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.start(name, task);
+    fn spawn(&self, origin: Origin, task: BoxFuture<'static, ()>) {
+        self.start(origin, task);
     }
 
-    fn spawn_thread(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.start(name, task);
+    fn spawn_thread(&self, origin: Origin, task: BoxFuture<'static, ()>) {
+        self.start(origin, task);
     }
 
-    fn blocking(&self, work: Work) {
+    fn blocking(&self, origin: Origin, work: Work) {
         let delay = self.delay(self.place.world.options.blocking_max);
         let turn = async move {
             delay.await;
             work();
         };
-        self.start("blocking work", Box::pin(turn));
+        self.start(origin, Box::pin(turn));
     }
 
     fn before_inline(&self) -> BoxFuture<'static, ()> {

@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::Origin;
+
 /// What a drawn or noted number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
@@ -22,6 +24,8 @@ pub(super) enum Event {
     NodeRandom,
     Sent,
     Arrived,
+    Digest,
+    Slip,
 }
 
 impl Event {
@@ -38,6 +42,8 @@ impl Event {
             Self::NodeRandom => "random bytes",
             Self::Sent => "message sent",
             Self::Arrived => "message arrives",
+            Self::Digest => "state of the node after a turn",
+            Self::Slip => "past the Env",
         }
     }
 }
@@ -48,22 +54,28 @@ pub struct TraceEvent {
     /// How many events came before it.
     pub number: u64,
     /// What it is about.
-    pub what: &'static str,
+    pub what: String,
     /// The number that was drawn or noted, or a digest of bytes.
     pub value: u64,
     /// The node whose task had its turn; empty between turns, and for the future that
     /// `block_on` was given.
     pub node: String,
     /// The name of the task.
-    pub task: &'static str,
+    pub task: String,
+    /// Where it was started: file and line; empty where there is no task.
+    pub started: String,
     /// Virtual time at the start of that turn.
     pub at: Duration,
 }
 
 impl fmt::Display for TraceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, what, value, node, task, at } = self;
-        write!(f, "event {number} ({what} {value:#x}) in \"{node}: {task}\" at {at:?}")
+        let Self { number, what, value, node, task, started, at } = self;
+        write!(f, "event {number} ({what} {value:#x}) in \"{node}: {task}\"")?;
+        if !started.is_empty() {
+            write!(f, ", started at {started},")?;
+        }
+        write!(f, " at {at:?}")
     }
 }
 
@@ -71,11 +83,39 @@ impl fmt::Display for TraceEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) node: Option<u32>,
-    pub(super) task: &'static str,
+    pub(super) task: Whose,
     pub(super) at: u64,
 }
 
-pub(super) const NO_TURN: Turn = Turn { node: None, task: "between turns", at: 0 };
+/// Who is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
+    Task(Origin),
+    /// The future that `block_on` was given.
+    Root,
+    /// The world itself, or who watches it.
+    Nobody,
+}
+
+impl Whose {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Task(origin) => origin.name,
+            Self::Root => "block_on",
+            Self::Nobody => "between turns",
+        }
+    }
+
+    /// Where it was started.
+    pub(super) fn started(self) -> String {
+        match self {
+            Self::Task(origin) => origin.place.to_string(),
+            Self::Root | Self::Nobody => String::new(),
+        }
+    }
+}
+
+pub(super) const NO_TURN: Turn = Turn { node: None, task: Whose::Nobody, at: 0 };
 
 /// An event as it is kept.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +184,11 @@ impl Trace {
         self.turn = turn;
     }
 
+    /// Whose turn it is.
+    pub(super) fn whose(&self) -> Turn {
+        self.turn
+    }
+
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
@@ -160,10 +205,11 @@ impl Trace {
     pub(super) fn kept(&self, name: impl Fn(u32) -> String) -> Vec<TraceEvent> {
         let shown = |kept: &Kept| TraceEvent {
             number: kept.number,
-            what: kept.event.words(),
+            what: kept.event.words().to_owned(),
             value: kept.value,
             node: kept.turn.node.map(&name).unwrap_or_default(),
-            task: kept.turn.task,
+            task: kept.turn.task.name().to_owned(),
+            started: kept.turn.task.started(),
             at: Duration::from_nanos(kept.turn.at),
         };
         self.kept.iter().map(shown).collect()

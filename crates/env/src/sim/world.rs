@@ -10,13 +10,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Options;
-use super::chance::{Chance, Event, scale_index};
+use super::chance::{Chance, Event, digest, scale_index};
 use super::executor::{Executor, Polled, Task, TaskId, TaskPanic};
 use super::fault::Marks;
 use super::net::{Fate, Network};
 use super::node::{Life, NodeState};
+use super::slip::Slips;
 use super::timers::{Due, NEVER, Timers};
-use super::trace::{NO_TURN, Trace, TraceEvent, Turn};
+use super::trace::{NO_TURN, Trace, TraceEvent, Turn, Whose};
 
 /// What one turn of the main loop came to.
 pub(super) enum Step {
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) nodes: Mutex<Vec<Arc<NodeState>>>,
     pub(super) panics: Mutex<Vec<TaskPanic>>,
     pub(super) marks: Marks,
+    pub(super) slips: Mutex<Slips>,
     chance: Mutex<Chance>,
     now: AtomicU64,
     turns: AtomicU64,
@@ -58,6 +60,7 @@ impl World {
             nodes: Mutex::default(),
             panics: Mutex::default(),
             marks: Marks::default(),
+            slips: Mutex::new(Slips::new(options.seed)),
             chance: Mutex::new(Chance::new(options.seed, trace)),
             now: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -160,9 +163,9 @@ impl World {
             return false;
         }
         self.turns.fetch_add(1, Ordering::Relaxed);
-        self.turn_of(Some(task.node.id()), task.name);
+        self.turn_of(Some(task.node.id()), Whose::Task(task.origin));
         let polled = task.poll();
-        self.turn_ends();
+        self.turn_ends(Some(&task.node));
         task.node.processor.turned(self);
         match polled {
             Polled::Waits if task.life.is_alive() => self.executor.put_back(id, task),
@@ -174,7 +177,8 @@ impl World {
                 self.executor.free(id);
                 self.panics.lock().push(TaskPanic {
                     node: task.node.name().to_owned(),
-                    task: task.name,
+                    task: task.origin.name,
+                    started: task.origin.place.to_string(),
                     message,
                     at: Duration::from_nanos(self.now()),
                 });
@@ -211,18 +215,26 @@ impl World {
         }
     }
 
-    /// Says in the trace, if it is recorded, whose turn it is.
-    pub(super) fn turn_of(&self, node: Option<u32>, task: &'static str) {
-        if !self.options.record.is_empty() {
-            let turn = Turn { node, task, at: self.now() };
-            self.decide(|chance| chance.trace.turn(turn));
-        }
+    /// Says whose turn it is.
+    pub(super) fn turn_of(&self, node: Option<u32>, task: Whose) {
+        let turn = Turn { node, task, at: self.now() };
+        self.decide(|chance| chance.trace.turn(turn));
     }
 
-    pub(super) fn turn_ends(&self) {
-        if !self.options.record.is_empty() {
-            self.decide(|chance| chance.trace.turn(NO_TURN));
-        }
+    /// Puts into the trace what the turn has left behind: on its node, and in what comes next.
+    pub(super) fn turn_ends(&self, node: Option<&NodeState>) {
+        let of_node = node.map_or(0, |node| node.digest(self.now()));
+        let ready = u64::try_from(self.executor.ready()).expect("a length");
+        let digest = digest(&[of_node, ready, self.timers.next()]);
+        self.decide(|chance| {
+            chance.note(Event::Digest, digest);
+            chance.trace.turn(NO_TURN);
+        });
+    }
+
+    /// Looks at the decisions; nothing while this thread is making one.
+    pub(super) fn try_decide<T>(&self, look: impl FnOnce(&mut Chance) -> T) -> Option<T> {
+        self.chance.try_lock().map(|mut chance| look(&mut chance))
     }
 
     /// The events in [`Options::record`].

@@ -11,4 +11,5 @@ mod nodes;
 mod power_cut;
 mod real;
 mod schedule;
+mod slips;
 mod storage_faults;

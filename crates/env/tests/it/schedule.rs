@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use kelpie_env::sim::{Options, Sim, first_divergence, same_twice};
+use kelpie_env::sim::{CHECKPOINT_EVERY, Options, Sim, first_divergence, parting, same_twice};
 use kelpie_env::{Env, Open};
 use parking_lot::Mutex as SyncMutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,8 +118,10 @@ fn the_first_event_that_differs_is_found_and_its_task_named() {
     assert_eq!(runs.load(Ordering::Relaxed), 4, "one pair to see that they differ, one to see where");
     let (first, second) = (found.first.unwrap(), found.second.unwrap());
     // The first run of a pair makes fewer draws: its turn has ended when the other goes on.
-    assert_ne!((&*first.node, first.task), ("b", "culprit"));
-    assert_eq!((&*second.node, second.task, second.what), ("b", "culprit", "random bytes"));
+    let ended = ("b", "culprit", "state of the node after a turn");
+    assert_eq!((&*first.node, &*first.task, &*first.what), ended);
+    assert_eq!((&*second.node, &*second.task, &*second.what), ("b", "culprit", "random bytes"));
+    assert!(second.started.contains("schedule.rs:"), "where it was started: {}", second.started);
     assert!(second.at > Duration::from_millis(200) && found.event > 2000);
     assert_eq!((first.number, second.number), (found.event, found.event));
 }
@@ -142,7 +144,9 @@ fn what_was_found_is_true_of_runs_that_part_elsewhere_each_time() {
     });
     let found = found.unwrap();
     assert!(found.event < 20, "{found}");
-    assert_eq!((found.first.unwrap().value, found.second.unwrap().value), (8, 16));
+    let (first, second) = (found.first.unwrap(), found.second.unwrap());
+    assert_eq!((&*first.what, &*second.what), ("random bytes", "random bytes"));
+    assert_ne!(first.value, second.value);
 }
 
 #[test]
@@ -184,7 +188,40 @@ fn bytes_written_and_sent_are_part_of_the_trace() {
         });
     };
     let found = first_divergence(&Options::new(1), send).unwrap().first.unwrap();
-    assert_eq!((found.what, found.task), ("network", "block_on"));
+    assert_eq!((&*found.what, &*found.task), ("network", "block_on"));
+}
+
+#[test]
+fn the_state_of_a_node_is_part_of_the_trace() {
+    let runs = AtomicU64::new(0);
+    let found = first_divergence(&Options::new(1), |sim| {
+        let node = sim.node("n");
+        // Nothing that runs looks at the clock.
+        node.jump_wall(i64::try_from(runs.fetch_add(1, Ordering::Relaxed)).unwrap());
+        node.env().spawn("bystander", async {});
+        sim.run_until_idle();
+    });
+    let found = found.unwrap().first.unwrap();
+    let expected = ("n", "bystander", "state of the node after a turn");
+    assert_eq!((&*found.node, &*found.task, &*found.what), expected);
+}
+
+#[test]
+fn two_recordings_from_anywhere_are_compared() {
+    let run = |seed, record: &std::ops::Range<u64>| {
+        let sim = Sim::with(Options {
+            checkpoint_every: Some(CHECKPOINT_EVERY),
+            record: record.clone(),
+            ..Options::new(seed)
+        });
+        busy(&sim);
+        Ok::<_, String>(sim.recording())
+    };
+    assert_eq!(parting(|record| run(1, record), |record| run(1, record)).unwrap(), None);
+    let found = parting(|record| run(1, record), |record| run(2, record)).unwrap().unwrap();
+    assert!(found.first.is_some() && found.second.is_some(), "{found}");
+    let failed = parting(|record| run(1, record), |_| Err("no such machine".to_owned()));
+    assert_eq!(failed.unwrap_err(), "no such machine");
 }
 
 #[test]
