@@ -64,6 +64,8 @@ pub enum HandlerError {
         code: String,
         /// For people.
         message: String,
+        /// What a typed layer makes of it: its own error, in the encoding of its replies.
+        detail: Option<Bytes>,
     },
     /// The turn cannot go on here; nothing of it remains.
     #[error(transparent)]
@@ -73,7 +75,7 @@ pub enum HandlerError {
 impl HandlerError {
     /// The actor's own refusal.
     pub fn app(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::App { code: code.into(), message: message.into() }
+        Self::App { code: code.into(), message: message.into(), detail: None }
     }
 }
 
@@ -126,6 +128,10 @@ pub enum TurnError {
     /// A call to another actor failed.
     #[error("a call failed")]
     Call(#[source] Box<CallError>),
+    /// The actor's behaviour cannot serve the call: no such operation, arguments that do not
+    /// fit, state that it cannot read.
+    #[error("the actor's code cannot serve the call")]
+    Behaviour(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<RecordError> for TurnError {

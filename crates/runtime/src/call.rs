@@ -21,6 +21,7 @@ pub struct Call {
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) deadline: Duration,
     pub(crate) chain: Vec<ActorId>,
+    pub(crate) stale_ok: bool,
 }
 
 impl Call {
@@ -36,6 +37,7 @@ impl Call {
             key: None,
             deadline: limits::CALL_DEADLINE_DEFAULT,
             chain: Vec::new(),
+            stale_ok: false,
         }
     }
 
@@ -55,6 +57,14 @@ impl Call {
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// A read turn may be answered from what this node knows, without a question to the owner
+    /// or the store: from its activation, which another node may have taken over since, or
+    /// from the last commit. It activates nothing. Means nothing to other operations.
+    #[must_use]
+    pub fn stale_ok(self) -> Self {
+        Self { stale_ok: true, ..self }
     }
 }
 
@@ -87,6 +97,8 @@ pub enum CallError {
         code: String,
         /// For people.
         message: String,
+        /// What a typed layer makes of it: its own error, in the encoding of its replies.
+        detail: Option<Bytes>,
     },
     /// The key is in use for another request.
     #[error("the idempotency key was used for another request: use a new key")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use kelpie_core::advice::Advice;
 use kelpie_core::call::Caller;
 use kelpie_core::limits::{KEY_MARGIN, KEY_RETENTION};
 use kelpie_core::turn::{CallNo, Input};
@@ -164,14 +165,14 @@ impl Activation {
         };
         let reply = match result {
             Ok(bytes) => Reply::Done(bytes),
-            Err(HandlerError::App { code, message }) => {
+            Err(HandlerError::App { code, message, detail }) => {
                 turn.work = Work::default();
-                Reply::App { code, message }
+                Reply::App { code, message, detail }
             }
             // Its answer will never be another one, so it is recorded like the actor's own.
             Err(HandlerError::Turn(error @ TurnError::StepUnknown { .. })) => {
                 turn.work = Work::default();
-                Reply::App { code: "step.unknown".to_owned(), message: error.to_string() }
+                Reply::App { code: "step.unknown".to_owned(), message: error.to_string(), detail: None }
             }
             Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error),
         };
@@ -213,6 +214,11 @@ impl Activation {
             TurnError::Moved => Input::Moved,
             // The next activation resumes it.
             TurnError::Read(_) | TurnError::NotRecorded { .. } if running.is_some() => Input::Moved,
+            TurnError::Call(ref error)
+                if running.is_some() && matches!(error.advice(), Advice::NotRun | Advice::Unknown) =>
+            {
+                Input::Moved
+            }
             error @ (TurnError::Read(_)
             | TurnError::NotRecorded { .. }
             | TurnError::Record(_)
@@ -220,7 +226,8 @@ impl Activation {
             | TurnError::StepDiverged { .. }
             | TurnError::StepUnknown { .. }
             | TurnError::TooLarge { .. }
-            | TurnError::Call(_)) => {
+            | TurnError::Call(_)
+            | TurnError::Behaviour(_)) => {
                 let outcome = Err(self.refusal(error));
                 let work = Work::default();
                 self.finish(Finished {
@@ -246,7 +253,13 @@ impl Activation {
             TurnError::Moved | TurnError::Read(_) | TurnError::NotRecorded { .. } => {
                 CallError::NotRun { reason: describe(&error) }
             }
-            TurnError::Call(error) => CallError::Handler(Arc::new(TurnError::Call(error))),
+            // Nothing of this turn was kept; what the other call says holds for this one.
+            TurnError::Call(error) if error.advice() == Advice::NotRun => {
+                CallError::NotRun { reason: describe(&error) }
+            }
+            TurnError::Call(error) if error.advice() == Advice::Unknown => CallError::Unknown,
+            // Whoever called is told; it is no fault of this process.
+            error @ (TurnError::Call(_) | TurnError::Behaviour(_)) => CallError::Handler(Arc::new(error)),
             error @ (TurnError::Record(_)
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }

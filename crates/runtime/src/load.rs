@@ -79,7 +79,8 @@ fn unreadable(error: TurnError) -> CallError {
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
         | TurnError::TooLarge { .. }
-        | TurnError::Call(_) => CallError::Handler(Arc::new(error)),
+        | TurnError::Call(_)
+        | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)),
     }
 }
 

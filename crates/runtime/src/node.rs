@@ -20,6 +20,7 @@ use crate::actor::Actor;
 use crate::call::{Call, CallError, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
+use crate::read;
 use crate::runtime::Options;
 use crate::view::View;
 use crate::wake::Waker;
@@ -107,7 +108,11 @@ impl Node {
         if admission == Admission::New {
             self.ready()?;
         }
+        let stale_ok = call.stale_ok;
         let request = Arc::new(self.request(call)?);
+        if stale_ok && let Some(outcome) = self.read_known(&request, admission).await {
+            return outcome;
+        }
         self.enter(request, Task::Handle, admission).await
     }
 
@@ -128,8 +133,8 @@ impl Node {
             let (activation, created) = self.activation(&request.actor, behaviour);
             if task == Task::Handle && !created && behaviour.is_read(&request.operation) {
                 match activation.read(&request).await {
-                    crate::read::Read::Done(outcome) => return outcome,
-                    crate::read::Read::Exclusive => {}
+                    read::Read::Done(outcome) => return outcome,
+                    read::Read::Exclusive => {}
                 }
             }
             match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
@@ -144,6 +149,22 @@ impl Node {
         Err(CallError::NotRun { reason: "the actor kept moving".to_owned() })
     }
 
+    /// Answers a read from what this node knows. Nothing if the operation is no read.
+    async fn read_known(self: &Arc<Self>, request: &Request, admission: Admission) -> Option<Outcome> {
+        let behaviour = self.actors.get(request.actor.actor_type())?;
+        if !behaviour.is_read(&request.operation) {
+            return None;
+        }
+        let Some(_permit) = Self::admit(self, admission) else { return Some(Err(CallError::ShuttingDown)) };
+        let known = self.shard(&request.actor).lock().get(&request.actor).cloned();
+        if let Some(view) = known.and_then(|activation| activation.known())
+            && let Some(outcome) = read::answer(behaviour.as_ref(), &view, request).await
+        {
+            return Some(outcome);
+        }
+        read::answer(behaviour.as_ref(), &self.view(&request.actor), request).await
+    }
+
     fn ready(&self) -> Result<(), CallError> {
         match self.membership.health() {
             Health::Ready => Ok(()),
@@ -156,7 +177,7 @@ impl Node {
 
     /// Checks a call before any work begins.
     fn request(&self, call: Call) -> Result<Request, CallError> {
-        let Call { actor, operation, payload, caller, key, deadline, chain } = call;
+        let Call { actor, operation, payload, caller, key, deadline, chain, stale_ok: _ } = call;
         let too_large = |what, bytes, bytes_max| Err(CallError::TooLarge { what, bytes, bytes_max });
         if payload.len() > limits::PAYLOAD_BYTES_MAX {
             return too_large("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX);

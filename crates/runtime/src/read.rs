@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 
 use crate::activation::Activation;
-use crate::actor::{HandlerError, TurnError};
+use crate::actor::{Actor, HandlerError, TurnError};
 use crate::call::{CallError, Outcome, Request};
 use crate::load::describe;
 use crate::view::View;
@@ -48,21 +48,34 @@ impl Activation {
                 }
             }
             let view = View::of_activation(self.clone(), fence);
-            let work = AssertUnwindSafe(self.behaviour.read(&view, &request.operation, &request.payload));
-            return Read::Done(match work.catch_unwind().await {
-                Ok(Ok(bytes)) => Ok(bytes),
-                Ok(Err(HandlerError::App { code, message })) => Err(CallError::App { code, message }),
-                Ok(Err(HandlerError::Turn(TurnError::Moved))) => continue,
-                Ok(Err(HandlerError::Turn(error @ TurnError::Read(_)))) => {
-                    Err(CallError::NotRun { reason: describe(&error) })
-                }
-                Ok(Err(HandlerError::Turn(error))) => Err(CallError::Handler(Arc::new(error))),
-                Err(_) => {
-                    tracing::error!(actor = %self.actor, operation = request.operation, "a read handler panicked");
-                    Err(CallError::Panicked)
-                }
-            });
+            if let Some(outcome) = answer(self.behaviour.as_ref(), &view, request).await {
+                return Read::Done(outcome);
+            }
         }
         Read::Exclusive
     }
+
+    /// The state as this activation knows it, whether or not it is still the last one.
+    pub(crate) fn known(self: &Arc<Self>) -> Option<View> {
+        let fence = self.state.lock().loaded.as_ref().map(|loaded| loaded.fence.clone())?;
+        Some(View::of_activation(self.clone(), fence))
+    }
+}
+
+/// Runs a read handler. Nothing if the state that it saw has gone.
+pub(crate) async fn answer(behaviour: &dyn Actor, view: &View, request: &Request) -> Option<Outcome> {
+    let work = AssertUnwindSafe(behaviour.read(view, &request.operation, &request.payload));
+    Some(match work.catch_unwind().await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(HandlerError::App { code, message, detail })) => Err(CallError::App { code, message, detail }),
+        Ok(Err(HandlerError::Turn(TurnError::Moved))) => return None,
+        Ok(Err(HandlerError::Turn(error @ TurnError::Read(_)))) => {
+            Err(CallError::NotRun { reason: describe(&error) })
+        }
+        Ok(Err(HandlerError::Turn(error))) => Err(CallError::Handler(Arc::new(error))),
+        Err(_) => {
+            tracing::error!(actor = %request.actor, operation = request.operation, "a read handler panicked");
+            Err(CallError::Panicked)
+        }
+    })
 }

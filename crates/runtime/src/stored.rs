@@ -29,6 +29,9 @@ pub(crate) enum Reply {
         code: String,
         /// For people.
         message: String,
+        /// What a typed layer makes of it.
+        #[serde(default)]
+        detail: Option<Bytes>,
     },
 }
 
@@ -36,7 +39,7 @@ impl Reply {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Done(bytes) => Ok(bytes),
-            Self::App { code, message } => Err(CallError::App { code, message }),
+            Self::App { code, message, detail } => Err(CallError::App { code, message, detail }),
         }
     }
 }

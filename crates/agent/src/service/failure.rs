@@ -10,7 +10,7 @@ use crate::error::{AgentError, Thing};
 
 /// A call to an agent failed.
 pub(super) fn call(error: &CallError, agent: &str) -> AgentError {
-    if let CallError::App { code, message } = error {
+    if let CallError::App { code, message, .. } = error {
         return app(code, message, agent);
     }
     let message = with_causes(error);
@@ -51,7 +51,8 @@ pub(super) fn read(error: &TurnError) -> AgentError {
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
         | TurnError::TooLarge { .. }
-        | TurnError::Call(_) => AgentError::Internal { message },
+        | TurnError::Call(_)
+        | TurnError::Behaviour(_) => AgentError::Internal { message },
     }
 }
 

@@ -126,7 +126,7 @@ impl Process for Running {
 /// What a client is told about an error.
 fn refusal(error: &CallError) -> Outcome {
     match (error.advice(), error) {
-        (Advice::App, CallError::App { code, message }) => {
+        (Advice::App, CallError::App { code, message, detail: _ }) => {
             Outcome::App { code: code.clone(), message: message.clone() }
         }
         (Advice::App | Advice::Fix, _) => Outcome::Fix(error.to_string()),

@@ -49,7 +49,7 @@ impl Counter {
         Ok(total)
     }
 
-    async fn steps(&self, turn: &mut Turn, by: u64) -> Result<u64, HandlerError> {
+    async fn steps(&self, turn: &mut Turn, operation: &str, by: u64) -> Result<u64, HandlerError> {
         turn.set("total", bytes(number(&turn.get(b"total").await?.unwrap_or_default()) + by));
         for name in ["first", "second", "third"] {
             let (env, outside) = (self.env.clone(), self.outside.clone());
@@ -59,6 +59,9 @@ impl Counter {
                 Ok(Bytes::new())
             })
             .await?;
+        }
+        if operation == "steps, then ask" {
+            turn.call("slow", actor("counter", "slow"), "add slowly", bytes(by)).await?;
         }
         Ok(number(&turn.get(b"total").await?.unwrap_or_default()))
     }
@@ -144,7 +147,7 @@ impl Actor for Counter {
                     self.env.sleep(Duration::from_millis(50)).await;
                     total
                 }
-                "steps" => self.steps(turn, by).await?,
+                "steps" | "steps, then ask" => self.steps(turn, operation, by).await?,
                 "steps side by side" => self.steps_side_by_side(turn, by).await?,
                 "once" => {
                     let outside = self.outside.clone();

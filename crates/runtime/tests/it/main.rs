@@ -9,6 +9,7 @@ mod lossy;
 mod names;
 mod outbox;
 mod shutdown;
+mod stale;
 mod steps;
 mod turns;
 mod unknown;

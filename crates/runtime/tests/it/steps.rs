@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kelpie_runtime::CallError;
+use kelpie_runtime::{Call, CallError};
 
 use crate::actors::{Counter, Outside};
-use crate::world::{World, actor, bytes, call, call_with_key};
+use crate::world::{World, actor, bytes, call, call_with_key, caller, key};
 
 /// Kills the node `after` the call began, starts it again, and lets the turn end by itself.
 /// Returns the total, the steps that ran, and how many of them ran twice.
@@ -107,6 +107,24 @@ fn a_step_that_must_not_run_twice_is_unknown_after_a_crash() {
     let (effects, total, again) = kill_in_a_step_that_runs_once();
     assert!(matches!(&again, Err(CallError::App { code, .. }) if code == "step.unknown"), "{again:?}");
     assert_eq!((effects, total), (1, 0));
+}
+
+#[test]
+fn a_call_that_is_not_known_to_have_ended_keeps_the_steps_before_it() {
+    let outside = Arc::new(Outside::default());
+    let world = World::new(4);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::with(&world.node.env(), &outside)).await;
+        let ask = |deadline| {
+            let call = Call::new(actor("counter", "a"), "steps, then ask", bytes(1));
+            runtime.call(call.key(key("k")).caller(caller()).deadline(deadline))
+        };
+        // Three steps of 20 ms, and the one who is asked takes 50 ms.
+        let first = ask(Duration::from_millis(80)).await;
+        assert!(first.is_err(), "{first:?}");
+        let again = ask(Duration::from_secs(5)).await;
+        assert_eq!(outside.total(), 3, "{again:?}");
+    });
 }
 
 #[test]
