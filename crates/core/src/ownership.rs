@@ -61,7 +61,8 @@ pub enum Claim {
 /// Decides a claim. `holder` is the session of the node that `own` names; `mine` is the
 /// session that stands under my name.
 pub fn claim(own: Option<&Own>, holder: Option<&Session>, mine: Option<&Session>, me: &Myself) -> Claim {
-    let Some(mine) = mine.filter(|session| me.is(session) && session.is_live()) else {
+    let stillborn = crate::mutant!("claim_without_own_session");
+    let Some(mine) = mine.filter(|session| stillborn || (me.is(session) && session.is_live())) else {
         return Claim::NotActive;
     };
     if let Some(own) = own {
@@ -75,14 +76,15 @@ pub fn claim(own: Option<&Own>, holder: Option<&Session>, mine: Option<&Session>
             return Claim::Redirect(own.clone());
         }
     }
-    if mine.state != SessionState::Active {
+    if mine.state != SessionState::Active && !stillborn {
         return Claim::NotActive;
     }
+    let next = |own: &Own| if crate::mutant!("claim_keeps_epoch") { own.epoch } else { own.epoch.next() };
     Claim::Take(Own {
         node: me.node.clone(),
         incarnation: me.incarnation,
         boot: me.boot,
-        epoch: own.map_or(Epoch(1), |own| own.epoch.next()),
+        epoch: own.map_or(Epoch(1), next),
     })
 }
 

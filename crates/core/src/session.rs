@@ -147,7 +147,12 @@ pub enum Renewal {
 pub fn renew(standing: Option<&Session>, incarnation: Incarnation, boot: Boot) -> Renewal {
     match standing {
         Some(session) if session.boot != boot => Renewal::Superseded,
-        Some(session) if session.incarnation == incarnation && session.is_live() => Renewal::Renew,
+        Some(session)
+            if session.incarnation == incarnation
+                && (session.is_live() || crate::mutant!("late_beat_revives")) =>
+        {
+            Renewal::Renew
+        }
         Some(_) => Renewal::Rejoin,
         None => Renewal::Superseded,
     }

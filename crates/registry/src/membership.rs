@@ -201,10 +201,21 @@ impl Inner {
             .run(move |tx| {
                 let node = node.clone();
                 async move {
-                    let standing: Option<Session> =
-                        decode("session", tx.get(&row::session(&node)).await?.as_deref())?;
+                    let key = row::session(&node);
+                    let stored = if kelpie_core::mutant!("ReceiveHeartbeat_Racy") {
+                        tx.get_snapshot(&key).await?
+                    } else {
+                        tx.get(&key).await?
+                    };
+                    let standing: Option<Session> = decode("session", stored.as_deref())?;
                     let renewal = session::renew(standing.as_ref(), incarnation, boot);
                     if renewal == Renewal::Renew {
+                        if kelpie_core::mutant!("late_beat_revives")
+                            && let Some(dead) = standing.filter(|session| !session.is_live())
+                        {
+                            let revived = Session { state: SessionState::Active, ..dead };
+                            tx.set(key, record::encode(&revived));
+                        }
                         tx.set(row::lease(&node), record::encode(&Lease { incarnation, beat, load: 0 }));
                     }
                     Ok(renewal)

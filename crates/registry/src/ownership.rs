@@ -101,7 +101,12 @@ impl Ownership {
 }
 
 async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Claimed, RegistryError> {
-    let stored = tx.get_many(&[row::own(actor), row::session(&me.node), row::head(actor)]).await?;
+    let keys = [row::own(actor), row::session(&me.node), row::head(actor)];
+    let stored = if kelpie_core::mutant!("TryClaimActor_Racy") {
+        tx.get_many_snapshot(&keys).await?
+    } else {
+        tx.get_many(&keys).await?
+    };
     let [own, mine, head] = &stored[..] else { unreachable!("as many values as keys") };
     let own: Option<Own> = decode("own", own.as_deref())?;
     let mine: Option<Session> = decode("session", mine.as_deref())?;

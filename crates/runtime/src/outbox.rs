@@ -74,9 +74,11 @@ impl Activation {
     }
 
     async fn deliver_one(&self, position: OutboxPosition, message: Message) -> Option<Fate> {
-        let call = Call::new(message.to, message.operation, message.payload)
-            .caller(Caller::Actor(self.actor.clone()))
-            .key(message.key);
+        let mut call = Call::new(message.to, message.operation, message.payload)
+            .caller(Caller::Actor(self.actor.clone()));
+        if !kelpie_core::mutant!("outbox_key_forgotten") {
+            call = call.key(message.key);
+        }
         let Err(error) = self.node.clone().call(call, Admission::Owed).await else {
             return Some((position, None));
         };
