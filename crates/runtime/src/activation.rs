@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use kelpie_core::call::CallKey;
 use kelpie_core::id::ActorId;
 use kelpie_core::limits::MAILBOX_CALLS_MAX;
 use kelpie_core::ownership::Own;
@@ -44,7 +45,10 @@ pub(crate) enum Told {
     /// The end of its call.
     Outcome(Outcome),
     /// This activation is gone: ask the next.
-    Gone,
+    Gone {
+        /// The call's turn was under way, and what it left may stand in the store.
+        begun: bool,
+    },
 }
 
 struct Slot {
@@ -78,6 +82,9 @@ pub(crate) struct State {
     pub(crate) finished: Option<Finished>,
     /// Why there is nothing to ask the next activation for either.
     failure: Option<CallError>,
+    /// The turn that ended this activation and may have left something in the store: a recorded
+    /// step, or a commit that only another node's claim has settled.
+    pub(crate) begun: Option<CallKey>,
     pub(crate) last_used: Duration,
     pub(crate) queued_as_idle: bool,
     pub(crate) delivering: bool,
@@ -100,6 +107,7 @@ impl Activation {
             next_call: 0,
             finished: None,
             failure: None,
+            begun: None,
             last_used: node.env.now(),
             queued_as_idle: false,
             delivering: false,
@@ -262,6 +270,11 @@ impl Activation {
         }
     }
 
+    /// Notes that nobody may be told any more that this turn did not run.
+    pub(crate) fn has_begun(&self, turn: CallKey) {
+        self.state.lock().begun = Some(turn);
+    }
+
     /// The request and task of a call.
     pub(crate) fn slot(&self, call: CallNo) -> (Arc<Request>, Task) {
         let state = self.state.lock();
@@ -306,12 +319,9 @@ impl State {
 
     /// Gives a call its end.
     fn settle_call(&mut self, effect: Effect) {
-        let (call, told) = match effect {
-            Effect::Answer(call) => {
-                let finished = self.finished.as_ref().expect("an answer follows a finished turn");
-                (call, Told::Outcome(finished.outcome.clone()))
-            }
-            Effect::Refuse(call, refusal) => (call, self.refused(refusal)),
+        let (call, refusal) = match effect {
+            Effect::Answer(call) => (call, None),
+            Effect::Refuse(call, refusal) => (call, Some(refusal)),
             Effect::Run(_)
             | Effect::Commit
             | Effect::Settle
@@ -321,17 +331,23 @@ impl State {
                 return;
             }
         };
-        if let Some(reply) = self.slots.remove(&call).and_then(|slot| slot.reply) {
-            // Who does not listen any more asks again with its key.
-            drop(reply.send(told));
-        }
+        let Some(Slot { request, reply: Some(reply), .. }) = self.slots.remove(&call) else { return };
+        let told = match refusal {
+            Some(refusal) => self.refused(refusal, request.key),
+            None => {
+                let finished = self.finished.as_ref().expect("an answer follows a finished turn");
+                Told::Outcome(finished.outcome.clone())
+            }
+        };
+        // Who does not listen any more asks again with its key.
+        drop(reply.send(told));
     }
 
-    fn refused(&self, refusal: Refusal) -> Told {
+    fn refused(&self, refusal: Refusal, key: CallKey) -> Told {
         let error = match refusal {
             Refusal::Gone => match &self.failure {
                 Some(failure) => failure.clone(),
-                None => return Told::Gone,
+                None => return Told::Gone { begun: self.begun == Some(key) },
             },
             Refusal::MailboxFull => CallError::MailboxFull,
             Refusal::TooLate => CallError::TooLate,

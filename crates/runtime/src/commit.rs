@@ -83,6 +83,9 @@ impl Activation {
         };
         let input = if matches!(input, Input::CommitRefused) { finished.not_landed(input) } else { input };
         let mut state = self.state.lock();
+        if matches!(input, Input::CommitConflicted) && finished.running.is_some() {
+            state.begun = Some(finished.request.key);
+        }
         if let Some(loaded) = &mut state.loaded {
             loaded.swept = swept_to;
         }
@@ -248,9 +251,12 @@ impl Activation {
     /// Makes a lost commit's outcome final, however long the store takes.
     pub(crate) async fn settle(&self) -> Input {
         let (own, head, written) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
+            let finished = state.finished.as_ref().expect("what is settled has been sent");
+            let (key, written) = (finished.request.key, finished.written.clone());
+            // Until it is known.
+            state.begun = Some(key);
             let loaded = state.loaded.as_ref().expect("a turn runs on a loaded activation");
-            let written = state.finished.as_ref().and_then(|finished| finished.written.clone());
             (loaded.own.clone(), loaded.head.clone(), written.expect("what is settled has been sent"))
         };
         let Some((own, settled)) = self.settled(&own).await else { return Input::CommitConflicted };
@@ -259,6 +265,8 @@ impl Activation {
             return Input::CommitConflicted;
         }
         let mut state = self.state.lock();
+        // Now it is, but for the steps that were recorded before.
+        state.begun = state.begun.filter(|_| state.finished.as_ref().is_some_and(|f| f.running.is_some()));
         if let Some(loaded) = &mut state.loaded {
             loaded.own = own.clone();
             loaded.fence = Fence { own: record::encode(&own), head: record::encode(&settled) };

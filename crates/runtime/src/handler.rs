@@ -71,7 +71,8 @@ impl Activation {
         }
         let mut turn = Turn::new(self.clone(), request.clone(), fence, resumed);
         if let Err(error) = turn.begin_again().await {
-            return self.failed(request, turn.fence(), error);
+            tracing::warn!(actor = %self.actor, error = describe(&error), "a turn is not resumed");
+            return self.interrupted(&request);
         }
         let given_up = turn.given_up(self.node.env.wall_ms());
         let handled = match given_up {
@@ -85,7 +86,11 @@ impl Activation {
                     .increment(1);
                 tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
                 // What it had recorded is resumed, a bounded number of times.
-                if turn.steps.get_mut().running.is_some() { Input::Moved } else { Input::Panicked }
+                if turn.steps.get_mut().running.is_some() {
+                    self.interrupted(&request)
+                } else {
+                    Input::Panicked
+                }
             }
         }
     }
@@ -212,14 +217,16 @@ impl Activation {
         let Turn { request, now_ms, steps, .. } = turn;
         let Steps { fence, running, .. } = steps.into_inner();
         match error {
-            TurnError::Moved => Input::Moved,
             // The next activation resumes it.
-            TurnError::Read(_) | TurnError::NotRecorded { .. } if running.is_some() => Input::Moved,
+            TurnError::Moved | TurnError::Read(_) | TurnError::NotRecorded { .. } if running.is_some() => {
+                self.interrupted(&request)
+            }
             TurnError::Call(ref error)
                 if running.is_some() && matches!(error.advice(), Advice::NotRun | Advice::Unknown) =>
             {
-                Input::Moved
+                self.interrupted(&request)
             }
+            TurnError::Moved => Input::Moved,
             error @ (TurnError::Read(_)
             | TurnError::NotRecorded { .. }
             | TurnError::Record(_)
@@ -239,6 +246,12 @@ impl Activation {
                 })
             }
         }
+    }
+
+    /// The activation goes, and with it a turn that has left something in the store.
+    fn interrupted(&self, request: &Request) -> Input {
+        self.has_begun(request.key);
+        Input::Moved
     }
 
     fn failed(&self, request: Arc<Request>, fence: Fence, error: TurnError) -> Input {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::gate::Gate;
 use kelpie_core::id::ActorId;
@@ -129,6 +130,7 @@ impl Node {
         let permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
         // What was admitted ends, whoever stops listening: the permit goes with the work.
         let permit = Arc::new(permit);
+        let mut begun = false;
         for _ in 0..=limits::REDIRECTS_MAX {
             let (activation, created) = self.activation(&request.actor, behaviour);
             if task == Task::Handle && !created && behaviour.is_read(&request.operation) {
@@ -138,15 +140,15 @@ impl Node {
                 }
             }
             match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
-                Told::Outcome(outcome) => return outcome,
-                // It may have begun there: whoever is asked next has to look for its record.
-                Told::Gone if request.fresh => {
-                    request = Arc::new(Request { fresh: false, ..Request::clone(&request) });
-                }
-                Told::Gone => {}
+                Told::Outcome(outcome) => return of_begun(begun, outcome),
+                Told::Gone { begun: now } => begun |= now && !kelpie_core::mutant!("begun_forgotten"),
+            }
+            // It may have begun there: whoever is asked next has to look for its record.
+            if request.fresh {
+                request = Arc::new(Request { fresh: false, ..Request::clone(&request) });
             }
         }
-        Err(CallError::NotRun { reason: "the actor kept moving".to_owned() })
+        of_begun(begun, Err(CallError::NotRun { reason: "the actor kept moving".to_owned() }))
     }
 
     /// Answers a read from what this node knows. Nothing if the operation is no read.
@@ -287,5 +289,13 @@ impl Node {
     /// Calls and effects that were admitted and have not ended.
     pub(crate) fn in_flight(&self) -> u64 {
         self.gate.lock().in_flight()
+    }
+}
+
+/// What may have happened on an activation that is gone is not denied by the next one.
+fn of_begun(begun: bool, outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(error) if begun && error.advice() == Advice::NotRun => Err(CallError::Unknown),
+        outcome => outcome,
     }
 }

@@ -318,11 +318,12 @@ impl Turn {
 
     async fn settle_record(&self, before: &Head, written: Head) -> Result<Recorded, TurnError> {
         let own = record::decode(&self.fence().own)?;
-        let Some((own, head)) = self.activation.settled(&own).await else { return Err(TurnError::Moved) };
-        let landed = head == written;
-        if !landed && head != *before {
+        let settled = self.activation.settled(&own).await;
+        let Some((own, head)) = settled.filter(|(_, head)| *head == written || head == before) else {
+            self.activation.has_begun(self.request.key);
             return Err(TurnError::Moved);
-        }
+        };
+        let landed = head == written;
         let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
         self.moved_to(fence, Some(own), head);
         Ok(if landed { Recorded::Yes } else { Recorded::Again })
