@@ -44,6 +44,11 @@ mod switch {
         armed.split('+').any(|one| one == name)
     }
 
+    /// What is armed on this thread, for one that it starts.
+    pub fn armed() -> Option<&'static str> {
+        OF_THREAD.get()
+    }
+
     /// Arms a seeded bug on this thread until the guard is dropped.
     pub fn arm(name: &'static str) -> Armed {
         Armed { before: OF_THREAD.replace(Some(name)) }

@@ -1,6 +1,6 @@
 //! What `kelpie-sim` can do, one file for each.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+#![expect(clippy::print_stderr, reason = "a command line tool")]
 #![expect(clippy::disallowed_methods, reason = "the tool itself stands outside of what it simulates")]
 
 pub(crate) mod list;
@@ -9,7 +9,9 @@ pub(crate) mod mutants;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
+pub(crate) mod trace;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
@@ -19,6 +21,14 @@ use kelpie_dst::schedule::Schedule;
 /// Prints to the standard error.
 pub(crate) fn complain(what: &str) {
     eprintln!("kelpie-sim: {what}");
+}
+
+/// Prints a line to the standard output.
+///
+/// # Errors
+/// When nobody reads it any more.
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}").context("nobody reads what is told")
 }
 
 /// Reads a schedule from a file.
@@ -57,6 +67,7 @@ fn as_json(schedule: &Schedule, verdict: &Verdict) -> String {
         "simulated_ms": verdict.simulated.as_millis(),
         "trace_hash": format!("{:016x}", verdict.trace_hash),
         "fired": verdict.fired,
+        "slips": verdict.slips,
         "violations": verdict.violations,
     })
     .to_string()

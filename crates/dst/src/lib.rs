@@ -20,6 +20,7 @@ pub mod judge;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod run;
+pub mod same;
 pub mod schedule;
 pub mod service;
 pub mod shrink;
@@ -27,4 +28,5 @@ pub mod story;
 mod user;
 pub mod workload;
 
+pub use same::twice;
 pub use user::{Cluster, cluster};

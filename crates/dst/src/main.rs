@@ -20,6 +20,9 @@ enum Command {
     Run(commands::run::Args),
     /// Run the schedule in a file again and tell what happens.
     Replay(commands::replay::Args),
+    /// Run the schedule on the standard input and print what a comparison needs.
+    #[command(hide = true)]
+    Trace(commands::trace::Args),
     /// Find a small schedule that fails as the one in a file does.
     Shrink(commands::shrink::Args),
     /// Search for the seeded bugs and print how soon each is found.
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Trace(args) => commands::trace::run(&args),
         Command::Shrink(args) => commands::shrink::run(&args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(&args),

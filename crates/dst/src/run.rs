@@ -4,13 +4,14 @@
 mod faults;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kelpie_env::Env;
-use kelpie_env::sim::{Options, Sim};
+use kelpie_env::sim::{CHECKPOINT_EVERY, Options, Recording, Sim};
 use kelpie_storage::{EmbeddedOptions, Store};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -50,6 +51,8 @@ pub struct Verdict {
     pub healed: Duration,
     /// How often each fault had an effect.
     pub fired: BTreeMap<String, u64>,
+    /// What was asked of the operating system past the environment, and how often.
+    pub slips: BTreeMap<String, u64>,
     /// What must never be, and was.
     pub violations: Vec<Violation>,
     /// What clients asked and were told.
@@ -77,12 +80,26 @@ pub fn draw(workload: &Workload, seed: u64) -> Schedule {
 /// # Errors
 /// When there is no workload of the schedule's name.
 pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
+    traced(schedule, &(0..0)).map(|(verdict, _)| verdict)
+}
+
+/// Runs a schedule to its verdict, and keeps the events with the numbers in `record` besides
+/// what a comparison with another run needs.
+///
+/// # Errors
+/// When there is no workload of the schedule's name.
+pub fn traced(schedule: &Schedule, record: &Range<u64>) -> Result<(Verdict, Recording), UnknownScenario> {
     let workload = workload::by_name(&schedule.scenario)
         .ok_or_else(|| UnknownScenario { name: schedule.scenario.clone() })?;
     let outside = Arc::new(Outside::default());
-    let mut verdict = execute(schedule, load(workload, schedule, &outside));
-    verdict.violations.extend(judge::judge(&verdict.history, &outside));
-    Ok(verdict)
+    let (mut verdict, recording) = execute(schedule, load(workload, schedule, &outside), record);
+    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(&verdict.history, &outside)));
+    match judged {
+        Ok(violations) => verdict.violations.extend(violations),
+        // A history that the judge has no words for is a find as any other: it is kept and shrunk.
+        Err(panic) => verdict.violations.push(Violation::new("Judge", judge::words(panic.as_ref()))),
+    }
+    Ok((verdict, recording))
 }
 
 /// What one client does.
@@ -91,7 +108,7 @@ pub(crate) type Script = Box<dyn FnOnce(Client) -> BoxFuture<'static, ()> + Send
 /// What a cluster runs, and what is asked of it.
 pub(crate) struct Load {
     /// What is installed on a machine.
-    pub(crate) program: Box<dyn Fn() -> Arc<dyn Program>>,
+    pub(crate) program: Box<dyn Fn() -> Arc<dyn Program> + Send>,
     /// What each client does, by its number.
     pub(crate) clients: Vec<(u32, Script)>,
     /// The last look at the healed and settled cluster.
@@ -124,8 +141,30 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
 }
 
 /// Runs a cluster under a load. What its histories mean is for the caller to judge.
-pub(crate) fn execute(schedule: &Schedule, load: Load) -> Verdict {
-    let sim = Sim::with(Options::new(schedule.seed));
+///
+/// On a thread of its own: what the standard library keeps for each thread, as the keys of its
+/// hash maps, is drawn again in each run.
+pub(crate) fn execute(schedule: &Schedule, load: Load, record: &Range<u64>) -> (Verdict, Recording) {
+    #[cfg(feature = "mutants")]
+    let armed = kelpie_core::mutant::armed();
+    let ran = std::thread::scope(|scope| {
+        let run = move || {
+            #[cfg(feature = "mutants")]
+            let _armed = armed.map(kelpie_core::mutant::arm);
+            execute_here(schedule, load, record)
+        };
+        scope.spawn(run).join()
+    });
+    ran.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn execute_here(schedule: &Schedule, load: Load, record: &Range<u64>) -> (Verdict, Recording) {
+    let sim = Sim::with(Options {
+        checkpoint_every: Some(CHECKPOINT_EVERY),
+        record: record.clone(),
+        ..Options::new(schedule.seed)
+    });
+    let _entered = sim.enter();
     let world = World::new(&sim, schedule, &load.program);
     let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule, load.clients, load.last))));
     let mut violations = match ran {
@@ -133,19 +172,25 @@ pub(crate) fn execute(schedule: &Schedule, load: Load) -> Verdict {
         Err(panic) => vec![Violation::new("Liveness", crate::judge::words(panic.as_ref()))],
     };
     violations.extend(sim.take_panics().into_iter().map(|panic| {
-        Violation::new("NoPanic", format!("{}: task {}: {}", panic.node, panic.task, panic.message))
+        Violation::new(
+            "NoPanic",
+            format!("{}: task {}, started at {}: {}", panic.node, panic.task, panic.started, panic.message),
+        )
     }));
     violations.extend(world.invariants.violations());
-    Verdict {
+    let slips = sim.slips().into_iter().map(|slip| (slip.to_string(), slip.times)).collect();
+    let verdict = Verdict {
         trace_hash: sim.trace_hash(),
         events: sim.turns(),
         simulated: sim.elapsed(),
         began: *world.began.lock(),
         healed: *world.healed.lock(),
         fired: world.faults.fired(),
+        slips,
         violations,
         history: world.clients.history(),
-    }
+    };
+    (verdict, sim.recording())
 }
 
 /// No workload has this name.

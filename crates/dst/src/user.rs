@@ -1,8 +1,10 @@
 //! Clusters of whatever actors a test has.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kelpie_env::Env;
+use kelpie_env::sim::Recording;
 use kelpie_runtime::Actor;
 
 use crate::cluster::{Actors, Client, Program};
@@ -146,14 +148,20 @@ impl Cluster {
     /// owed an answer has to get one; what the answers mean is for the clients to judge, and
     /// for [`crate::check`].
     pub fn run(self) -> Verdict {
+        self.traced(&(0..0)).0
+    }
+
+    /// As [`Cluster::run`], and keeps the events with the numbers in `record` besides what a
+    /// comparison with another run needs.
+    pub fn traced(self, record: &Range<u64>) -> (Verdict, Recording) {
         let make = self.make;
         let program = move || -> Arc<dyn Program> {
             let make = make.clone();
             Arc::new(Actors::new(move |env| make(env)))
         };
         let load = Load { program: Box::new(program), clients: self.clients, last: self.last };
-        let mut verdict = run::execute(&self.schedule, load);
+        let (mut verdict, recording) = run::execute(&self.schedule, load, record);
         verdict.violations.extend(judge::owed(&verdict.history));
-        verdict
+        (verdict, recording)
     }
 }

@@ -119,18 +119,17 @@ fn simulation(context: &mut Context) -> Result<Ended> {
     part_of_tests(context, SIMULATION, Scope::Workspace)
 }
 
-/// The crates with seeded bugs, built with them: the tests that only exist there show that
-/// each bug is caught; the others show that the bugs are asleep unless they are chosen.
-/// Whole clusters under faults, every scenario: 300 runs, which have to meet every fault.
+/// Whole clusters under faults, every scenario: 300 runs, which have to meet every fault. Some
+/// of each scenario run twice more, in this process and in a fresh one, and have to be the same.
 fn clusters(context: &mut Context) -> Result<Ended> {
-    let (seeds, runs) = match context.length {
-        Length::Short => ("50", 300),
-        Length::Full => ("1000", 6_000),
+    let (seeds, runs, checked) = match context.length {
+        Length::Short => ("50", 300, "6"),
+        Length::Full => ("1000", 6_000, "1000"),
     };
     let failure = context.root.join("target/failed-simulation.json");
     let mut command = cargo();
     command.args(["run", "--locked", "--package", "kelpie-dst", "--bin", "kelpie-sim", "--"]);
-    command.args(["run", "--seeds", seeds, "--every-fault", "--failure"]).arg(&failure);
+    command.args(["run", "--seeds", seeds, "--check", checked, "--every-fault", "--failure"]).arg(&failure);
     let status = command.status()?;
     Ok(Ended::Counted(if status.success() {
         Counts { passed: runs, failed: 0 }
@@ -139,6 +138,8 @@ fn clusters(context: &mut Context) -> Result<Ended> {
     }))
 }
 
+/// The crates with seeded bugs, built with them: the tests that only exist there show that
+/// each bug is caught; the others show that the bugs are asleep unless they are chosen.
 fn mutants(context: &mut Context) -> Result<Ended> {
     let crates = seeded(context)?;
     if crates.is_empty() {

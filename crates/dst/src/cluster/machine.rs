@@ -93,6 +93,9 @@ impl Machine {
 }
 
 async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
+    if kelpie_core::mutant!("starts_late_by_process_id") {
+        env.sleep(Duration::from_nanos(std::process::id().into())).await;
+    }
     let process = loop {
         match seat.program.start(env.clone(), store.clone(), seat.options.clone()).await {
             Ok(process) => break process,

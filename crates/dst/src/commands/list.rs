@@ -23,30 +23,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             invariants().map(|(name, about)| json!({ "name": name, "about": about })).collect();
         let not_drawn: Vec<_> =
             schedule::NOT_DRAWN.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
-        println!(
-            "{}",
-            json!({
-                "scenarios": scenarios,
-                "faults": faults,
-                "not_drawn": not_drawn,
-                "invariants": invariants,
-            })
-        );
+        let all = json!({
+            "scenarios": scenarios,
+            "faults": faults,
+            "not_drawn": not_drawn,
+            "invariants": invariants,
+        });
+        super::say(&all.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("scenarios");
+    super::say("scenarios")?;
     for workload in workload::ALL {
-        println!("  {:<16} {}", workload.name, workload.about);
+        super::say(&format!("  {:<16} {}", workload.name, workload.about))?;
     }
-    println!("\ninvariants");
+    super::say("\ninvariants")?;
     for (name, about) in invariants() {
-        println!("  {name:<22} {about}");
+        super::say(&format!("  {name:<22} {about}"))?;
     }
-    println!("\n{} faults", faults.len());
+    super::say(&format!("\n{} faults", faults.len()))?;
     for fault in faults {
         match schedule::NOT_DRAWN.iter().find(|(name, _)| *name == fault) {
-            Some((_, why)) => println!("  {fault:<26} not in clusters: {why}"),
-            None => println!("  {fault}"),
+            Some((_, why)) => super::say(&format!("  {fault:<26} not in clusters: {why}"))?,
+            None => super::say(&format!("  {fault}"))?,
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -55,5 +53,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Name and meaning of everything that is checked: after each commit, and of whole histories.
 fn invariants() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of_rows = invariant::ALL.iter().map(|invariant| (invariant.name, invariant.about));
-    of_rows.chain(judge::ALL.iter().map(|judge| (judge.name, judge.about)))
+    let of_runs = [
+        ("NoPanic", "no task of a machine panics"),
+        ("Judge", "the judge itself can tell what the history means"),
+        ("Determinism", "a seed is one run, twice in a process and in a fresh one"),
+    ];
+    of_rows.chain(judge::ALL.iter().map(|judge| (judge.name, judge.about))).chain(of_runs)
 }

@@ -27,28 +27,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .collect();
     anyhow::ensure!(!wanted.is_empty(), "no seeded bug has this name");
     if !args.json {
-        println!(
-            "| seeded bug | scenario | found | seeds to detection (median) | violated |\n|---|---|---|---|---|"
-        );
+        super::say(
+            "| seeded bug | scenario | found | seeds to detection (median) | violated |\n|---|---|---|---|---|",
+        )?;
     }
     let mut missed = 0;
     for mutant in wanted {
         let hunt = mutants::hunt(*mutant, args.tries, args.seeds_max)?;
         missed += u32::from(hunt.found < hunt.tries);
         if args.json {
-            println!("{}", serde_json::to_string(&hunt)?);
+            super::say(&serde_json::to_string(&hunt)?)?;
             continue;
         }
         let seeds = hunt.seeds_median.map_or("–".to_owned(), |seeds| seeds.to_string());
         let by: Vec<_> = hunt.by.iter().map(|(invariant, times)| format!("{invariant} {times}")).collect();
-        println!(
+        super::say(&format!(
             "| `{}` | {} | {} of {} | {seeds} | {} |",
             hunt.mutant,
             hunt.scenario,
             hunt.found,
             hunt.tries,
             by.join(", ")
-        );
+        ))?;
     }
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

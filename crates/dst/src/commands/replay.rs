@@ -19,10 +19,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::arm(schedule.mutant.as_deref())?;
     let verdict = run::run(&schedule)?;
     if args.json {
-        println!("{}", super::as_json(&schedule, &verdict));
+        super::say(&super::as_json(&schedule, &verdict))?;
     } else {
-        print!("{}", story::story(&schedule, &verdict));
-        println!("trace hash {:016x} after {} events", verdict.trace_hash, verdict.events);
+        super::say(story::story(&schedule, &verdict).trim_end())?;
+        super::say(&format!("trace hash {:016x} after {} events", verdict.trace_hash, verdict.events))?;
     }
     Ok(if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

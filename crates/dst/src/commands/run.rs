@@ -1,6 +1,8 @@
 //! `kelpie-sim run`.
 
-use std::collections::BTreeMap;
+mod batch;
+mod fresh;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,9 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kelpie_dst::run::{self, Verdict};
+use kelpie_dst::same::{self, Difference};
 use kelpie_dst::schedule::{self, Schedule};
-use kelpie_dst::{shrink, story, workload};
-use serde_json::json;
+use kelpie_dst::workload::{self, Workload};
+use kelpie_dst::{shrink, story};
+
+use batch::Batch;
+
+/// How many runs a failure may be shrunk with before it is shown.
+const SHRINK_RUNS: u32 = 400;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,9 +37,10 @@ pub(crate) struct Args {
     /// As many seeds as fit into so many minutes, instead of a number of them
     #[arg(long, conflicts_with = "seeds")]
     minutes: Option<u64>,
-    /// Run each seed twice and compare
-    #[arg(long)]
-    twice: bool,
+    /// Of how many seeds, the first ones, to compare a second run in this process and one in a
+    /// fresh process with the first; all of them if not given
+    #[arg(long, value_name = "SEEDS")]
+    check: Option<u64>,
     /// Fail if a fault that clusters can meet had no effect in the whole batch
     #[arg(long)]
     every_fault: bool,
@@ -46,41 +55,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What a batch has come to.
-#[derive(Default)]
-struct Batch {
-    runs: u64,
-    events: u64,
-    simulated: Duration,
-    fired: BTreeMap<String, u64>,
-    /// Over all verdicts, so that two batches can be compared.
-    hash: u64,
-}
-
-impl Batch {
-    fn add(&mut self, verdict: &Verdict) {
-        self.runs += 1;
-        self.events += verdict.events;
-        self.simulated += verdict.simulated;
-        for (fault, times) in &verdict.fired {
-            *self.fired.entry(fault.clone()).or_default() += times;
-        }
-        self.hash = self.hash.rotate_left(5) ^ verdict.trace_hash;
-    }
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::arm(args.mutant.as_deref())?;
-    let scenarios =
-        match &args.scenario {
-            Some(name) => {
-                let known = workload::by_name(name);
-                vec![known.with_context(|| {
-                    format!("there is no scenario `{name}`: `kelpie-sim list` names them")
-                })?]
-            }
-            None => workload::ALL.iter().collect(),
-        };
+    let scenarios = scenarios(args)?;
     let began = Instant::now();
     let limit = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let seeds = match (args.seed, limit) {
@@ -88,30 +65,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, Some(_)) => args.from..=u64::MAX,
         (None, None) => args.from..=args.from.saturating_add(args.seeds.max(1) - 1),
     };
-    let progress = !args.json && std::io::stderr().is_terminal();
-    let mut batch = Batch::default();
+    let checked = args.check.map_or(u64::MAX, |check| seeds.start().saturating_add(check));
+    let mut batch = Batch::new(began, !args.json, std::io::stderr().is_terminal());
     'seeds: for seed in seeds {
         for scenario in &scenarios {
             if limit.is_some_and(|limit| began.elapsed() >= limit) {
                 break 'seeds;
             }
             let schedule = Schedule { mutant: args.mutant.clone(), ..run::draw(scenario, seed) };
-            let verdict = run::run(&schedule)?;
-            batch.add(&verdict);
+            let (verdict, difference) = one(&schedule, seed < checked)?;
+            batch.add(&verdict, seed < checked);
             if args.json {
-                println!("{}", super::as_json(&schedule, &verdict));
-            } else if progress && batch.runs.is_multiple_of(16) {
-                eprint!("\r{} runs, {:.0} s", batch.runs, began.elapsed().as_secs_f64());
+                super::say(&super::as_json(&schedule, &verdict))?;
             }
-            if args.twice {
-                let again = run::run(&schedule)?;
-                if again.trace_hash != verdict.trace_hash || again.events != verdict.events {
-                    super::complain(&format!(
-                        "seed {seed} of {} is not the same twice: {:016x} after {} events, then {:016x} after {}",
-                        scenario.name, verdict.trace_hash, verdict.events, again.trace_hash, again.events
-                    ));
-                    return Ok(ExitCode::FAILURE);
-                }
+            if let Some(difference) = difference {
+                differs(args, &schedule, &difference)?;
+                return Ok(ExitCode::FAILURE);
             }
             if !verdict.violations.is_empty() {
                 fail(args, &schedule, &verdict)?;
@@ -119,22 +88,53 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    summary(args, &batch, began.elapsed());
-    let missing: Vec<&str> = batch
-        .fired
-        .iter()
-        .filter(|(fault, times)| **times == 0 && schedule::NOT_DRAWN.iter().all(|(name, _)| name != fault))
-        .map(|(fault, _)| fault.as_str())
-        .collect();
+    batch.tell(args.json)?;
+    let missing: Vec<&str> =
+        batch.missing().filter(|fault| schedule::NOT_DRAWN.iter().all(|(name, _)| name != fault)).collect();
     if args.every_fault && !missing.is_empty() {
-        super::complain(&format!(
-            "these faults had no effect in {} runs: {}",
-            batch.runs,
-            missing.join(", ")
-        ));
+        super::complain(&format!("these faults had no effect in the batch: {}", missing.join(", ")));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn scenarios(args: &Args) -> anyhow::Result<Vec<&'static Workload>> {
+    let Some(name) = &args.scenario else { return Ok(workload::ALL.iter().collect()) };
+    let known = workload::by_name(name);
+    Ok(vec![known.with_context(|| format!("there is no scenario `{name}`: `kelpie-sim list` names them"))?])
+}
+
+/// Runs a schedule; if it is to be checked, a second time here and once in a fresh process.
+fn one(schedule: &Schedule, check: bool) -> anyhow::Result<(Verdict, Option<Difference>)> {
+    let nothing = 0..0;
+    if !check {
+        return Ok((run::run(schedule)?, None));
+    }
+    // It goes on beside the two here.
+    let fresh = fresh::start(schedule, &nothing)?;
+    let (verdict, first) = run::traced(schedule, &nothing)?;
+    let (_, second) = run::traced(schedule, &nothing)?;
+    let recordings = [&first, &second, &fresh.end()?];
+    let difference = same::compare(
+        recordings,
+        |record| Ok::<_, anyhow::Error>(run::traced(schedule, record)?.1),
+        |record| fresh::start(schedule, record)?.end(),
+    )?;
+    Ok((verdict, difference))
+}
+
+/// A run that cannot be repeated.
+fn differs(args: &Args, schedule: &Schedule, difference: &Difference) -> anyhow::Result<()> {
+    super::write(&args.failure, schedule)?;
+    super::complain(&format!(
+        "NOT DETERMINISTIC  scenario {}, seed {}, commit {}\n{difference}\nagain:  kelpie-sim run --scenario {} --seed {}",
+        schedule.scenario,
+        schedule.seed,
+        commit(),
+        schedule.scenario,
+        schedule.seed,
+    ));
+    Ok(())
 }
 
 fn fail(args: &Args, schedule: &Schedule, verdict: &Verdict) -> anyhow::Result<()> {
@@ -142,21 +142,28 @@ fn fail(args: &Args, schedule: &Schedule, verdict: &Verdict) -> anyhow::Result<(
     if args.json {
         return Ok(());
     }
-    let shrunk = shrink::shrink(schedule, 400)?;
+    super::complain(&format!(
+        "scenario {}, seed {} failed; looking for a smaller schedule",
+        schedule.scenario, schedule.seed
+    ));
+    let shrunk = shrink::shrink(schedule, SHRINK_RUNS)?;
     if let Some(shrunk) = &shrunk {
         super::write(&args.failure, &shrunk.schedule)?;
-        println!("{}", story::story(&shrunk.schedule, &shrunk.verdict));
-    } else {
-        println!("{}", story::story(schedule, verdict));
     }
-    println!(
-        "FAILED  scenario {}, seed {}, commit {}\nagain:  kelpie-sim replay {}",
+    let (smallest, judged) =
+        shrunk.as_ref().map_or((schedule, verdict), |shrunk| (&shrunk.schedule, &shrunk.verdict));
+    super::say(&story::story(smallest, judged))?;
+    super::say(&format!(
+        "FAILED  scenario {}, seed {}, commit {}; {} faults and {} calls are left of {} and {}\nagain:  kelpie-sim replay {}",
         schedule.scenario,
         schedule.seed,
         commit(),
+        smallest.faults.len(),
+        smallest.operations.len(),
+        schedule.faults.len(),
+        schedule.operations.len(),
         args.failure.display(),
-    );
-    Ok(())
+    ))
 }
 
 /// The commit that was checked out, for a report.
@@ -164,36 +171,4 @@ fn commit() -> String {
     let asked = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     let told = asked.ok().filter(|output| output.status.success());
     told.map_or("unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn summary(args: &Args, batch: &Batch, took: Duration) {
-    let rate = batch.events as f64 / took.as_secs_f64().max(0.001);
-    let ratio = batch.simulated.as_secs_f64() / took.as_secs_f64().max(0.001);
-    if args.json {
-        println!(
-            "{}",
-            json!({
-                "runs": batch.runs,
-                "events": batch.events,
-                "events_per_second": rate,
-                "simulated_ms": batch.simulated.as_millis(),
-                "times_real": ratio,
-                "fired": batch.fired,
-                "trace_hash": format!("{:016x}", batch.hash),
-            })
-        );
-        return;
-    }
-    println!("\rfaults that had an effect");
-    for (fault, times) in &batch.fired {
-        println!("  {fault:<24} {times}");
-    }
-    println!(
-        "{} runs, no violation; {} events in {:.1} s ({rate:.0}/s), {:.0} s simulated ({ratio:.0} times real)",
-        batch.runs,
-        batch.events,
-        took.as_secs_f64(),
-        batch.simulated.as_secs_f64(),
-    );
-    println!("trace hash {:016x}", batch.hash);
 }

@@ -28,16 +28,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     super::write(&args.to, &shrunk.schedule)?;
     if args.json {
-        println!("{}", super::as_json(&shrunk.schedule, &shrunk.verdict));
+        super::say(&super::as_json(&shrunk.schedule, &shrunk.verdict))?;
     } else {
-        print!("{}", story::story(&shrunk.schedule, &shrunk.verdict));
-        println!(
+        super::say(story::story(&shrunk.schedule, &shrunk.verdict).trim_end())?;
+        super::say(&format!(
             "{} faults and {} calls left, after {} runs: {}",
             shrunk.schedule.faults.len(),
             shrunk.schedule.operations.len(),
             shrunk.runs,
-            args.to.display(),
-        );
+            args.to.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,5 +4,6 @@
 
 mod check;
 mod clusters;
+mod same;
 mod service;
 mod users;

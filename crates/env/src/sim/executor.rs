@@ -54,6 +54,8 @@ pub struct TaskPanic {
 
 pub(super) struct Task {
     pub(super) origin: Origin,
+    /// What the task is called that started it.
+    pub(super) by: &'static str,
     pub(super) node: Arc<NodeState>,
     pub(super) life: Arc<Life>,
     future: BoxFuture<'static, ()>,
@@ -152,7 +154,7 @@ impl Executor {
         &self,
         node: Arc<NodeState>,
         life: Arc<Life>,
-        origin: Origin,
+        (origin, by): (Origin, &'static str),
         future: BoxFuture<'static, ()>,
     ) -> TaskId {
         let mut slab = self.slab.lock();
@@ -167,7 +169,7 @@ impl Executor {
         let id = TaskId { index, generation: slot.generation };
         let ready = self.waker(id);
         let waker = Waker::from(ready.clone());
-        slot.task = Some(Task { origin, node, life, future, ready: ready.clone(), waker });
+        slot.task = Some(Task { origin, by, node, life, future, ready: ready.clone(), waker });
         drop(slab);
         ready.wake();
         id

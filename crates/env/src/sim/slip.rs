@@ -37,7 +37,7 @@ pub struct Slip {
     pub node: String,
     /// The name of the task.
     pub task: String,
-    /// Where it was started: file and line; empty where there is no task.
+    /// By which task it was started, and in which line; empty where there is no task.
     pub started: String,
     /// How often.
     pub times: u64,
@@ -45,12 +45,12 @@ pub struct Slip {
 
 impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, node, task, started, times } = self;
+        let Self { what, node, task, started, times: _ } = self;
         write!(f, "\"{node}: {task}\"")?;
         if !started.is_empty() {
-            write!(f, ", started at {started},")?;
+            write!(f, ", started {started},")?;
         }
-        write!(f, " called {what} past its Env ({times} times)")
+        write!(f, " called {what} past its Env")
     }
 }
 

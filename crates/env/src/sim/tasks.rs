@@ -18,7 +18,8 @@ impl SimTasks {
         let Place { world, node, life } = &*self.place;
         // A dead node starts nothing.
         if life.is_alive() {
-            let task = world.executor.spawn(node.clone(), life.clone(), origin, task);
+            let by = world.decide(|chance| chance.trace.whose().task.name());
+            let task = world.executor.spawn(node.clone(), life.clone(), (origin, by), task);
             world.decide(|chance| {
                 chance.note(Event::Spawn, u64::from(node.id()));
                 chance.note(Event::Spawn, task.number());

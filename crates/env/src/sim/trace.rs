@@ -62,7 +62,7 @@ pub struct TraceEvent {
     pub node: String,
     /// The name of the task.
     pub task: String,
-    /// Where it was started: file and line; empty where there is no task.
+    /// By which task it was started, and in which line; empty where there is no task.
     pub started: String,
     /// Virtual time at the start of that turn.
     pub at: Duration,
@@ -73,7 +73,7 @@ impl fmt::Display for TraceEvent {
         let Self { number, what, value, node, task, started, at } = self;
         write!(f, "event {number} ({what} {value:#x}) in \"{node}: {task}\"")?;
         if !started.is_empty() {
-            write!(f, ", started at {started},")?;
+            write!(f, ", started {started},")?;
         }
         write!(f, " at {at:?}")
     }
@@ -90,7 +90,8 @@ pub(super) struct Turn {
 /// Who is at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whose {
-    Task(Origin),
+    /// With the name of the task that started it.
+    Task(Origin, &'static str),
     /// The future that `block_on` was given.
     Root,
     /// The world itself, or who watches it.
@@ -100,7 +101,7 @@ pub(super) enum Whose {
 impl Whose {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Task(origin) => origin.name,
+            Self::Task(origin, _) => origin.name,
             Self::Root => "block_on",
             Self::Nobody => "between turns",
         }
@@ -109,7 +110,7 @@ impl Whose {
     /// Where it was started.
     pub(super) fn started(self) -> String {
         match self {
-            Self::Task(origin) => origin.place.to_string(),
+            Self::Task(origin, by) => format!("by \"{by}\" at {}", origin.place),
             Self::Root | Self::Nobody => String::new(),
         }
     }

@@ -163,7 +163,7 @@ impl World {
             return false;
         }
         self.turns.fetch_add(1, Ordering::Relaxed);
-        self.turn_of(Some(task.node.id()), Whose::Task(task.origin));
+        self.turn_of(Some(task.node.id()), Whose::Task(task.origin, task.by));
         let polled = task.poll();
         self.turn_ends(Some(&task.node));
         task.node.processor.turned(self);

@@ -43,7 +43,10 @@ fn a_task_that_asks_past_its_env_gets_the_same_answer_in_each_run_and_is_named()
     for (slip, (what, times)) in slips.iter().zip([("clock_gettime", 6), ("getrandom", 3)]) {
         assert_eq!((slip.what, &*slip.node, &*slip.task, slip.times), (what, "n", "sly", times));
         let told = slip.to_string();
-        assert!(told.contains("\"n: sly\", started at") && told.contains("slips.rs:"), "{told}");
+        assert!(
+            told.contains("\"n: sly\", started by \"between turns\" at") && told.contains("slips.rs:"),
+            "{told}"
+        );
     }
     let other = Sim::new(8);
     let _entered = other.enter();
