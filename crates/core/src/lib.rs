@@ -16,6 +16,7 @@ pub mod log;
 pub mod mutant;
 pub mod ownership;
 pub mod record;
+pub mod reminder;
 pub mod row;
 pub mod run;
 pub mod session;

@@ -20,6 +20,12 @@ pub const STEP_KEY_BYTES_MAX: usize = IDEMPOTENCY_KEY_BYTES_MAX - 33;
 pub const OPERATION_BYTES_MAX: usize = 64;
 /// Bytes of a call's payload. Kept in the running record, so far below one transaction.
 pub const PAYLOAD_BYTES_MAX: usize = 2 << 20;
+/// Bytes of a reminder's name.
+pub const REMINDER_NAME_BYTES_MAX: usize = 256;
+/// Bytes of a reminder's payload: its row is written again each time it fires.
+pub const REMINDER_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// The shortest period of a reminder: each time is a durable turn.
+pub const REMINDER_PERIOD_MIN: Duration = Duration::from_secs(1);
 /// Calls that wait for one actor; a further one is refused, so that memory is bounded and
 /// the caller learns of the overload at once.
 pub const MAILBOX_CALLS_MAX: usize = 1_024;

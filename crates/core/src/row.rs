@@ -9,6 +9,8 @@
 //!   step/    <actor> <turn> <step>           what the step returned
 //!   outbox/  <actor> <epoch> <seq> <index>   messages on their way
 //!   dead/    <actor> <epoch> <seq> <index>   messages that nobody will take
+//!   reminder/ <actor> <name>                 what an actor is to be reminded of
+//!   due/     <actor> <due> <name>            its reminders in the order of their times
 //!   wake/    <bucket> <due> <actor>          who must be called when
 //!   index/   <tenant> <type> <index> <entry> what lists and searches
 //!   node/    <node> session | lease          who is in the cluster
@@ -114,6 +116,27 @@ pub fn parse_outbox(key: &[u8]) -> Option<OutboxPosition> {
         seq: Seq(u64::from_be_bytes(*seq)),
         index: u32::from_be_bytes(*index),
     })
+}
+
+/// One of the actor's reminders; with an empty `name`, what all of them start with.
+pub fn reminder(actor: &ActorId, name: &str) -> Bytes {
+    join("reminder/", &[actor.encoded(), name.as_bytes()])
+}
+
+/// What the due times of an actor's reminders start with.
+pub fn dues(actor: &ActorId) -> Bytes {
+    join("due/", &[actor.encoded()])
+}
+
+/// When a reminder is due. One stands for each reminder.
+pub fn due(actor: &ActorId, due_ms: u64, name: &str) -> Bytes {
+    join("due/", &[actor.encoded(), &due_ms.to_be_bytes(), name.as_bytes()])
+}
+
+/// Reads a reminder's due time and name back from what stands behind [`dues`].
+pub fn parse_due(rest: &[u8]) -> Option<(u64, &str)> {
+    let (due, name) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*due), std::str::from_utf8(name).ok()?))
 }
 
 /// The bucket of the wake index that an actor is in.

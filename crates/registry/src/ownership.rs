@@ -21,6 +21,9 @@ pub struct Head {
     pub wake_ms: Option<u64>,
     /// When the actor itself asked to be woken, if it did.
     pub own_wake_ms: Option<u64>,
+    /// When the first of its reminders is due, if it has any.
+    #[serde(default)]
+    pub reminder_ms: Option<u64>,
     /// Whether a turn has recorded a step and is not finished.
     pub running: bool,
     /// Messages in the outbox.

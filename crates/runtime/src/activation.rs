@@ -26,7 +26,8 @@ use crate::handler::Finished;
 use crate::node::{Node, Permit};
 use crate::outbox::Fate;
 use crate::records::{self, Cache, Fence};
-use crate::stored::{Running, StepRecord};
+use crate::reminder::Firing;
+use crate::stored::{Origin, Running, StepRecord};
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,31 @@ pub(crate) enum Task {
     Wake,
     /// These messages of its outbox have met their fate.
     Delivered(Vec<Fate>),
+    /// One of its reminders is due.
+    Remind(Firing),
+    /// A reminder's occurrence ended without its turn, so that only its row goes on.
+    Skip(Firing),
+}
+
+impl Task {
+    /// What a crash has to remember of it.
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Self::Handle | Self::Delivered(_) => Origin::Called,
+            Self::Wake => Origin::Woken,
+            Self::Remind(firing) | Self::Skip(firing) => Origin::Reminded(firing.clone()),
+        }
+    }
+}
+
+impl From<Origin> for Task {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Called => Self::Handle,
+            Origin::Woken => Self::Wake,
+            Origin::Reminded(firing) => Self::Remind(firing),
+        }
+    }
 }
 
 /// What a caller is told.
@@ -283,10 +309,10 @@ impl Activation {
     }
 
     /// Makes room for a turn that nobody here called for.
-    pub(crate) fn add_slot(&self, request: Arc<Request>) -> CallNo {
+    pub(crate) fn add_slot(&self, request: Arc<Request>, task: Task) -> CallNo {
         let mut state = self.state.lock();
         let call = state.next_call();
-        state.slots.insert(call, Slot { request, task: Task::Handle, reply: None, _permit: None });
+        state.slots.insert(call, Slot { request, task, reply: None, _permit: None });
         call
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use kelpie_core::record::RecordError;
+use kelpie_core::reminder::ScheduleError;
 use kelpie_storage::ReadError;
 
 use crate::call::CallError;
@@ -125,6 +126,9 @@ pub enum TurnError {
         /// The limit.
         bytes_max: usize,
     },
+    /// A reminder's schedule can't be kept.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// A call to another actor failed.
     #[error("a call failed")]
     Call(#[source] Box<CallError>),

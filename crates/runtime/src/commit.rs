@@ -99,15 +99,16 @@ impl Activation {
         let count = |items: usize| u32::try_from(items).expect("a transaction holds far fewer");
         let outbox = (head.outbox + count(work.messages.len())).saturating_sub(count(work.delivered.len()));
         let own_wake_ms = work.own_wake_ms.unwrap_or(head.own_wake_ms);
+        let reminder_ms = work.reminders.earliest_ms.unwrap_or(head.reminder_ms);
         let outbox_due = (outbox > 0).then(|| finished.now_ms.saturating_add(wake::OUTBOX_RETRY_MS));
         let large = head.large || work.writes.values().flatten().any(|value| large::needs_chunks(value));
         let wake_ms = if kelpie_core::mutant!("wake_cleared_early") {
             own_wake_ms
         } else {
-            [own_wake_ms, outbox_due].into_iter().flatten().min()
+            [own_wake_ms, reminder_ms, outbox_due].into_iter().flatten().min()
         };
         tracing::trace!(actor = %self.actor, epoch = own.epoch.0, seq = head.seq.0 + 1, "commit");
-        Head { seq: head.seq.next(), wake_ms, own_wake_ms, running: false, outbox, large }
+        Head { seq: head.seq.next(), wake_ms, own_wake_ms, reminder_ms, running: false, outbox, large }
     }
 
     /// Fills the one transaction of a turn. `None`: the fence has moved. Else where the
@@ -135,6 +136,7 @@ impl Activation {
                 None => tx.clear(key.clone()),
             }
         }
+        work.reminders.fill(tx, &self.actor);
         for (index, message) in (0_u32..).zip(&work.messages) {
             let position = OutboxPosition { epoch: own.epoch, seq: next.seq, index };
             large::put(tx, &row::outbox(&self.actor, position), &record::encode(message));
@@ -311,7 +313,7 @@ impl Activation {
         let head = loaded.head.clone();
         state.finished = Some(finished);
         if let Some(due_ms) = head.wake_ms {
-            self.node.waker.expect(&self.actor, due_ms);
+            self.node.waker.expect(&self.actor, due_ms, self.node.env.wall_ms());
         }
         if head.outbox > 0 && !std::mem::replace(&mut state.delivering, true) {
             self.clone().deliver();

@@ -24,6 +24,7 @@ use crate::step::Steps;
 use crate::stored::{Dedup, Reply, Running};
 use crate::turn::{Turn, Work};
 use crate::view::View;
+use crate::wake;
 
 /// How often a turn with recorded steps is begun before it is given up.
 const TURN_ATTEMPTS_MAX: u32 = 10;
@@ -69,40 +70,49 @@ impl Activation {
                 Err(error) => return self.failed(request, fence, error),
             }
         }
-        let mut turn = Turn::new(self.clone(), request.clone(), fence, resumed);
-        if let Err(error) = turn.begin_again().await {
-            tracing::warn!(actor = %self.actor, error = describe(&error), "a turn is not resumed");
-            return self.interrupted(&request);
+        let mut turn = Turn::new(self.clone(), request.clone(), task.origin(), fence, resumed);
+        match self.begin(&mut turn, &task).await {
+            Ok(None) => {}
+            Ok(Some(ended)) => return self.handled(turn, ended).await,
+            Err(error) => return self.turn_failed(turn, error).await,
         }
-        let given_up = turn.given_up(self.node.env.wall_ms());
-        let handled = match given_up {
-            Some(error) => Ok(Err(error)),
-            None => AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind().await,
-        };
-        match handled {
+        match AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind().await {
             Ok(result) => self.handled(turn, result).await,
             Err(_) => {
                 metrics::counter!("kelpie_turn_panics_total", "type" => self.actor.actor_type().to_owned())
                     .increment(1);
                 tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
                 // What it had recorded is resumed, a bounded number of times.
-                if turn.steps.get_mut().running.is_some() {
-                    self.interrupted(&request)
-                } else {
-                    Input::Panicked
-                }
+                if turn.wait_to_resume().await { self.interrupted(&request) } else { Input::Panicked }
             }
         }
     }
 
+    /// What stands before the handler. A result: the handler does not run.
+    async fn begin(
+        &self,
+        turn: &mut Turn,
+        task: &Task,
+    ) -> Result<Option<Result<Bytes, HandlerError>>, TurnError> {
+        turn.begin_again().await?;
+        if let Task::Remind(firing) | Task::Skip(firing) = task {
+            let skips = matches!(task, Task::Skip(_));
+            let stands = turn.begin_firing(firing, skips).await?;
+            if skips || !stands {
+                return Ok(Some(Ok(Bytes::new())));
+            }
+        }
+        Ok(turn.given_up(self.node.env.wall_ms()).map(Err))
+    }
+
     async fn handle(&self, turn: &mut Turn, task: &Task, recovering: bool) -> Result<Bytes, HandlerError> {
         match task {
-            Task::Handle if self.behaviour.is_read(&turn.request.operation) => {
+            Task::Handle | Task::Remind(_) if self.behaviour.is_read(&turn.request.operation) => {
                 let view = View::of_activation(turn.activation.clone(), turn.fence());
                 let request = turn.request.clone();
                 self.behaviour.read(&view, &request.operation, &request.payload).await
             }
-            Task::Handle => {
+            Task::Handle | Task::Remind(_) => {
                 let request = turn.request.clone();
                 self.behaviour.handle(turn, &request.operation, &request.payload).await
             }
@@ -114,6 +124,7 @@ impl Activation {
                 self.delivered(turn, fates).await?;
                 Ok(Bytes::new())
             }
+            Task::Skip(_) => Ok(Bytes::new()),
         }
     }
 
@@ -172,16 +183,21 @@ impl Activation {
         let reply = match result {
             Ok(bytes) => Reply::Done(bytes),
             Err(HandlerError::App { code, message, detail }) => {
-                turn.work = Work::default();
+                turn.roll_back();
                 Reply::App { code, message, detail }
             }
             // Its answer will never be another one, so it is recorded like the actor's own.
             Err(HandlerError::Turn(error @ TurnError::StepUnknown { .. })) => {
-                turn.work = Work::default();
+                turn.roll_back();
                 Reply::App { code: "step.unknown".to_owned(), message: error.to_string(), detail: None }
             }
-            Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error),
+            Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error).await,
         };
+        self.replied(turn, reply).await
+    }
+
+    /// The turn has a reply that can be repeated.
+    async fn replied(self: &Arc<Self>, turn: Turn, reply: Reply) -> Input {
         let Turn { request, now_ms, work, steps, .. } = turn;
         let Steps { fence, running, .. } = steps.into_inner();
         let recorded = request.may_be_recorded() || (!request.is_own() && !work.is_empty());
@@ -199,52 +215,63 @@ impl Activation {
             expires_ms: request.expires_ms(self.node.env.wall_ms(), self.node.env.now()),
         });
         let outcome = reply.outcome();
-        self.finish(Finished {
-            request,
-            outcome,
-            work,
-            dedup,
-            running,
-            now_ms,
-            fence,
-            written: None,
-            refused: None,
-        })
+        let finished =
+            Finished { work, dedup, running, now_ms, ..Finished::without_work(request, outcome, fence) };
+        self.finish_with_reminders(finished).await
     }
 
     /// A handler could not go on. What it had recorded stays, and is resumed or cleared.
-    fn turn_failed(&self, turn: Turn, error: TurnError) -> Input {
-        let Turn { request, now_ms, steps, .. } = turn;
-        let Steps { fence, running, .. } = steps.into_inner();
-        match error {
-            // The next activation resumes it.
-            TurnError::Moved | TurnError::Read(_) | TurnError::NotRecorded { .. } if running.is_some() => {
-                self.interrupted(&request)
-            }
-            TurnError::Call(ref error)
-                if running.is_some() && matches!(error.advice(), Advice::NotRun | Advice::Unknown) =>
-            {
-                self.interrupted(&request)
-            }
-            TurnError::Moved => Input::Moved,
-            error @ (TurnError::Read(_)
-            | TurnError::NotRecorded { .. }
-            | TurnError::Record(_)
+    async fn turn_failed(self: &Arc<Self>, mut turn: Turn, error: TurnError) -> Input {
+        turn.roll_back();
+        let passes = match error {
+            TurnError::Moved if turn.has_begun() => return self.interrupted(&turn.request),
+            TurnError::Moved => return Input::Moved,
+            TurnError::Read(_) | TurnError::NotRecorded { .. } => true,
+            TurnError::Call(ref error) => matches!(error.advice(), Advice::NotRun | Advice::Unknown),
+            TurnError::Record(_)
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }
             | TurnError::StepUnknown { .. }
+            | TurnError::Schedule(_)
             | TurnError::TooLarge { .. }
-            | TurnError::Call(_)
-            | TurnError::Behaviour(_)) => {
-                let outcome = Err(self.refusal(error));
-                let work = Work::default();
-                self.finish(Finished {
-                    running,
-                    now_ms,
-                    work,
-                    ..Finished::without_work(request, outcome, fence)
-                })
+            | TurnError::Behaviour(_) => false,
+        };
+        if passes {
+            // The next activation resumes it.
+            if turn.wait_to_resume().await {
+                return self.interrupted(&turn.request);
             }
+            let fence = turn.fence();
+            if turn.has_begun() {
+                // What this turn did is gone; what others did for it is not, and its key finds it.
+                return self.finish(Finished::without_work(turn.request, Err(CallError::Unknown), fence));
+            }
+            return self.failed(turn.request, fence, error);
+        }
+        if turn.steps.get_mut().running.is_some() {
+            // Running it again from nothing would run its steps again.
+            tracing::error!(actor = %self.actor, error = describe(&error), "a turn with steps failed");
+            let reply =
+                Reply::App { code: "turn.failed".to_owned(), message: describe(&error), detail: None };
+            return self.replied(turn, reply).await;
+        }
+        let (fence, outcome) = (turn.fence(), Err(self.refusal(error)));
+        let Turn { request, now_ms, work, .. } = turn;
+        self.finish_with_reminders(Finished {
+            work,
+            now_ms,
+            ..Finished::without_work(request, outcome, fence)
+        })
+        .await
+    }
+
+    /// Looks up what the head has to say of reminders.
+    async fn finish_with_reminders(&self, mut finished: Finished) -> Input {
+        let Finished { work, fence, .. } = &mut finished;
+        match work.reminders.find_earliest(&self.node.store, &self.actor, fence).await {
+            Ok(()) => self.finish(finished),
+            Err(_) if finished.running.is_some() => self.interrupted(&finished.request),
+            Err(error) => self.failed(finished.request, finished.fence, error),
         }
     }
 
@@ -278,6 +305,7 @@ impl Activation {
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }
             | TurnError::StepUnknown { .. }
+            | TurnError::Schedule(_)
             | TurnError::TooLarge { .. }) => {
                 tracing::error!(actor = %self.actor, error = describe(&error), "a handler failed");
                 CallError::Handler(Arc::new(error))
@@ -352,6 +380,22 @@ impl Request {
 }
 
 impl Turn {
+    /// Waits before the next attempt of a turn that has recorded something. Returns whether
+    /// it has.
+    async fn wait_to_resume(&mut self) -> bool {
+        let Some(attempts) = self.steps.get_mut().running.as_ref().map(|running| running.attempts) else {
+            return false;
+        };
+        let backoff = wake::BACKOFF_MIN.saturating_mul(1 << attempts.min(10));
+        self.activation.node.env.sleep(backoff.min(wake::BACKOFF_MAX)).await;
+        true
+    }
+
+    /// Whether something outside of the actor's state may already have come of it.
+    fn has_begun(&mut self) -> bool {
+        self.steps.get_mut().running.is_some() || *self.called.get_mut()
+    }
+
     /// Whether the turn has been begun too often or for too long.
     fn given_up(&self, now_ms: u64) -> Option<HandlerError> {
         let steps = self.steps.lock();

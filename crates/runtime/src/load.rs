@@ -52,7 +52,8 @@ impl Activation {
             deadline: std::time::Duration::MAX,
             chain: running.chain.clone(),
         });
-        Resumed { call: self.add_slot(request), key: running.key, fingerprint: running.fingerprint }
+        let task = running.origin.clone().into();
+        Resumed { call: self.add_slot(request, task), key: running.key, fingerprint: running.fingerprint }
     }
 
     async fn running(&self) -> Result<Option<(Running, BTreeMap<String, StepRecord>)>, TurnError> {
@@ -78,6 +79,7 @@ fn unreadable(error: TurnError) -> CallError {
         | TurnError::StepTaken { .. }
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
+        | TurnError::Schedule(_)
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
         | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)),

@@ -158,7 +158,7 @@ impl Node {
             return None;
         }
         let Some(_permit) = Self::admit(self, admission) else { return Some(Err(CallError::ShuttingDown)) };
-        let known = self.shard(&request.actor).lock().get(&request.actor).cloned();
+        let known = self.existing(&request.actor);
         if let Some(view) = known.and_then(|activation| activation.known())
             && let Some(outcome) = read::answer(behaviour.as_ref(), &view, request).await
         {
@@ -214,11 +214,22 @@ impl Node {
     /// A request of the runtime's own. All with one `name` count as the same while one is
     /// waiting.
     pub(crate) fn own_request(&self, actor: &ActorId, name: &str) -> Arc<Request> {
+        self.owed_request(actor, name, "", Bytes::new())
+    }
+
+    /// The same with an operation of the actor to run.
+    pub(crate) fn owed_request(
+        &self,
+        actor: &ActorId,
+        name: &str,
+        operation: &str,
+        payload: Bytes,
+    ) -> Arc<Request> {
         let key = IdempotencyKey::new(name).expect("names of the runtime's requests are short");
         Arc::new(Request {
             actor: actor.clone(),
-            operation: String::new(),
-            payload: Bytes::new(),
+            operation: operation.to_owned(),
+            payload,
             caller: Caller::Runtime,
             key: CallKey::new(&Caller::Runtime, &key),
             fresh: false,
@@ -252,6 +263,11 @@ impl Node {
         shard.insert(actor.clone(), activation.clone());
         metrics::gauge!("kelpie_activations").increment(1.0);
         (activation, true)
+    }
+
+    /// The actor's activation, if it is in memory.
+    pub(crate) fn existing(&self, actor: &ActorId) -> Option<Arc<Activation>> {
+        self.shard(actor).lock().get(actor).cloned()
     }
 
     /// Forgets an activation that is gone.

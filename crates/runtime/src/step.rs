@@ -255,6 +255,7 @@ impl Turn {
             deadline_ms: self.activation.node.env.wall_ms().saturating_add(remaining_ms),
             attempts: 1,
             chain: request.chain.clone(),
+            origin: self.origin.clone(),
         }
     }
 
@@ -344,7 +345,7 @@ impl Turn {
         }
         drop(state);
         if let Some(due_ms) = wake_ms {
-            activation.node.waker.expect(&activation.actor, due_ms);
+            activation.node.waker.expect(&activation.actor, due_ms, activation.node.env.wall_ms());
         }
     }
 }

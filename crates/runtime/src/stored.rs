@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::id::ActorId;
+use kelpie_core::reminder::Repeat;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallError, Outcome};
+use crate::reminder::Firing;
 
 /// `dedup/<actor>/<call key>`: what a call was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,18 @@ impl Reply {
     }
 }
 
+/// Why a turn runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Origin {
+    /// Somebody called.
+    #[default]
+    Called,
+    /// The actor's own wake time has come.
+    Woken,
+    /// One of its reminders is due.
+    Reminded(Firing),
+}
+
 /// `running/<actor>`: the turn that has recorded a step and is not finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
@@ -67,6 +81,9 @@ pub(crate) struct Running {
     pub(crate) attempts: u32,
     /// The calls that led to it.
     pub(crate) chain: Vec<ActorId>,
+    /// Why it runs.
+    #[serde(default)]
+    pub(crate) origin: Origin,
 }
 
 /// `step/<actor>/<turn>/<name>`: what a step returned.
@@ -90,4 +107,21 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
     /// Under which key.
     pub(crate) key: IdempotencyKey,
+}
+
+/// `reminder/<actor>/<name>`: what an actor is to be reminded of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReminderRecord {
+    /// Which setting of the name it is: none has the same twice.
+    pub(crate) generation: u64,
+    /// How often it has fired.
+    pub(crate) occurrence: u64,
+    /// When it fires next.
+    pub(crate) due_ms: u64,
+    /// How it goes on then.
+    pub(crate) repeat: Repeat,
+    /// Which operation runs.
+    pub(crate) operation: String,
+    /// With what.
+    pub(crate) payload: Bytes,
 }

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use kelpie_core::advice::Advice;
 use kelpie_core::call::{Caller, IdempotencyKey, OutboxPosition, TurnId};
 use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
@@ -17,8 +19,9 @@ use crate::call::{Call, CallError, Request};
 use crate::effect::PendingEffect;
 use crate::large;
 use crate::records::{self, Fence};
+use crate::reminder::{Change, Firing, Reminders};
 use crate::step::{StepKey, Steps};
-use crate::stored::{Message, Running, StepRecord};
+use crate::stored::{Message, Origin, Running, StepRecord};
 
 /// What a turn leaves for its commit.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub(crate) struct Work {
     pub(crate) delivered: Vec<OutboxPosition>,
     /// Of those, the ones that will never be taken.
     pub(crate) dead: Vec<(OutboxPosition, Bytes)>,
+    /// What changes of its reminders.
+    pub(crate) reminders: Reminders,
     /// Effects to carry out after the commit.
     pub(crate) effects: Vec<PendingEffect>,
     /// The first problem met while collecting the above; it fails the turn.
@@ -46,14 +51,25 @@ pub(crate) struct Work {
 impl Work {
     /// Whether there is anything to commit.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { writes, cleared, index, own_wake_ms, messages, delivered, dead: _, effects, problem: _ } =
-            self;
+        let Self {
+            writes,
+            cleared,
+            index,
+            own_wake_ms,
+            messages,
+            delivered,
+            dead: _,
+            reminders,
+            effects,
+            problem: _,
+        } = self;
         writes.is_empty()
             && cleared.is_empty()
             && index.is_empty()
             && own_wake_ms.is_none()
             && messages.is_empty()
             && delivered.is_empty()
+            && reminders.is_empty()
             && effects.is_empty()
     }
 }
@@ -67,6 +83,12 @@ pub struct Turn {
     pub(crate) seed: u64,
     random: u64,
     pub(crate) work: Work,
+    /// Whether another actor may have done something for it.
+    pub(crate) called: AtomicBool,
+    /// Why it runs.
+    pub(crate) origin: Origin,
+    /// The reminder's occurrence that it runs for, and how the reminder goes on.
+    pub(crate) firing: Option<(Firing, Change)>,
     pub(crate) steps: Mutex<Steps>,
     /// Held by whoever commits records of steps.
     pub(crate) recorder: tokio::sync::Mutex<()>,
@@ -77,6 +99,7 @@ impl Turn {
     pub(crate) fn new(
         activation: Arc<Activation>,
         request: Arc<Request>,
+        origin: Origin,
         fence: Fence,
         resumed: Option<(Running, BTreeMap<String, StepRecord>)>,
     ) -> Self {
@@ -93,9 +116,18 @@ impl Turn {
             seed,
             random: seed,
             work: Work::default(),
+            called: AtomicBool::new(false),
+            origin,
+            firing: None,
             steps: Mutex::new(Steps::new(fence, resumed)),
             recorder: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Takes back what the handler has left; a reminder goes on all the same.
+    pub(crate) fn roll_back(&mut self) {
+        self.work = Work::default();
+        self.advance_reminder();
     }
 
     /// What the turn's next commit compares.
@@ -174,6 +206,19 @@ impl Turn {
             Ok(merged.into_iter().rev().take(range.limit).collect())
         } else {
             Ok(merged.into_iter().take(range.limit).collect())
+        }
+    }
+
+    /// A row of this actor, if the fence still holds.
+    pub(crate) async fn stored_row(&self, key: &Bytes) -> Result<Option<Bytes>, TurnError> {
+        let mut fence = self.fence();
+        loop {
+            match fence.get(&mut self.activation.node.store.begin(), self.actor(), key).await {
+                Err(TurnError::Moved) => {
+                    fence = self.moved_fence(&fence).await.ok_or(TurnError::Moved)?;
+                }
+                outcome => return outcome,
+            }
         }
     }
 
@@ -278,6 +323,9 @@ impl Turn {
             .caller(Caller::Actor(self.actor().clone()))
             .deadline(remaining);
         let outcome: Result<Bytes, CallError> = node.clone().call(call, crate::node::Admission::Owed).await;
+        if outcome.as_ref().err().map(CallError::advice) != Some(Advice::NotRun) {
+            self.called.store(true, Ordering::Relaxed);
+        }
         outcome.map_err(|error| TurnError::Call(Box::new(error)))
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use crate::activation::Activation;
 use crate::actor::{RecordRange, TurnError};
 use crate::records::{self, Fence};
+use crate::reminder::{self, Reminder};
 
 /// Read access to one actor's records, all of one version.
 pub struct View {
@@ -61,5 +62,32 @@ impl View {
             }
             Source::Store(tx) => records::read_range_at(&mut *tx.lock().await, &self.actor, &range).await,
         }
+    }
+
+    /// One of the actor's reminders.
+    pub async fn reminder(&self, name: &str) -> Result<Option<Reminder>, TurnError> {
+        match &self.source {
+            Source::Activation(activation, fence) => {
+                let mut tx = self.fenced(activation, fence).await?;
+                reminder::read_at(&mut tx, &self.actor, name).await
+            }
+            Source::Store(tx) => reminder::read_at(&mut *tx.lock().await, &self.actor, name).await,
+        }
+    }
+
+    /// All of the actor's reminders, by name.
+    pub async fn reminders(&self) -> Result<Vec<Reminder>, TurnError> {
+        match &self.source {
+            Source::Activation(activation, fence) => {
+                let mut tx = self.fenced(activation, fence).await?;
+                reminder::read_all_at(&mut tx, &self.actor).await
+            }
+            Source::Store(tx) => reminder::read_all_at(&mut *tx.lock().await, &self.actor).await,
+        }
+    }
+
+    async fn fenced(&self, activation: &Activation, fence: &Fence) -> Result<Transaction, TurnError> {
+        let mut tx = activation.node.store.begin();
+        if fence.holds(&mut tx, &self.actor).await? { Ok(tx) } else { Err(TurnError::Moved) }
     }
 }

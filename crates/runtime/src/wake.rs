@@ -37,8 +37,14 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 const RESCAN_EVERY: Duration = Duration::from_secs(5);
 /// Entries of one bucket that one scan takes.
 const ENTRIES_PER_BUCKET: usize = 4_096;
+/// How far ahead due times are kept in memory; later ones are found by a scan in time. So a
+/// million reminders for tomorrow cost no memory.
+const LOOK_AHEAD: Duration = Duration::from_secs(2 * RESCAN_EVERY.as_secs());
 /// Actors woken at once: a start with much owed must not starve those who call.
 const WAKES_AT_ONCE: usize = 32;
+/// How long an actor's reminders hold up others who wait to be woken. One that takes longer
+/// goes on beside them: it may be waiting for one of them.
+const WAKE_HELD_MAX: Duration = Duration::from_secs(1);
 
 /// Due times known in memory.
 #[derive(Debug, Default)]
@@ -48,8 +54,11 @@ pub(crate) struct Waker {
 }
 
 impl Waker {
-    /// Notes that an actor's entry is due then.
-    pub(crate) fn expect(&self, actor: &ActorId, due_ms: u64) {
+    /// Notes that an actor's entry is due then, if that is soon.
+    pub(crate) fn expect(&self, actor: &ActorId, due_ms: u64, now_ms: u64) {
+        if due_ms > now_ms.saturating_add(millis(LOOK_AHEAD)) {
+            return;
+        }
         let mut due = self.due.lock();
         let entry = (due_ms, actor.clone());
         let first = due.first().is_none_or(|first| entry < *first);
@@ -73,8 +82,7 @@ impl Waker {
 /// Wakes actors for as long as the node is open.
 pub(crate) async fn wake_due(node: Arc<Node>) {
     let at_once = Arc::new(Semaphore::new(WAKES_AT_ONCE));
-    let horizon = u64::try_from(WAKE_HORIZON.as_millis()).expect("a minute");
-    scan(&node, &at_once, node.env.wall_ms().saturating_add(horizon)).await;
+    scan(&node, &at_once, WAKE_HORIZON).await;
     let mut scanned_at = node.env.now();
     while node.is_open() {
         let until_due = node
@@ -93,7 +101,7 @@ pub(crate) async fn wake_due(node: Arc<Node>) {
         }
         if node.env.now().saturating_sub(scanned_at) >= RESCAN_EVERY {
             scanned_at = node.env.now();
-            scan(&node, &at_once, node.env.wall_ms()).await;
+            scan(&node, &at_once, Duration::ZERO).await;
         }
     }
 }
@@ -107,12 +115,20 @@ async fn stands(node: &Node, actor: &ActorId, due_ms: u64) -> bool {
     }
 }
 
-async fn scan(node: &Arc<Node>, at_once: &Arc<Semaphore>, until_ms: u64) {
+/// Wakes who is due `early` from now at the latest, and notes who is due soon.
+async fn scan(node: &Arc<Node>, at_once: &Arc<Semaphore>, early: Duration) {
+    let now_ms = node.env.wall_ms();
+    let wake_until_ms = now_ms.saturating_add(millis(early));
+    let until_ms = now_ms.saturating_add(millis(early.max(LOOK_AHEAD)));
     for bucket in 0..WAKE_BUCKETS {
         match due_in(node, bucket, until_ms).await {
-            Ok(actors) => {
-                for actor in actors {
-                    wake(node, at_once, actor).await;
+            Ok(entries) => {
+                for (due_ms, actor) in entries {
+                    if due_ms <= wake_until_ms {
+                        wake(node, at_once, actor).await;
+                    } else {
+                        node.waker.expect(&actor, due_ms, now_ms);
+                    }
                 }
             }
             Err(error) => {
@@ -123,11 +139,11 @@ async fn scan(node: &Arc<Node>, at_once: &Arc<Semaphore>, until_ms: u64) {
     }
 }
 
-async fn due_in(node: &Node, bucket: u16, until_ms: u64) -> Result<Vec<ActorId>, TurnError> {
+async fn due_in(node: &Node, bucket: u16, until_ms: u64) -> Result<Vec<(u64, ActorId)>, TurnError> {
     let mut tx = node.store.begin();
     let (begin, end) = (row::wakes(bucket), row::wakes_after(bucket, until_ms));
     let rows = pages(&mut tx, begin, end, ENTRIES_PER_BUCKET, false).await?;
-    Ok(rows.iter().filter_map(|(key, _)| row::parse_wake(key)).map(|(_, actor)| actor).collect())
+    Ok(rows.iter().filter_map(|(key, _)| row::parse_wake(key)).collect())
 }
 
 async fn wake(node: &Arc<Node>, at_once: &Arc<Semaphore>, actor: ActorId) {
@@ -136,10 +152,22 @@ async fn wake(node: &Arc<Node>, at_once: &Arc<Semaphore>, actor: ActorId) {
     metrics::counter!("kelpie_wakes_total").increment(1);
     node.env.clone().spawn("wake", async move {
         let request = node.own_request(&actor, &wake_name(&actor));
-        if let Err(error) = Node::enter(node, request, Task::Wake, Admission::Owed).await {
+        if let Err(error) = Node::enter(node.clone(), request, Task::Wake, Admission::Owed).await {
             // The entry stays, so the next scan tries again.
             tracing::warn!(%actor, error = describe(&error), "not woken");
+            return;
         }
-        drop(permit);
+        let Some(activation) = node.existing(&actor) else { return };
+        if activation.is_reminded(node.env.wall_ms()) {
+            let mut firing = std::pin::pin!(activation.fire_due());
+            if node.env.timeout(WAKE_HELD_MAX, firing.as_mut()).await.is_err() {
+                drop(permit);
+                firing.await;
+            }
+        }
     });
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

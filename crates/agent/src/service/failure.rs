@@ -50,6 +50,7 @@ pub(super) fn read(error: &TurnError) -> AgentError {
         | TurnError::StepTaken { .. }
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
+        | TurnError::Schedule(_)
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
         | TurnError::Behaviour(_) => AgentError::Internal { message },

@@ -22,7 +22,7 @@ fn known(key: &[u8]) -> Option<String> {
             let (actor, rest) = actor(rest)?;
             rest.is_empty().then(|| format!("{kind}/{actor}"))
         }
-        "state" => {
+        "state" | "reminder" => {
             let (actor, record) = actor(rest)?;
             Some(format!("{kind}/{actor}/{}", escaped(record)))
         }
@@ -34,6 +34,11 @@ fn known(key: &[u8]) -> Option<String> {
             let (actor, rest) = actor(rest)?;
             let (turn, step) = rest.split_first_chunk::<16>()?;
             Some(format!("{kind}/{actor}/{}/{}", hex(turn), escaped(step)))
+        }
+        "due" => {
+            let (actor, rest) = actor(rest)?;
+            let (due_ms, name) = number(rest)?;
+            Some(format!("{kind}/{actor}/{due_ms}/{}", escaped(name)))
         }
         "outbox" | "dead" => {
             let (actor, rest) = actor(rest)?;
@@ -130,6 +135,8 @@ mod tests {
             (row::step(&actor, turn, "ask"), format!("step/default/agent/ada/{ab}/ask")),
             (row::outbox(&actor, position), "outbox/default/agent/ada/2/9/1".to_owned()),
             (row::dead_letter(&actor, position), "dead/default/agent/ada/2/9/1".to_owned()),
+            (row::reminder(&actor, "tea"), "reminder/default/agent/ada/tea".to_owned()),
+            (row::due(&actor, 1_700, "tea"), "due/default/agent/ada/1700/tea".to_owned()),
             (row::wake(&actor, 1_700), format!("wake/{bucket}/1700/default/agent/ada")),
             (
                 row::index("default", "agent", "name", b"ada\0x"),

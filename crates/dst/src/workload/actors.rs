@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::id::ActorId;
 use kelpie_env::Env;
-use kelpie_runtime::{Actor, HandlerError, RecordRange, Turn, TurnError, View};
+use kelpie_runtime::{Actor, HandlerError, RecordRange, Schedule, Turn, TurnError, View};
 
 use super::Outside;
 
@@ -208,7 +208,8 @@ impl Actor for Shop {
 }
 
 /// `remind` of a word after some milliseconds (`<word> <ms>`); `reminded` tells each word that
-/// came due with how often it did.
+/// came due with how often it did. Half of them are the runtime's reminders, the others rest
+/// on the actor's own wake time.
 struct Alarm;
 
 impl Alarm {
@@ -216,6 +217,14 @@ impl Alarm {
     async fn next(turn: &Turn) -> Result<Option<u64>, TurnError> {
         let first = turn.range(RecordRange::prefix(b"due/").limit(1)).await?;
         Ok(first.first().and_then(|(record, _)| due_of(record)))
+    }
+
+    /// Counts a word that has come due.
+    async fn fired(turn: &mut Turn, word: &[u8]) -> Result<(), HandlerError> {
+        let fired = [b"fired/", word].concat();
+        let times = total(turn, &fired, 0).await? + 1;
+        turn.set(fired, shown(times));
+        Ok(())
     }
 }
 
@@ -235,13 +244,23 @@ impl Actor for Alarm {
 
     fn handle<'a>(&'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8]) -> Answer<'a> {
         async move {
-            if operation != "remind" {
-                return Err(unknown(operation));
+            match operation {
+                "remind" => {}
+                "fire" => {
+                    Self::fired(turn, payload).await?;
+                    return Ok(Bytes::new());
+                }
+                _ => return Err(unknown(operation)),
             }
             let words = std::str::from_utf8(payload).unwrap_or_default().split_once(' ');
             let (word, after) =
                 words.ok_or_else(|| HandlerError::app("remind", "say of what, and after how long"))?;
             let after = u64::try_from(number(after.as_bytes())?).unwrap_or(0);
+            if after.is_multiple_of(2) {
+                let schedule = Schedule::After(Duration::from_millis(after));
+                turn.remind(word, schedule, "fire", Bytes::copy_from_slice(word.as_bytes())).await?;
+                return Ok(Bytes::from_static(b"set"));
+            }
             let due = turn.now_ms() + after;
             let record = [b"due/", &due.to_be_bytes()[..], word.as_bytes()].concat();
             turn.set(record, Bytes::copy_from_slice(word.as_bytes()));
@@ -274,9 +293,7 @@ impl Actor for Alarm {
                     break;
                 }
                 turn.clear(record);
-                let fired = [b"fired/", &word[..]].concat();
-                let times = total(turn, &fired, 0).await? + 1;
-                turn.set(fired, shown(times));
+                Self::fired(turn, &word).await?;
             }
             let next = Self::next(turn).await?;
             turn.wake_at(next);

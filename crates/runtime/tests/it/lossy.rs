@@ -1,4 +1,4 @@
-//! A store that loses answers: a double, around the real memory backend.
+//! A store that loses answers, or is only slow: a double, around the real memory backend.
 //!
 //! One commit in eight is answered `Unknown`: it has landed, or never will, or lands later,
 //! after somebody may have looked.
@@ -18,11 +18,17 @@ use kelpie_storage::{
 pub(crate) struct Lossy {
     inner: Arc<dyn Backend>,
     env: Env,
+    /// Whether it loses anything, or is only slow.
+    loses: bool,
 }
 
 impl Lossy {
     pub(crate) fn new(inner: Arc<dyn Backend>, env: Env) -> Self {
-        Self { inner, env }
+        Self { inner, env, loses: true }
+    }
+
+    pub(crate) fn slow(inner: Arc<dyn Backend>, env: Env) -> Self {
+        Self { inner, env, loses: false }
     }
 }
 
@@ -35,7 +41,8 @@ impl Backend for Lossy {
         Answer::Later(
             async move {
                 let inner = self.inner.begin().wait().await?;
-                Ok(Box::new(LossySnapshot { inner, env: self.env.clone() }) as Box<dyn Snapshot>)
+                Ok(Box::new(LossySnapshot { inner, env: self.env.clone(), loses: self.loses })
+                    as Box<dyn Snapshot>)
             }
             .boxed(),
         )
@@ -44,7 +51,7 @@ impl Backend for Lossy {
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
         let inner = self.inner.clone();
         let commit = async move { inner.commit(request).wait().await };
-        Answer::Later(lose(self.env.clone(), commit.boxed()).boxed())
+        Answer::Later(lose(self.env.clone(), self.loses, commit.boxed()).boxed())
     }
 
     fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
@@ -63,6 +70,7 @@ impl Backend for Lossy {
 struct LossySnapshot {
     inner: Box<dyn Snapshot>,
     env: Env,
+    loses: bool,
 }
 
 impl Snapshot for LossySnapshot {
@@ -79,18 +87,19 @@ impl Snapshot for LossySnapshot {
     }
 
     fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Outcome> {
-        lose(self.env, self.inner.commit(request)).boxed()
+        lose(self.env, self.loses, self.inner.commit(request)).boxed()
     }
 }
 
 type Outcome = Result<Committed, CommitError>;
 
 /// Carries out `commit`, and may lose its answer.
-async fn lose(env: Env, commit: BoxFuture<'static, Outcome>) -> Outcome {
+async fn lose(env: Env, loses: bool, commit: BoxFuture<'static, Outcome>) -> Outcome {
     let unknown = || Err(CommitError::Unknown(Outage::Remote { reason: "the connection was cut".into() }));
     let fate = env.random_u64() % 24;
     env.sleep(Duration::from_micros(env.random_u64() % 500)).await;
     match fate {
+        _ if !loses => commit.await,
         0 => unknown(),
         1 => commit.await.and_then(|_| unknown()),
         2 => {

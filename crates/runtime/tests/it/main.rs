@@ -8,6 +8,7 @@ mod keys;
 mod lossy;
 mod names;
 mod outbox;
+mod reminders;
 mod shutdown;
 mod stale;
 mod steps;

@@ -37,6 +37,18 @@ impl World {
         Self { backend, ..world }
     }
 
+    /// The same with a store whose commits take their time.
+    pub(crate) fn slow(seed: u64) -> Self {
+        let world = Self::new(seed);
+        let backend = Arc::new(Lossy::slow(world.backend.clone(), world.store_node.env()));
+        Self { backend, ..world }
+    }
+
+    /// The world of the store, which a kill of the node does not touch.
+    pub(crate) fn store_env(&self) -> Env {
+        self.store_node.env()
+    }
+
     pub(crate) fn store(&self) -> Store {
         Store::from_backend(self.backend.clone(), self.node.env())
     }
