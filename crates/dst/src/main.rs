@@ -1,6 +1,8 @@
 //! `kelpie-sim`: runs, replays and shrinks simulations.
 
 mod commands;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+mod libc_net;
 
 use std::process::ExitCode;
 

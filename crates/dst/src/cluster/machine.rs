@@ -96,6 +96,11 @@ async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
     if kelpie_core::mutant!("starts_late_by_process_id") {
         env.sleep(Duration::from_nanos(std::process::id().into())).await;
     }
+    if kelpie_core::mutant!("looks_at_the_clock_of_the_process") {
+        #[expect(clippy::disallowed_methods, reason = "the seeded bug")]
+        let now = std::time::Instant::now();
+        tracing::debug!(?now, "starts");
+    }
     let process = loop {
         match seat.program.start(env.clone(), store.clone(), seat.options.clone()).await {
             Ok(process) => break process,

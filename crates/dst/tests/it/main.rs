@@ -4,6 +4,11 @@
 
 mod check;
 mod clusters;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+#[path = "../../src/libc_net.rs"]
+mod libc_net;
 mod same;
 mod service;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+mod slips;
 mod users;

@@ -14,7 +14,7 @@ use kelpie_env::sim::{Divergence, Recording};
 use kelpie_runtime::{Actor, HandlerError, Turn, View};
 
 /// Keeps in its record a number that comes from past its environment.
-struct Leaky {
+pub(crate) struct Leaky {
     source: fn() -> u64,
 }
 
@@ -48,7 +48,7 @@ impl Actor for Leaky {
     }
 }
 
-fn leaky(source: fn() -> u64) -> Cluster {
+pub(crate) fn leaky(source: fn() -> u64) -> Cluster {
     kelpie_dst::cluster(5, 2).actors(move |_| vec![Arc::new(Leaky { source })]).client(|client| async move {
         for _ in 0..3 {
             client.call("leaky", "a", "leak", "").await;
@@ -87,31 +87,41 @@ fn sim_what_differs_from_run_to_run_is_found_and_its_task_named() {
     assert_names_the_culprit(&found.divergence.unwrap());
 }
 
-/// Tells this test, in a process of its own, which events to record.
+/// Tells a test, in a process of its own, which events to record.
 const RECORD: &str = "KELPIE_TEST_RECORD";
 const RECORDING: &str = "RECORDING ";
+
+/// In a process that another one of these tests has started: runs `here` and tells it.
+pub(crate) fn is_fresh_process(here: impl Fn(&Range<u64>) -> Recording) -> bool {
+    let Ok(events) = std::env::var(RECORD) else { return false };
+    let (from, to) = events.split_once(' ').unwrap();
+    let recording = here(&(from.parse().unwrap()..to.parse().unwrap()));
+    println!("\n{RECORDING}{}", to_json(&recording).unwrap());
+    true
+}
+
+/// What the test `name`, which asks [`is_fresh_process`], records in a process of its own.
+pub(crate) fn in_a_fresh_process(name: &str, record: &Range<u64>) -> Result<Recording, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let output = Command::new(std::env::current_exe().map_err(failed)?)
+        .args(["--exact", name, "--nocapture"])
+        .env(RECORD, format!("{} {}", record.start, record.end))
+        .output()
+        .map_err(failed)?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = told.lines().find_map(|line| line.strip_prefix(RECORDING)).ok_or(told.clone())?;
+    from_json(line).map_err(|error| error.to_string())
+}
 
 #[test]
 fn sim_what_differs_from_process_to_process_is_found_and_its_task_named() {
     let leak = |record: &Range<u64>| leaky(|| u64::from(std::process::id())).traced(record).1;
-    if let Ok(events) = std::env::var(RECORD) {
-        let (from, to) = events.split_once(' ').unwrap();
-        let recording = leak(&(from.parse().unwrap()..to.parse().unwrap()));
-        println!("\n{RECORDING}{}", to_json(&recording).unwrap());
+    if is_fresh_process(leak) {
         return;
     }
     let here = |record: &Range<u64>| Ok::<_, String>(leak(record));
-    let afresh = |record: &Range<u64>| -> Result<Recording, String> {
-        let name = "same::sim_what_differs_from_process_to_process_is_found_and_its_task_named";
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(RECORD, format!("{} {}", record.start, record.end))
-            .output()
-            .unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        let line = told.lines().find_map(|line| line.strip_prefix(RECORDING)).ok_or(told.clone())?;
-        from_json(line).map_err(|error| error.to_string())
-    };
+    let name = "same::sim_what_differs_from_process_to_process_is_found_and_its_task_named";
+    let afresh = |record: &Range<u64>| in_a_fresh_process(name, record);
     let nothing = 0..0;
     let (first, second) = (leak(&nothing), leak(&nothing));
     assert_eq!(first, second, "in one process they are the same");
@@ -147,6 +157,12 @@ fn sim_the_command_finds_what_differs_from_process_to_process() {
     let sound = run(&[]);
     let told = String::from_utf8_lossy(&sound.stdout).into_owned();
     assert!(sound.status.success() && told.contains("1 of them also ran a second time"), "{told}");
+    if cfg!(all(target_os = "linux", target_env = "gnu")) {
+        let slips = run(&["--mutant", "looks_at_the_clock_of_the_process"]);
+        let told = String::from_utf8_lossy(&slips.stdout).into_owned();
+        let expected = "called clock_gettime past its Env";
+        assert!(slips.status.success() && told.contains(expected) && told.contains(": process\""), "{told}");
+    }
     let differs = run(&["--mutant", "starts_late_by_process_id"]);
     let told = String::from_utf8_lossy(&differs.stderr).into_owned();
     assert_eq!(differs.status.code(), Some(1), "{told}");
