@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kelpie_env::Env;
 use kelpie_env::sim::Recording;
 use kelpie_runtime::Actor;
+use kelpie_runtime::typed::{Behaviours, Handlers};
 
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
@@ -101,6 +102,17 @@ impl Cluster {
     /// The actors on every machine. `make` is called at each start of a process.
     pub fn actors(self, make: impl Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync + 'static) -> Self {
         Self { make: Arc::new(make), ..self }
+    }
+
+    /// Typed actors on every machine, and what their handlers are given. `make` is called at
+    /// each start of a process.
+    pub fn behaviours(self, make: impl Fn(&Env) -> Behaviours + Send + Sync + 'static) -> Self {
+        self.actors(move |env| make(env).untyped())
+    }
+
+    /// One typed actor on every machine: short for [`Cluster::behaviours`].
+    pub fn actor<A: Handlers>(self) -> Self {
+        self.behaviours(|_| Behaviours::new().actor::<A>())
     }
 
     /// Keeps the rows in the embedded engine on a simulated disk of the store's machine, which

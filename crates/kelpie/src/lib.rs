@@ -1,70 +1,119 @@
-//! Kelpie as a library: durable actors inside your own program.
+//! Durable actors inside your own program.
 //!
-//! The binary `kelpie` serves agents over HTTP; this is what stands underneath, for programs
-//! in Rust that bring actors of their own. An actor is a behaviour over records: what one turn
-//! sets commits together with its reply, once per idempotency key, also across `kill -9`.
+//! An actor is a struct with async methods. It always exists, under a name of your choice; its
+//! methods run one at a time; what a call leaves commits together with its reply, once per
+//! idempotency key, also across `kill -9`. There is no server to run.
 //!
 //! ```
-//! use futures::future::BoxFuture;
-//! use kelpie::{Actor, ActorId, Bytes, Call, HandlerError, Options, Runtime, Store, StoreConfig, Turn, View};
+//! use std::time::Duration;
 //!
-//! struct Counter;
+//! use kelpie::{Result, Turn, View, actor, handlers};
+//! use serde::{Deserialize, Serialize};
 //!
-//! fn number(bytes: Option<Bytes>) -> u64 {
-//!     bytes.map_or(0, |bytes| u64::from_be_bytes((&*bytes).try_into().expect("written below")))
+//! #[actor(name = "counter", version = 1)]
+//! #[derive(Default, Serialize, Deserialize)]
+//! pub struct Counter {
+//!     total: i64,
 //! }
 //!
-//! impl Actor for Counter {
-//!     fn actor_type(&self) -> &str {
-//!         "counter"
+//! #[handlers]
+//! impl Counter {
+//!     pub async fn add(&mut self, _: &mut Turn, n: i64) -> Result<i64> {
+//!         self.total += n;
+//!         Ok(self.total)
 //!     }
 //!
-//!     fn is_read(&self, operation: &str) -> bool {
-//!         operation == "get"
-//!     }
-//!
-//!     fn handle<'a>(
-//!         &'a self, turn: &'a mut Turn, _operation: &'a str, _payload: &'a [u8],
-//!     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
-//!         Box::pin(async move {
-//!             let total = number(turn.get(b"total").await?) + 1;
-//!             let total = Bytes::copy_from_slice(&total.to_be_bytes());
-//!             turn.set("total", total.clone());
-//!             Ok(total)
-//!         })
-//!     }
-//!
-//!     fn read<'a>(
-//!         &'a self, view: &'a View, _operation: &'a str, _payload: &'a [u8],
-//!     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
-//!         Box::pin(async move { Ok(view.get(b"total").await?.unwrap_or_default()) })
+//!     pub async fn get(&self, _: &View) -> Result<i64> {
+//!         Ok(self.total)
 //!     }
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let env = kelpie::real_env();
-//! let store = Store::open(&StoreConfig::Memory, &env).await?; // StoreConfig::embedded("./data") keeps it
-//! let actors: Vec<std::sync::Arc<dyn Actor>> = vec![std::sync::Arc::new(Counter)];
-//! let runtime = Runtime::start(Options::alone("node-1")?, env, store, actors).await?;
+//! #[tokio::main]
+//! async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//!     // "embedded:./data" keeps it on disk, "postgres://…" in a database.
+//!     let cluster = kelpie::open("memory:").actor::<Counter>().start().await?;
 //!
-//! let counter = ActorId::new("default", "counter", "visits")?;
-//! let add = || Call::new(counter.clone(), "add", "");
-//! runtime.call(add().key(kelpie::IdempotencyKey::new("request-7")?)).await?;
-//! runtime.call(add().key(kelpie::IdempotencyKey::new("request-7")?)).await?; // the same request
-//! assert_eq!(number(Some(runtime.call(add()).await?)), 2);
-//! # Ok(())
-//! # }
+//!     let counter = cluster.actor::<Counter>("visits");
+//!     counter.add(3).idempotent("req-7").deadline(Duration::from_secs(2)).await?;
+//!     counter.add(3).idempotent("req-7").await?; // the same request: its effect is there once
+//!     assert_eq!(counter.get().await?, 3);
+//!
+//!     cluster.close().await?;
+//!     Ok(())
+//! }
 //! ```
+//!
+//! `docs/guide/actors.md` leads from here to actors under simulation. The binary `kelpie` is
+//! this package's default feature `cli`; a program takes the library alone with
+//! `default-features = false`.
+
+mod cluster;
 
 pub use bytes::Bytes;
+pub use cluster::{Builder, Cluster, NotClosed, NotStarted, open};
 pub use kelpie_core::advice::Advice;
-pub use kelpie_core::call::{Caller, IdempotencyKey};
+pub use kelpie_core::call::Caller;
 pub use kelpie_core::id::ActorId;
 pub use kelpie_env::Env;
-pub use kelpie_env::real::env as real_env;
-pub use kelpie_runtime::{
-    Actor, Call, CallError, Drained, EffectContext, HandlerError, Health, Options, PendingEffect,
-    RecordRange, Runtime, StartError, Turn, TurnError, View,
+pub use kelpie_macros::{actor, handlers};
+pub use kelpie_runtime::typed::{
+    AppAnswer, AppError, Behaviours, Changes, Detached, Error, Failed, Handlers, Invocation, Kv, KvView, Me,
+    Reads, Reason, Refusal, Result, State, StepError, Stop, Turn, Via, View, me, refuse, to,
 };
-pub use kelpie_storage::{OpenError, Store, StoreConfig};
+pub use kelpie_runtime::{Firing, Reminder, Repeat, Schedule, ScheduleError, StepKey, TurnError};
+
+/// What stands under typed actors: operation names and bytes in, bytes out.
+///
+/// ```
+/// use futures::future::BoxFuture;
+/// use kelpie::Bytes;
+/// use kelpie::untyped::{Actor, Call, HandlerError, Turn, View};
+///
+/// /// Remembers the last thing that it was told.
+/// struct Note;
+///
+/// impl Actor for Note {
+///     fn actor_type(&self) -> &str {
+///         "note"
+///     }
+///     fn is_read(&self, operation: &str) -> bool {
+///         operation == "read"
+///     }
+///     fn handle<'a>(
+///         &'a self, turn: &'a mut Turn, _operation: &'a str, payload: &'a [u8],
+///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+///         turn.set("text", Bytes::copy_from_slice(payload));
+///         Box::pin(async { Ok(Bytes::new()) })
+///     }
+///     fn read<'a>(
+///         &'a self, view: &'a View, _operation: &'a str, _payload: &'a [u8],
+///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+///         Box::pin(async move { Ok(view.get(b"text").await?.unwrap_or_default()) })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Note)).start().await?;
+/// let note = kelpie::ActorId::new("default", "note", "shopping")?;
+/// cluster.runtime().call(Call::new(note.clone(), "write", "milk")).await?;
+/// assert_eq!(cluster.runtime().call(Call::new(note, "read", "")).await?, "milk");
+/// # Ok(())
+/// # }
+/// ```
+pub mod untyped {
+    pub use kelpie_core::call::IdempotencyKey;
+    pub use kelpie_runtime::{
+        Actor, Call, CallError, Drained, EffectContext, HandlerError, Health, Options, PendingEffect,
+        RecordRange, Runtime, StartError, Turn, View,
+    };
+    pub use kelpie_storage::{OpenError, Store, StoreConfig};
+}
+
+/// What the attributes write names these.
+#[doc(hidden)]
+pub mod __private {
+    pub use kelpie_runtime::HandlerError;
+    pub use kelpie_runtime::typed::{Misfit, Outcome, Stored, Target, arguments, no_handler, reply};
+    pub use serde;
+}

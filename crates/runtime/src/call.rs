@@ -10,6 +10,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::limits;
 
 use crate::actor::TurnError;
+use crate::typed::Misfit;
 
 /// A call to an actor.
 #[derive(Debug, Clone)]
@@ -57,6 +58,26 @@ impl Call {
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Whom it calls.
+    pub fn actor(&self) -> &ActorId {
+        &self.actor
+    }
+
+    /// What it calls.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// With what.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The key that its caller has given it.
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.key.as_ref()
     }
 
     /// A read turn may be answered from what this node knows, without a question to the owner
@@ -196,7 +217,7 @@ impl CallError {
             Self::NotReady { .. } => "node.not_ready",
             Self::NotRun { .. } => "call.not_run",
             Self::Panicked => "call.panicked",
-            Self::Handler(_) => "call.handler",
+            Self::Handler(error) => error.misfit().map_or("call.handler", Misfit::code),
             Self::Unknown => "call.unknown",
         }
     }

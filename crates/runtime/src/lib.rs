@@ -33,6 +33,7 @@ mod runtime;
 mod step;
 mod stored;
 mod turn;
+pub mod typed;
 mod view;
 mod wake;
 

@@ -130,6 +130,24 @@ impl Turn {
         self.advance_reminder();
     }
 
+    /// What stands in the place of a turn that was lent out.
+    pub(crate) fn placeholder(&self) -> Self {
+        Self {
+            activation: self.activation.clone(),
+            request: self.request.clone(),
+            id: self.id,
+            now_ms: self.now_ms,
+            seed: self.seed,
+            random: self.random,
+            work: Work::default(),
+            called: AtomicBool::new(false),
+            origin: self.origin.clone(),
+            firing: None,
+            steps: Mutex::new(Steps::new(self.fence(), None)),
+            recorder: tokio::sync::Mutex::new(()),
+        }
+    }
+
     /// What the turn's next commit compares.
     pub(crate) fn fence(&self) -> Fence {
         self.steps.lock().fence.clone()

@@ -13,17 +13,19 @@ use crate::records::{self, Fence};
 use crate::reminder::{self, Reminder};
 
 /// Read access to one actor's records, all of one version.
+#[derive(Clone)]
 pub struct View {
     actor: ActorId,
     now_ms: u64,
     source: Source,
 }
 
+#[derive(Clone)]
 enum Source {
     /// An activation, as of this fence; a read after the fence has moved fails.
     Activation(Arc<Activation>, Fence),
     /// The store, at the version of the first read.
-    Store(Box<Mutex<Transaction>>),
+    Store(Arc<Mutex<Transaction>>),
 }
 
 impl View {
@@ -33,7 +35,7 @@ impl View {
     }
 
     pub(crate) fn of_store(actor: ActorId, now_ms: u64, tx: Transaction) -> Self {
-        Self { actor, now_ms, source: Source::Store(Box::new(Mutex::new(tx))) }
+        Self { actor, now_ms, source: Source::Store(Arc::new(Mutex::new(tx))) }
     }
 
     /// Whose records these are.

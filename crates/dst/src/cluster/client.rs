@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use kelpie_core::call::IdempotencyKey;
 use kelpie_env::Env;
 use kelpie_env::sim::{Mailbox, Node};
+use kelpie_runtime::typed::{AppAnswer, Error, Handlers, Reason, Target, Via};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -123,17 +127,36 @@ impl Client {
     /// key through others until the outcome is known or the client gives up. The call and
     /// its end go into the history.
     pub async fn call(&self, actor_type: &str, actor_key: &str, operation: &str, payload: &str) -> Ended {
+        ended(&self.ask(actor_type, actor_key, operation, payload, None).await)
+    }
+
+    /// A client of one of a typed actor's kind: see [`Client::call`].
+    pub fn actor<A: Handlers>(&self, actor_key: &str) -> A::Client<Self> {
+        A::client(Target::new::<A>(self.clone(), "default", actor_key))
+    }
+
+    async fn ask(
+        &self,
+        actor_type: &str,
+        actor_key: &str,
+        operation: &str,
+        payload: &str,
+        key: Option<&str>,
+    ) -> Outcome {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let key = match self.number {
-            PROBER => format!("probe-{index}", index = self.clients.probes.fetch_add(1, Ordering::Relaxed)),
-            client => format!("client-{client}-{number}"),
+        let key = match (key, self.number) {
+            (Some(key), _) => key.to_owned(),
+            (None, PROBER) => {
+                format!("probe-{index}", index = self.clients.probes.fetch_add(1, Ordering::Relaxed))
+            }
+            (None, client) => format!("client-{client}-{number}"),
         };
         let index = self.begin(number, (actor_type, actor_key), operation, payload, &key);
         let mut unanswered = false;
         let mut attempts = 0;
         let mut machine = usize::try_from(self.env().random_u64() % self.clients.machines.len() as u64)
             .expect("fewer machines than a usize counts");
-        let ended = loop {
+        let outcome = loop {
             attempts += 1;
             let ask = Ask {
                 attempt: self.clients.attempts.fetch_add(1, Ordering::Relaxed),
@@ -145,26 +168,22 @@ impl Client {
                 deadline_ms: u64::try_from(ATTEMPT.as_millis()).expect("seconds"),
             };
             let refused = match self.clients.attempt(self.clients.machines[machine], ask).await {
-                Some(Outcome::Reply(reply)) => {
-                    break Ended::Reply(String::from_utf8_lossy(&reply).into_owned());
-                }
-                Some(Outcome::App { code, .. }) => break Ended::App(code),
-                Some(Outcome::Fix(reason)) => break Ended::Fix(reason),
+                Some(outcome @ (Outcome::Reply(_) | Outcome::App { .. } | Outcome::Fix(_))) => break outcome,
                 Some(Outcome::NotRun(reason)) => Some(reason),
                 Some(Outcome::Unknown(_)) | None => None,
             };
             unanswered |= refused.is_none();
             if attempts >= self.attempts_max() {
                 break match refused {
-                    Some(reason) if !unanswered => Ended::NotRun(reason),
-                    Some(_) | None => Ended::Unknown,
+                    Some(reason) if !unanswered => Outcome::NotRun(reason),
+                    Some(_) | None => Outcome::Unknown("no machine has answered".to_owned()),
                 };
             }
             machine = (machine + 1) % self.clients.machines.len();
             self.env().sleep(BETWEEN).await;
         };
-        self.end(index, ended.clone(), attempts);
-        ended
+        self.end(index, ended(&outcome), attempts);
+        outcome
     }
 
     /// Once the faults are over every call is owed an answer: how soon is for the liveness
@@ -207,5 +226,38 @@ impl Client {
         call.ended = Some(ended);
         call.ended_at = self.env().now();
         call.attempts = attempts;
+    }
+}
+
+/// How a call has ended for its client.
+fn ended(outcome: &Outcome) -> Ended {
+    match outcome {
+        Outcome::Reply(reply) => Ended::Reply(String::from_utf8_lossy(reply).into_owned()),
+        Outcome::App { code, .. } => Ended::App(code.clone()),
+        Outcome::NotRun(reason) => Ended::NotRun(reason.clone()),
+        Outcome::Unknown(_) => Ended::Unknown,
+        Outcome::Fix(reason) => Ended::Fix(reason.clone()),
+    }
+}
+
+/// Calls of typed actors. A deadline is the simulated client's own.
+impl Via for Client {
+    fn invoke(&self, call: kelpie_runtime::Call) -> BoxFuture<'static, Result<Bytes, Error<AppAnswer>>> {
+        let client = self.clone();
+        Box::pin(async move {
+            let payload = String::from_utf8_lossy(call.payload()).into_owned();
+            let key = call.idempotency_key().map(IdempotencyKey::as_str);
+            let (actor, operation) = (call.actor(), call.operation());
+            let reason = |code: &str, message| Reason { code: code.to_owned(), message };
+            match client.ask(actor.actor_type(), actor.key(), operation, &payload, key).await {
+                Outcome::Reply(reply) => Ok(reply.into()),
+                Outcome::App { code, message, detail } => {
+                    Err(Error::App(AppAnswer { code, message, detail: detail.map(Bytes::from) }))
+                }
+                Outcome::NotRun(message) => Err(Error::NotRun(reason("call.not_run", message))),
+                Outcome::Unknown(message) => Err(Error::Unknown(reason("call.unknown", message))),
+                Outcome::Fix(message) => Err(Error::Fix(reason("call.fix", message))),
+            }
+        })
     }
 }

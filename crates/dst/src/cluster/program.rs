@@ -126,9 +126,11 @@ impl Process for Running {
 /// What a client is told about an error.
 fn refusal(error: &CallError) -> Outcome {
     match (error.advice(), error) {
-        (Advice::App, CallError::App { code, message, detail: _ }) => {
-            Outcome::App { code: code.clone(), message: message.clone() }
-        }
+        (Advice::App, CallError::App { code, message, detail }) => Outcome::App {
+            code: code.clone(),
+            message: message.clone(),
+            detail: detail.as_ref().map(|detail| detail.to_vec()),
+        },
         (Advice::App | Advice::Fix, _) => Outcome::Fix(error.to_string()),
         (Advice::NotRun, _) => Outcome::NotRun(error.to_string()),
         (Advice::Unknown, _) => Outcome::Unknown(error.to_string()),

@@ -39,6 +39,8 @@ pub enum Outcome {
         code: String,
         /// For people.
         message: String,
+        /// The error itself, of a typed actor that has an error type.
+        detail: Option<Vec<u8>>,
     },
     /// Nothing happened: again, elsewhere or later.
     NotRun(String),

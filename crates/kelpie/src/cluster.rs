@@ -1,0 +1,210 @@
+//! A node inside the user's program.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kelpie_core::id::NameError;
+use kelpie_registry::RegistryError;
+use kelpie_runtime::typed::{AppAnswer, Behaviours, Error, Handlers, Target, Via};
+use kelpie_runtime::{Actor, Call, Drained, Options, Runtime, StartError};
+use kelpie_storage::{CloseError, OpenError, Store, StoreConfig, StoreUrlError};
+
+use crate::Bytes;
+
+/// How long [`Cluster::close`] waits for what is under way.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
+/// Opens a store for actors of this program: `memory:` (gone with the process),
+/// `embedded:<directory>`, `postgres://…`. Nothing happens before [`Builder::start`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").node("shop-1").start().await?;
+/// cluster.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn open(store: impl Into<String>) -> Builder {
+    Builder {
+        store: store.into(),
+        node: "node-1".to_owned(),
+        idle_after: None,
+        behaviours: Behaviours::new(),
+        untyped: Vec::new(),
+    }
+}
+
+/// What a node is to be: see [`open`].
+#[must_use = "a node runs when it is started"]
+pub struct Builder {
+    store: String,
+    node: String,
+    idle_after: Option<Duration>,
+    behaviours: Behaviours,
+    untyped: Vec<Arc<dyn Actor>>,
+}
+
+impl Builder {
+    /// One more type of actors.
+    pub fn actor<A: Handlers>(self) -> Self {
+        Self { behaviours: self.behaviours.actor::<A>(), ..self }
+    }
+
+    /// Something that handlers get with `cx.given::<T>()?`, such as a client of the world
+    /// outside: one of each type.
+    ///
+    /// ```
+    /// use kelpie::{Result, Turn, actor, handlers};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// struct Greeting(&'static str);
+    ///
+    /// #[actor(name = "host", version = 1)]
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// pub struct Host {}
+    ///
+    /// #[handlers]
+    /// impl Host {
+    ///     pub async fn greet(&mut self, cx: &mut Turn) -> Result<String> {
+    ///         Ok(format!("{}, {}", cx.given::<Greeting>()?.0, cx.key()))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").actor::<Host>().with(Greeting("Hello")).start().await?;
+    /// assert_eq!(cluster.actor::<Host>("Ada").greet().await?, "Hello, Ada");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with<T: Send + Sync + 'static>(self, given: T) -> Self {
+        Self { behaviours: self.behaviours.with(given), ..self }
+    }
+
+    /// One more type of actors, below the typed layer.
+    pub fn untyped(mut self, actor: Arc<dyn Actor>) -> Self {
+        self.untyped.push(actor);
+        self
+    }
+
+    /// The node's name, `node-1` unless you say so. It is the same after a restart; no two
+    /// processes have one name.
+    pub fn node(self, name: impl Into<String>) -> Self {
+        Self { node: name.into(), ..self }
+    }
+
+    /// How long an actor stays in memory without calls; a minute unless you say so.
+    pub fn idle_after(self, idle_after: Duration) -> Self {
+        Self { idle_after: Some(idle_after), ..self }
+    }
+
+    /// Opens the store, joins, and goes on with what is owed from before: reminders, messages,
+    /// turns that a crash has interrupted.
+    ///
+    /// # Errors
+    /// The URL names no store, the store does not open, or the node cannot join.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<Cluster, NotStarted> {
+        let config: StoreConfig = self.store.parse()?;
+        let mut options = Options::alone(&self.node)?;
+        options.idle_after = self.idle_after.unwrap_or(options.idle_after);
+        let env = kelpie_env::real::env();
+        let store = Store::open(&config, &env).await?;
+        let mut actors = self.behaviours.untyped();
+        actors.extend(self.untyped);
+        let runtime = Runtime::start(options, env, store, actors).await?;
+        Ok(Cluster { runtime, tenant: Arc::from("default") })
+    }
+}
+
+/// The node of this program, and through it the actors. Cheap to clone.
+///
+/// Dropped without [`Cluster::close`] it ends like a crashed process: nothing that was
+/// acknowledged is lost, and the next start goes on with what is owed.
+#[derive(Clone)]
+pub struct Cluster {
+    runtime: Runtime,
+    tenant: Arc<str>,
+}
+
+impl Cluster {
+    /// A client of the actor of that type and key. The actor always exists.
+    pub fn actor<A: Handlers>(&self, key: &str) -> A::Client<Self> {
+        A::client(Target::new::<A>(self.clone(), &self.tenant, key))
+    }
+
+    /// The same node, for another tenant's actors; `default` is the tenant of all others.
+    #[must_use]
+    pub fn tenant(&self, tenant: &str) -> Self {
+        Self { runtime: self.runtime.clone(), tenant: Arc::from(tenant) }
+    }
+
+    /// The runtime underneath.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Refuses new calls, waits for those that were admitted for at most `limit`, and leaves.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        self.runtime.drain(limit).await
+    }
+
+    /// Refuses new calls, waits half a minute for those that were admitted, and closes the
+    /// store.
+    ///
+    /// # Errors
+    /// What did not end well. Nothing that was acknowledged is lost by it.
+    pub async fn close(&self) -> Result<(), NotClosed> {
+        let drained = self.drain(CLOSE_WAIT).await;
+        let closed = self.runtime.store().close().await;
+        if drained.cut_off > 0 {
+            return Err(NotClosed::CutOff { calls: drained.cut_off });
+        }
+        drained.left?;
+        Ok(closed?)
+    }
+}
+
+impl Via for Cluster {
+    fn invoke(&self, call: Call) -> BoxFuture<'static, Result<Bytes, Error<AppAnswer>>> {
+        self.runtime.invoke(call)
+    }
+}
+
+/// A node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The URL names no store of this build.
+    #[error(transparent)]
+    Url(#[from] StoreUrlError),
+    /// The store does not open.
+    #[error("the store does not open")]
+    Store(#[from] OpenError),
+    /// The node's name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The node cannot join.
+    #[error("the node cannot start")]
+    Runtime(#[from] StartError),
+}
+
+/// A node did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum NotClosed {
+    /// Calls were under way and were cut off; what they owe goes on after the next start.
+    #[error("{calls} calls were cut off; they go on after the next start")]
+    CutOff {
+        /// How many.
+        calls: u64,
+    },
+    /// The store does not know that the node has left.
+    #[error("the store does not know that this node has left")]
+    NotLeft(#[from] RegistryError),
+    /// The store did not close; its log is replayed at the next start.
+    #[error("the store did not close")]
+    Store(#[from] CloseError),
+}

@@ -1,0 +1,24 @@
+//! Typed actors through the facade alone, as a user's program has them.
+
+mod actors;
+mod errors;
+mod lives;
+mod state;
+mod turns;
+
+use std::time::Duration;
+
+use kelpie::{Builder, Cluster};
+
+/// A node over a store in memory with all actors of these tests.
+async fn cluster() -> Cluster {
+    with_all(kelpie::open("memory:")).start().await.expect("a store in memory opens")
+}
+
+fn with_all(builder: Builder) -> Builder {
+    builder
+        .actor::<actors::Account>()
+        .actor::<actors::Desk>()
+        .with(actors::Gateway::default())
+        .idle_after(Duration::from_secs(60))
+}

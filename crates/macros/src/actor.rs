@@ -1,0 +1,159 @@
+//! `#[actor]`: a struct as the state of an actor type.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Error, Ident, ItemStruct, LitInt, LitStr, Path, Result, Token, parenthesized};
+
+/// Bytes of an actor type's name; `kelpie-core` has the same limit.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What stands in the attribute.
+struct Arguments {
+    name: LitStr,
+    version: (u32, Span),
+    upgrades: Vec<Upgrade>,
+}
+
+/// `1 => from_v1`
+struct Upgrade {
+    from: u32,
+    span: Span,
+    function: Path,
+}
+
+impl Parse for Upgrade {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let from: LitInt = input.parse()?;
+        input.parse::<Token![=>]>()?;
+        Ok(Self { from: from.base10_parse()?, span: from.span(), function: input.parse()? })
+    }
+}
+
+enum Argument {
+    Name(LitStr),
+    Version(u32, Span),
+    Upgrades(Vec<Upgrade>),
+}
+
+impl Parse for Argument {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let which: Ident = input.parse()?;
+        if which == "name" {
+            input.parse::<Token![=]>()?;
+            return Ok(Self::Name(input.parse()?));
+        }
+        if which == "version" {
+            input.parse::<Token![=]>()?;
+            let version: LitInt = input.parse()?;
+            return Ok(Self::Version(version.base10_parse()?, version.span()));
+        }
+        if which == "upgrades" {
+            let list;
+            parenthesized!(list in input);
+            let upgrades = Punctuated::<Upgrade, Token![,]>::parse_terminated(&list)?;
+            return Ok(Self::Upgrades(upgrades.into_iter().collect()));
+        }
+        Err(Error::new(which.span(), "an actor has a `name`, a `version` and `upgrades(…)`"))
+    }
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let here = input.span();
+        let (mut name, mut version, mut upgrades) = (None, None, Vec::new());
+        for argument in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
+            match argument {
+                Argument::Name(text) => name = Some(text),
+                Argument::Version(number, span) => version = Some((number, span)),
+                Argument::Upgrades(functions) => upgrades = functions,
+            }
+        }
+        let name = name.ok_or_else(|| {
+            Error::new(here, "an actor has a name: `#[actor(name = \"counter\", version = 1)]`")
+        })?;
+        let version = version.ok_or_else(|| {
+            Error::new(here, "an actor's state has a version: `#[actor(name = \"…\", version = 1)]`")
+        })?;
+        let arguments = Self { name, version, upgrades };
+        arguments.check()?;
+        Ok(arguments)
+    }
+}
+
+impl Arguments {
+    fn check(&self) -> Result<()> {
+        let name = self.name.value();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let problem =
+                format!("an actor's name has 1 to {NAME_BYTES_MAX} bytes, none of them control characters");
+            return Err(Error::new(self.name.span(), problem));
+        }
+        let (version, span) = self.version;
+        if version == 0 {
+            return Err(Error::new(span, "versions begin with 1"));
+        }
+        for (index, upgrade) in self.upgrades.iter().enumerate() {
+            if upgrade.from == 0 || upgrade.from >= version {
+                let problem = format!("an upgrade leads from a version before {version}");
+                return Err(Error::new(upgrade.span, problem));
+            }
+            if self.upgrades[..index].iter().any(|before| before.from == upgrade.from) {
+                let problem = format!("there are two upgrades from version {}", upgrade.from);
+                return Err(Error::new(upgrade.span, problem));
+            }
+        }
+        for from in 1..version {
+            if !self.upgrades.iter().any(|upgrade| upgrade.from == from) {
+                let problem = format!(
+                    "state that version {from} has stored needs an upgrade: `upgrades({from} => a_function)`"
+                );
+                return Err(Error::new(span, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    match write(arguments, item.clone()) {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            // The struct stays, so that this is the only error.
+            let error = error.into_compile_error();
+            quote!(#item #error)
+        }
+    }
+}
+
+fn write(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let item: ItemStruct = syn::parse2(item)
+        .map_err(|error| Error::new(error.span(), "`#[actor]` stands on a struct: the actor's state"))?;
+    if !item.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "an actor has no type parameters: its name is one type's",
+        ));
+    }
+    let Arguments { name, version: (version, _), upgrades } = syn::parse2(arguments)?;
+    let actor = &item.ident;
+    let arms = upgrades.iter().map(|Upgrade { from, function, .. }| quote!(#from => stored.with(#function),));
+    Ok(quote! {
+        #item
+
+        impl ::kelpie::State for #actor {
+            const TYPE: &'static str = #name;
+            const VERSION: u32 = #version;
+
+            fn upgrade(
+                stored: ::kelpie::__private::Stored<'_>,
+            ) -> ::core::result::Result<Self, ::kelpie::__private::Misfit> {
+                match stored.version() {
+                    #(#arms)*
+                    _ => ::core::result::Result::Err(stored.no_upgrade()),
+                }
+            }
+        }
+    })
+}
