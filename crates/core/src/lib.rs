@@ -11,6 +11,7 @@ pub mod advice;
 pub mod call;
 pub mod gate;
 pub mod id;
+pub mod inbox;
 pub mod limits;
 pub mod log;
 pub mod mutant;

@@ -35,6 +35,9 @@ pub const CALL_DEPTH_MAX: usize = 16;
 pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
 /// How long a user's idempotency key is remembered.
 pub const KEY_RETENTION: Duration = Duration::from_hours(24);
+/// How long the record of a call is kept that an actor made for something owed, a message or
+/// a reminder: after an outage of any length up to this the work is done again, not the call.
+pub const KEY_RETENTION_OWED: Duration = Duration::from_hours(30 * 24);
 /// How long a key that Kelpie made outlives its call's deadline: covers every re-route.
 pub const KEY_MARGIN: Duration = Duration::from_secs(60);
 /// Buckets of the wake index: lets many nodes share the scanning.

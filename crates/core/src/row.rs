@@ -5,6 +5,8 @@
 //!   head/    <actor>                         how many commits, and what is owed
 //!   state/   <actor> <record>                the actor's records
 //!   dedup/   <actor> <call key>              the reply to each call
+//!   inbox/   <actor> <sender> <epoch> <seq> <index>   messages that it has had
+//!   low/     <actor> <sender>                below which it has had all of them
 //!   running/ <actor>                         the turn that has recorded a step
 //!   step/    <actor> <turn> <step>           what the step returned
 //!   outbox/  <actor> <epoch> <seq> <index>   messages on their way
@@ -74,6 +76,23 @@ pub fn dedup(actor: &ActorId, key: CallKey) -> Bytes {
     join("dedup/", &[actor.encoded(), &key.0])
 }
 
+/// What the record of every message from a sender starts with.
+pub fn inboxes(actor: &ActorId, sender: &ActorId) -> Bytes {
+    join("inbox/", &[actor.encoded(), sender.encoded()])
+}
+
+/// A message that the actor has had.
+pub fn inbox(actor: &ActorId, sender: &ActorId, position: OutboxPosition) -> Bytes {
+    let OutboxPosition { epoch, seq, index } = position;
+    let position = (epoch.0.to_be_bytes(), seq.0.to_be_bytes(), index.to_be_bytes());
+    join("inbox/", &[actor.encoded(), sender.encoded(), &position.0, &position.1, &position.2])
+}
+
+/// Below which position the actor has had all messages of a sender.
+pub fn low(actor: &ActorId, sender: &ActorId) -> Bytes {
+    join("low/", &[actor.encoded(), sender.encoded()])
+}
+
 /// The turn that has recorded a step.
 pub fn running(actor: &ActorId) -> Bytes {
     join("running/", &[actor.encoded()])
@@ -98,6 +117,11 @@ pub fn outboxes(actor: &ActorId) -> Bytes {
 pub fn outbox(actor: &ActorId, position: OutboxPosition) -> Bytes {
     let OutboxPosition { epoch, seq, index } = position;
     join("outbox/", &[actor.encoded(), &epoch.0.to_be_bytes(), &seq.0.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// What every message starts with that its receiver will never take.
+pub fn dead_letters(actor: &ActorId) -> Bytes {
+    join("dead/", &[actor.encoded()])
 }
 
 /// A message that its receiver will never take.

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::id::ActorId;
+use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
+use kelpie_core::row;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::TurnError;
 use crate::typed::Misfit;
@@ -23,6 +26,8 @@ pub struct Call {
     pub(crate) deadline: Duration,
     pub(crate) chain: Vec<ActorId>,
     pub(crate) stale_ok: bool,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) keep: Option<Keep>,
 }
 
 impl Call {
@@ -39,6 +44,8 @@ impl Call {
             deadline: limits::CALL_DEADLINE_DEFAULT,
             chain: Vec::new(),
             stale_ok: false,
+            mark: None,
+            keep: None,
         }
     }
 
@@ -103,6 +110,54 @@ pub(crate) struct Request {
     /// On the node's monotonic clock.
     pub(crate) deadline: Duration,
     pub(crate) chain: Vec<ActorId>,
+    /// Where it stands in its sender's outbox, if it is a message.
+    pub(crate) mark: Option<Mark>,
+    pub(crate) keep: Keep,
+}
+
+/// How long the reply to a call, and to the calls that its turn makes, has to be remembered:
+/// for as long as the same call may come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Keep {
+    /// Its key was drawn for it: until its deadline, and a margin for every re-route.
+    Deadline,
+    /// A user named it: for the published retention.
+    Retention,
+    /// It is owed, and comes again after any outage.
+    Owed,
+}
+
+impl Keep {
+    /// How long from now on, when so much of the call's time is left.
+    pub(crate) fn lasts(self, remaining: Duration) -> Duration {
+        let kept = match self {
+            Self::Deadline => Duration::ZERO,
+            Self::Retention => limits::KEY_RETENTION,
+            Self::Owed => limits::KEY_RETENTION_OWED,
+        };
+        kept.saturating_add(remaining.min(KEPT_DEADLINE_MAX)).saturating_add(limits::KEY_MARGIN)
+    }
+}
+
+/// A turn that is resumed has no deadline of its own.
+const KEPT_DEADLINE_MAX: Duration = Duration::from_hours(24);
+
+impl Request {
+    /// Where the reply to it stands.
+    pub(crate) fn reply_row(&self) -> Bytes {
+        match self.sender() {
+            Some((sender, mark)) => row::inbox(&self.actor, sender, mark.position),
+            None => row::dedup(&self.actor, self.key),
+        }
+    }
+
+    /// Whose message it is, if it is one.
+    pub(crate) fn sender(&self) -> Option<(&ActorId, &Mark)> {
+        match (&self.caller, &self.mark) {
+            (Caller::Actor(sender), Some(mark)) => Some((sender, mark)),
+            _ => None,
+        }
+    }
 }
 
 /// A reply, or why there is none. Shared by all calls with one key.

@@ -28,6 +28,9 @@ const ATTEMPTS_MAX: u32 = 16;
 /// Every so many commits of an actor look at as many of its old dedup rows twice over.
 const SWEEP_EVERY: u64 = 32;
 const SWEEP_ROWS: usize = 64;
+/// At every so many commits, the records of a sender's messages that it has noted as delivered
+/// go: so that most deliveries write one row.
+const LOW_EVERY: u64 = 8;
 
 impl Activation {
     /// Commits what the handler left.
@@ -128,7 +131,7 @@ impl Activation {
         if kelpie_core::mutant!("CommitTransaction_StateOnly") {
             self.dedup_apart(finished).await;
         } else if let Some(dedup) = &finished.dedup {
-            large::put(tx, &row::dedup(&self.actor, finished.request.key), &record::encode(dedup));
+            self.fill_reply(tx, finished, dedup, next);
         }
         for (key, value) in &work.index {
             match value {
@@ -164,6 +167,23 @@ impl Activation {
         let same_own = same_own || kelpie_core::mutant!("commit_without_owner_check");
         let same_head = same_head || kelpie_core::mutant!("drop_in_flight_without_seq_check");
         Ok(same_own && same_head)
+    }
+
+    /// Records the reply; for a message, now and then also what its sender has noted as
+    /// delivered, and forgets what lies below.
+    fn fill_reply(&self, tx: &mut Transaction, finished: &Finished, dedup: &Dedup, next: &Head) {
+        let (key, reply) = (finished.request.reply_row(), record::encode(dedup));
+        let Some((sender, _)) = finished.request.sender() else {
+            large::put(tx, &key, &reply);
+            return;
+        };
+        tx.set(key, reply);
+        if let Some(low) = finished.raised
+            && next.seq.0.is_multiple_of(LOW_EVERY)
+        {
+            tx.clear_range(row::inboxes(&self.actor, sender), row::inbox(&self.actor, sender, low));
+            tx.set(row::low(&self.actor, sender), record::encode(&low));
+        }
     }
 
     async fn fill_state(&self, tx: &mut Transaction, work: &Work, large: bool) -> Result<(), TurnError> {
@@ -246,7 +266,11 @@ impl Activation {
     async fn dedup_apart(&self, finished: &Finished) {
         let Some(dedup) = &finished.dedup else { return };
         let mut tx = self.node.store.begin();
-        large::put(&mut tx, &row::dedup(&self.actor, finished.request.key), &record::encode(dedup));
+        let (key, reply) = (finished.request.reply_row(), record::encode(dedup));
+        match finished.request.sender() {
+            Some(_) => tx.set(key, reply),
+            None => large::put(&mut tx, &key, &reply),
+        }
         drop(tx.commit().await);
     }
 

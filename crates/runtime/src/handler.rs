@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::Caller;
-use kelpie_core::limits::{KEY_MARGIN, KEY_RETENTION};
+use kelpie_core::call::{Caller, OutboxPosition};
+use kelpie_core::limits::KEY_MARGIN;
 use kelpie_core::turn::{CallNo, Input};
 use kelpie_core::{record, row};
 use kelpie_registry::Head;
@@ -21,7 +21,7 @@ use crate::load::describe;
 use crate::outbox::Fate;
 use crate::records::Fence;
 use crate::step::Steps;
-use crate::stored::{Dedup, Reply, Running};
+use crate::stored::{DeadRecord, Dedup, Reply, Running};
 use crate::turn::{Turn, Work};
 use crate::view::View;
 use crate::wake;
@@ -35,6 +35,8 @@ pub(crate) struct Finished {
     pub(crate) outcome: Outcome,
     pub(crate) work: Work,
     pub(crate) dedup: Option<Dedup>,
+    /// The low-water mark of the message's sender, if it grows.
+    pub(crate) raised: Option<OutboxPosition>,
     pub(crate) running: Option<Running>,
     pub(crate) now_ms: u64,
     /// The fence that the commit compares: the turn's own steps have moved it.
@@ -43,6 +45,19 @@ pub(crate) struct Finished {
     pub(crate) written: Option<Head>,
     /// Why the store did not take it.
     pub(crate) refused: Option<CallError>,
+}
+
+/// What the store knows of a call before its turn.
+enum Recorded {
+    /// It has not run.
+    Nothing {
+        /// The low-water mark of its sender, if it grows with it.
+        raised: Option<OutboxPosition>,
+    },
+    /// A message that was delivered.
+    Message,
+    /// A call that was answered.
+    Reply(Dedup),
 }
 
 impl Activation {
@@ -58,10 +73,15 @@ impl Activation {
             (loaded.fence.clone(), resumed, recovering)
         };
         let asks = request.may_be_recorded() && !kelpie_core::mutant!("dedup_not_looked_up");
+        let mut raised = None;
         if resumed.is_none() && asks {
             match self.recorded(&request, &fence).await {
-                Ok(None) => {}
-                Ok(Some(dedup)) => {
+                Ok(Recorded::Nothing { raised: low }) => raised = low,
+                Ok(Recorded::Message) => {
+                    metrics::counter!("kelpie_dedup_hits_total").increment(1);
+                    return self.finish(Finished::without_work(request, Ok(Bytes::new()), fence));
+                }
+                Ok(Recorded::Reply(dedup)) => {
                     let same = dedup.fingerprint == request.fingerprint;
                     let outcome = if same { dedup.reply.outcome() } else { Err(CallError::KeyReused) };
                     metrics::counter!("kelpie_dedup_hits_total").increment(1);
@@ -71,6 +91,7 @@ impl Activation {
             }
         }
         let mut turn = Turn::new(self.clone(), request.clone(), task.origin(), fence, resumed);
+        turn.raised = raised;
         match self.begin(&mut turn, &task).await {
             Ok(None) => {}
             Ok(Some(ended)) => return self.handled(turn, ended).await,
@@ -150,9 +171,10 @@ impl Activation {
             let key = row::outbox(&self.actor, *position);
             let Some(stored) = tx.get_snapshot(&key).await? else { continue };
             turn.work.delivered.push(*position);
-            if refused.is_some() {
-                let message = large::value(&mut tx, &key, stored).await?;
-                turn.work.dead.push((*position, message));
+            if let Some(reason) = refused {
+                let message = record::decode(&large::value(&mut tx, &key, stored).await?)?;
+                let dead = DeadRecord { message, reason: reason.clone(), at_ms: turn.now_ms };
+                turn.work.dead.push((*position, record::encode(&dead)));
             }
         }
         Ok(())
@@ -166,13 +188,25 @@ impl Activation {
 
     /// What was answered to this call before. Read together with the fence, so that it is
     /// valid for what runs next.
-    async fn recorded(&self, request: &Request, fence: &Fence) -> Result<Option<Dedup>, TurnError> {
+    async fn recorded(&self, request: &Request, fence: &Fence) -> Result<Recorded, TurnError> {
         let mut tx = self.node.store.begin();
-        let key = row::dedup(&self.actor, request.key);
-        let Some(stored) = fence.get(&mut tx, &self.actor, &key).await? else { return Ok(None) };
-        let dedup: Dedup = record::decode(&large::value(&mut tx, &key, stored).await?)?;
+        let key = request.reply_row();
         let now = self.node.env.wall_ms();
-        Ok(Some(dedup).filter(|dedup| dedup.expires_ms.is_none_or(|expires| expires > now)))
+        let stands = |dedup: &Dedup| dedup.expires_ms.is_none_or(|expires| expires > now);
+        if let Some((sender, mark)) = request.sender() {
+            let low = row::low(&self.actor, sender);
+            let [stored, low] = fence.get_each(&mut tx, &self.actor, [&key, &low]).await?;
+            let stored: Option<Dedup> = stored.map(|stored| record::decode(&stored)).transpose()?;
+            let low: Option<OutboxPosition> = low.map(|low| record::decode(&low)).transpose()?;
+            return Ok(match mark.is_done(low, stored.is_some_and(|dedup| stands(&dedup))) {
+                true => Recorded::Message,
+                false => Recorded::Nothing { raised: mark.raised(low) },
+            });
+        }
+        let nothing = Recorded::Nothing { raised: None };
+        let Some(stored) = fence.get(&mut tx, &self.actor, &key).await? else { return Ok(nothing) };
+        let dedup: Dedup = record::decode(&large::value(&mut tx, &key, stored).await?)?;
+        Ok(if stands(&dedup) { Recorded::Reply(dedup) } else { nothing })
     }
 
     async fn handled(self: &Arc<Self>, mut turn: Turn, result: Result<Bytes, HandlerError>) -> Input {
@@ -198,7 +232,7 @@ impl Activation {
 
     /// The turn has a reply that can be repeated.
     async fn replied(self: &Arc<Self>, turn: Turn, reply: Reply) -> Input {
-        let Turn { request, now_ms, work, steps, .. } = turn;
+        let Turn { request, now_ms, work, steps, raised, .. } = turn;
         let Steps { fence, running, .. } = steps.into_inner();
         let recorded = request.may_be_recorded() || (!request.is_own() && !work.is_empty());
         let commits = !work.is_empty() || recorded || running.is_some();
@@ -211,12 +245,19 @@ impl Activation {
         }
         let dedup = (recorded && !kelpie_core::mutant!("dedup_not_recorded")).then(|| Dedup {
             fingerprint: request.fingerprint,
-            reply: reply.clone(),
+            // Nobody is told what came of a message, only that it was delivered.
+            reply: if request.mark.is_some() { Reply::Done(Bytes::new()) } else { reply.clone() },
             expires_ms: request.expires_ms(self.node.env.wall_ms(), self.node.env.now()),
         });
         let outcome = reply.outcome();
-        let finished =
-            Finished { work, dedup, running, now_ms, ..Finished::without_work(request, outcome, fence) };
+        let finished = Finished {
+            work,
+            dedup,
+            raised,
+            running,
+            now_ms,
+            ..Finished::without_work(request, outcome, fence)
+        };
         self.finish_with_reminders(finished).await
     }
 
@@ -345,6 +386,7 @@ impl Finished {
             outcome,
             work: Work::default(),
             dedup: None,
+            raised: None,
             running: None,
             now_ms: 0,
             fence,
@@ -365,15 +407,14 @@ impl Request {
         !self.fresh && !self.is_own()
     }
 
-    /// When its key counts as new again.
+    /// When its key counts as new again. Never, for a message: its sender says when it is done.
     fn expires_ms(&self, wall_ms: u64, now: Duration) -> Option<u64> {
-        let keep = match &self.caller {
-            // Another actor says itself when it is done with a key.
-            Caller::Actor(_) => return None,
-            Caller::Principal { .. } | Caller::Runtime if self.fresh => {
-                self.deadline.saturating_sub(now).saturating_add(KEY_MARGIN)
-            }
-            Caller::Principal { .. } | Caller::Runtime => KEY_RETENTION,
+        if self.mark.is_some() && !kelpie_core::mutant!("low_water_by_time") {
+            return None;
+        }
+        let keep = match self.mark {
+            Some(_) => KEY_MARGIN,
+            None => self.keep.lasts(self.deadline.saturating_sub(now)),
         };
         Some(wall_ms.saturating_add(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)))
     }

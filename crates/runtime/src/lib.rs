@@ -42,6 +42,7 @@ pub use call::{Call, CallError};
 pub use effect::{EffectContext, PendingEffect};
 pub use kelpie_core::reminder::{Repeat, Schedule, ScheduleError};
 pub use kelpie_registry::{Health, Settings as NodeSettings};
+pub use outbox::DeadLetter;
 pub use reminder::{Firing, Reminder};
 pub use runtime::{Drained, Options, Runtime, StartError};
 pub use step::StepKey;

@@ -51,6 +51,8 @@ impl Activation {
             fingerprint: running.fingerprint,
             deadline: std::time::Duration::MAX,
             chain: running.chain.clone(),
+            mark: running.mark,
+            keep: running.keep,
         });
         let task = running.origin.clone().into();
         Resumed { call: self.add_slot(request, task), key: running.key, fingerprint: running.fingerprint }

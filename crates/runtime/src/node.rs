@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::activation::{Activation, Task, Told};
 use crate::actor::Actor;
-use crate::call::{Call, CallError, Outcome, Request};
+use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
 use crate::read;
@@ -179,7 +179,7 @@ impl Node {
 
     /// Checks a call before any work begins.
     fn request(&self, call: Call) -> Result<Request, CallError> {
-        let Call { actor, operation, payload, caller, key, deadline, chain, stale_ok: _ } = call;
+        let Call { actor, operation, payload, caller, key, deadline, chain, stale_ok: _, mark, keep } = call;
         let too_large = |what, bytes, bytes_max| Err(CallError::TooLarge { what, bytes, bytes_max });
         if payload.len() > limits::PAYLOAD_BYTES_MAX {
             return too_large("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX);
@@ -195,6 +195,7 @@ impl Node {
             return Err(CallError::TooDeep);
         }
         let fresh = key.is_none();
+        let keep = keep.unwrap_or(if fresh { Keep::Deadline } else { Keep::Retention });
         let key = key.unwrap_or_else(|| {
             IdempotencyKey::new(&format!("{:032x}", self.env.random_u128())).expect("32 digits are a key")
         });
@@ -208,6 +209,8 @@ impl Node {
             caller,
             fresh,
             chain,
+            mark,
+            keep,
         })
     }
 
@@ -236,6 +239,8 @@ impl Node {
             fingerprint: Fingerprint::new(actor, name, b""),
             deadline: self.env.now().saturating_add(limits::CALL_DEADLINE_DEFAULT),
             chain: Vec::new(),
+            mark: None,
+            keep: Keep::Owed,
         })
     }
 

@@ -41,10 +41,26 @@ impl Fence {
         actor: &ActorId,
         key: &Bytes,
     ) -> Result<Option<Bytes>, TurnError> {
-        let [own, head] = fence_keys(actor);
-        let mut stored = tx.get_many_snapshot(&[own, head, key.clone()]).await?;
-        let found = stored.pop().flatten();
-        if self.compared(&stored) == [true, true] { Ok(found) } else { Err(TurnError::Moved) }
+        let [found] = self.get_each(tx, actor, [key]).await?;
+        Ok(found)
+    }
+
+    /// Reads rows in one question with those two, which must still stand.
+    pub(crate) async fn get_each<const N: usize>(
+        &self,
+        tx: &mut Transaction,
+        actor: &ActorId,
+        keys: [&Bytes; N],
+    ) -> Result<[Option<Bytes>; N], TurnError> {
+        let mut all = Vec::with_capacity(N + 2);
+        all.extend(fence_keys(actor));
+        all.extend(keys.into_iter().cloned());
+        let mut stored = tx.get_many_snapshot(&all).await?;
+        let found = stored.split_off(2.min(stored.len()));
+        if self.compared(&stored) != [true, true] {
+            return Err(TurnError::Moved);
+        }
+        Ok(found.try_into().expect("a store answers each key"))
     }
 
     /// Which of the two rows still stand, as they were read under [`fence_keys`].

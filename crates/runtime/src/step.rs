@@ -256,6 +256,8 @@ impl Turn {
             attempts: 1,
             chain: request.chain.clone(),
             origin: self.origin.clone(),
+            mark: request.mark,
+            keep: request.keep,
         }
     }
 

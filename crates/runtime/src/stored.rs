@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::id::ActorId;
+use kelpie_core::inbox::Mark;
 use kelpie_core::reminder::Repeat;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallError, Outcome};
+use crate::call::{CallError, Keep, Outcome};
 use crate::reminder::Firing;
 
 /// `dedup/<actor>/<call key>`: what a call was answered.
@@ -16,7 +17,8 @@ pub(crate) struct Dedup {
     pub(crate) fingerprint: Fingerprint,
     /// What it was told.
     pub(crate) reply: Reply,
-    /// When the key counts as new again, in wall time. Never, for calls of other actors.
+    /// When the key counts as new again, in wall time. Never, for messages of other actors:
+    /// their sender says when they are done.
     pub(crate) expires_ms: Option<u64>,
 }
 
@@ -84,6 +86,17 @@ pub(crate) struct Running {
     /// Why it runs.
     #[serde(default)]
     pub(crate) origin: Origin,
+    /// Where it stands in its sender's outbox, if it is a message.
+    #[serde(default)]
+    pub(crate) mark: Option<Mark>,
+    /// How long what it calls is remembered.
+    #[serde(default = "keep_of_before")]
+    pub(crate) keep: Keep,
+}
+
+/// What is safe for a record that does not say.
+fn keep_of_before() -> Keep {
+    Keep::Owed
 }
 
 /// `step/<actor>/<turn>/<name>`: what a step returned.
@@ -124,4 +137,15 @@ pub(crate) struct ReminderRecord {
     pub(crate) operation: String,
     /// With what.
     pub(crate) payload: Bytes,
+}
+
+/// `dead/<actor>/…`: a message that nobody will take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeadRecord {
+    /// What was sent.
+    pub(crate) message: Message,
+    /// Why it was refused.
+    pub(crate) reason: String,
+    /// When, in wall time.
+    pub(crate) at_ms: u64,
 }

@@ -83,6 +83,8 @@ pub struct Turn {
     pub(crate) seed: u64,
     random: u64,
     pub(crate) work: Work,
+    /// The low-water mark of its sender, if it grows with this turn's commit.
+    pub(crate) raised: Option<OutboxPosition>,
     /// Whether another actor may have done something for it.
     pub(crate) called: AtomicBool,
     /// Why it runs.
@@ -116,6 +118,7 @@ impl Turn {
             seed,
             random: seed,
             work: Work::default(),
+            raised: None,
             called: AtomicBool::new(false),
             origin,
             firing: None,
@@ -336,7 +339,7 @@ impl Turn {
         })?;
         let node = &self.activation.node;
         let remaining = self.request.deadline.saturating_sub(node.env.now());
-        let call = Call { chain, ..Call::new(to, operation, payload) }
+        let call = Call { chain, keep: Some(self.request.keep), ..Call::new(to, operation, payload) }
             .key(key)
             .caller(Caller::Actor(self.actor().clone()))
             .deadline(remaining);

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::activation::Activation;
 use crate::actor::{RecordRange, TurnError};
+use crate::outbox::{self, DeadLetter};
 use crate::records::{self, Fence};
 use crate::reminder::{self, Reminder};
 
@@ -85,6 +86,18 @@ impl View {
                 reminder::read_all_at(&mut tx, &self.actor).await
             }
             Source::Store(tx) => reminder::read_all_at(&mut *tx.lock().await, &self.actor).await,
+        }
+    }
+
+    /// Messages of the actor that their receivers refused for good, oldest first, at most
+    /// `limit`.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, TurnError> {
+        match &self.source {
+            Source::Activation(activation, fence) => {
+                let mut tx = self.fenced(activation, fence).await?;
+                outbox::dead_letters_at(&mut tx, &self.actor, limit).await
+            }
+            Source::Store(tx) => outbox::dead_letters_at(&mut *tx.lock().await, &self.actor, limit).await,
         }
     }
 

@@ -42,10 +42,17 @@ fn known(key: &[u8]) -> Option<String> {
         }
         "outbox" | "dead" => {
             let (actor, rest) = actor(rest)?;
-            let (epoch, rest) = number(rest)?;
-            let (seq, rest) = number(rest)?;
-            let index = u32::from_be_bytes(rest.try_into().ok()?);
-            Some(format!("{kind}/{actor}/{epoch}/{seq}/{index}"))
+            Some(format!("{kind}/{actor}/{}", position(rest)?))
+        }
+        "inbox" => {
+            let (receiver, rest) = actor(rest)?;
+            let (sender, rest) = actor(rest)?;
+            Some(format!("{kind}/{receiver}/{sender}/{}", position(rest)?))
+        }
+        "low" => {
+            let (receiver, rest) = actor(rest)?;
+            let (sender, rest) = actor(rest)?;
+            rest.is_empty().then(|| format!("{kind}/{receiver}/{sender}"))
         }
         "wake" => {
             let bucket = u16::from_be_bytes(*rest.first_chunk::<2>()?);
@@ -74,6 +81,13 @@ fn actor(bytes: &[u8]) -> Option<(ActorId, &[u8])> {
     let actor = ActorId::decode(bytes)?;
     let rest = bytes.get(actor.encoded().len()..)?;
     Some((actor, rest))
+}
+
+fn position(bytes: &[u8]) -> Option<String> {
+    let (epoch, rest) = number(bytes)?;
+    let (seq, rest) = number(rest)?;
+    let index = u32::from_be_bytes(rest.try_into().ok()?);
+    Some(format!("{epoch}/{seq}/{index}"))
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -122,6 +136,7 @@ mod tests {
     #[test]
     fn every_row_of_the_layout_can_be_read() {
         let actor = ActorId::new("default", "agent", "ada").unwrap();
+        let sender = ActorId::new("t", "bot", "bob").unwrap();
         let node = NodeId::new("node-1").unwrap();
         let turn = TurnId([0xab; 16]);
         let position = OutboxPosition { epoch: Epoch(2), seq: Seq(9), index: 1 };
@@ -135,6 +150,8 @@ mod tests {
             (row::step(&actor, turn, "ask"), format!("step/default/agent/ada/{ab}/ask")),
             (row::outbox(&actor, position), "outbox/default/agent/ada/2/9/1".to_owned()),
             (row::dead_letter(&actor, position), "dead/default/agent/ada/2/9/1".to_owned()),
+            (row::inbox(&actor, &sender, position), "inbox/default/agent/ada/t/bot/bob/2/9/1".to_owned()),
+            (row::low(&actor, &sender), "low/default/agent/ada/t/bot/bob".to_owned()),
             (row::reminder(&actor, "tea"), "reminder/default/agent/ada/tea".to_owned()),
             (row::due(&actor, 1_700, "tea"), "due/default/agent/ada/1700/tea".to_owned()),
             (row::wake(&actor, 1_700), format!("wake/{bucket}/1700/default/agent/ada")),

@@ -5,7 +5,7 @@ use kelpie_core::row;
 use super::{Commit, actor};
 
 pub(super) fn check(commit: &Commit<'_>) -> Result<(), String> {
-    for kind in ["state/", "dedup/", "outbox/", "reminder/", "due/"] {
+    for kind in ["state/", "dedup/", "outbox/", "inbox/", "reminder/", "due/"] {
         for (key, value) in commit.changed(kind) {
             let actor = actor(key)?;
             if !commit.changes.contains_key(&row::head(&actor)) {

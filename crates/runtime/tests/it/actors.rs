@@ -105,6 +105,11 @@ impl Counter {
             "remind" => {
                 turn.wake_at(Some(turn.now_ms() + by));
             }
+            "send to the slow" => {
+                for _ in 0..20 {
+                    turn.send(actor("counter", "slow"), "add slowly", bytes(1));
+                }
+            }
             "effect" => {
                 turn.set("owed", bytes(by));
                 turn.perform("e", bytes(by));
