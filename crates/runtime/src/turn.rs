@@ -143,6 +143,7 @@ impl Turn {
             seed: self.seed,
             random: self.random,
             work: Work::default(),
+            raised: None,
             called: AtomicBool::new(false),
             origin: self.origin.clone(),
             firing: None,
