@@ -38,7 +38,7 @@ fn additions(seed: u64) -> Verdict {
 
 #[test]
 fn sim_no_addition_is_lost_or_doubled() {
-    for seed in 0..8 {
+    for seed in 0..seeds() {
         assert_eq!(additions(seed).violations, [], "seed {seed}");
     }
 }
@@ -47,4 +47,9 @@ fn sim_no_addition_is_lost_or_doubled() {
 fn sim_one_seed_is_one_run() {
     let (first, second) = (additions(7), additions(7));
     assert_eq!((first.trace_hash, first.events), (second.trace_hash, second.events));
+}
+
+/// Few, and many where the whole suite runs.
+fn seeds() -> u64 {
+    if std::env::var_os("KELPIE_TEST_FULL").is_some() { 2_000 } else { 8 }
 }

@@ -1,0 +1,91 @@
+//! Every order ends, and its money and its item have gone the same way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kelpie::{Behaviours, Error};
+use kelpie_dst::run::Verdict;
+use order_saga::bank::{Account, Bank, LIMIT};
+use order_saga::{Order, Status, WAREHOUSE, Warehouse};
+use parking_lot::Mutex;
+
+const ORDERS: [(&str, &str, u64); 6] = [
+    ("1", "kite", 10),
+    ("2", "kite", 20),
+    // Two more than there are.
+    ("3", "kite", 30),
+    ("4", "kite", 40),
+    ("5", "boat", 50),
+    ("6", "kite", LIMIT),
+];
+const KITES: u64 = 2;
+
+/// Notes in `ends` where orders have ended.
+fn orders(seed: u64, ends: Arc<Mutex<BTreeSet<Status>>>) -> Verdict {
+    let bank = Bank::that_loses_one_in(4);
+    let at_the_machines = bank.clone();
+    let mut cluster = kelpie_dst::cluster(seed, 1).embedded().behaviours(move |_| {
+        Behaviours::new().actor::<Order>().actor::<Warehouse>().with(at_the_machines.clone())
+    });
+    cluster = cluster.swarm(6_000).client(|client| async move {
+        let stocked = client.actor::<Warehouse>(WAREHOUSE).stock("kite".to_owned(), KITES);
+        let stocked = stocked.idempotent("stock").await;
+        assert!(!matches!(stocked, Err(Error::Fix(_) | Error::App(_))), "{stocked:?}");
+        for (number, item, amount) in ORDERS {
+            let order = client.actor::<Order>(number);
+            // Until the bank's answer is heard; a failed step leaves nothing of its turn.
+            for attempt in 0..5 {
+                let placed = order.place(item.to_owned(), amount);
+                match placed.idempotent(format!("place {number} {attempt}")).await {
+                    Err(Error::Fix(reason)) if reason.code == "step.failed" => {}
+                    Err(wrong @ Error::Fix(_)) => panic!("{wrong}"),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
+    });
+    cluster
+        .last(move |client| async move {
+            let warehouse = client.actor::<Warehouse>(WAREHOUSE);
+            let stocked = warehouse.stock("kite".to_owned(), KITES).idempotent("stock").await;
+            stocked.expect("the faults are over");
+            let mut done = 0;
+            for (number, item, amount) in ORDERS {
+                let status = client.actor::<Order>(number).status().await.expect("the faults are over");
+                ends.lock().insert(status);
+                let money = bank.account(number);
+                let expected = match status {
+                    Status::Done => Account { aside: amount, taken: 1, given_back: 0 },
+                    Status::GivenUp => Account { aside: amount, taken: 0, given_back: 1 },
+                    // Nothing was asked of the bank, or only an attempt whose answer was lost.
+                    Status::New | Status::Declined => Account { taken: 0, given_back: 0, ..money },
+                    Status::Waiting | Status::Picked | Status::GivingUp => {
+                        panic!("order {number} has not ended: {status:?}")
+                    }
+                };
+                assert_eq!(money, expected, "order {number}: {status:?}");
+                assert!(status != Status::Done || item == "kite", "there are no boats");
+                assert!(status != Status::Declined || amount == LIMIT, "order {number} was declined");
+                done += u64::from(status == Status::Done);
+            }
+            let left = warehouse.count("kite".to_owned()).await.expect("the faults are over");
+            assert_eq!(left + done, KITES, "kites are lost or doubled");
+        })
+        .run()
+}
+
+#[test]
+fn sim_an_order_and_its_money_and_its_item_go_the_same_way() {
+    let ends = Arc::default();
+    for seed in 0..seeds() {
+        assert_eq!(orders(seed, Arc::clone(&ends)).violations, [], "seed {seed}");
+    }
+    for end in [Status::Done, Status::GivenUp, Status::Declined] {
+        assert!(ends.lock().contains(&end), "no order has ended as {end:?}");
+    }
+}
+
+/// Few, and many where the whole suite runs.
+fn seeds() -> u64 {
+    if std::env::var_os("KELPIE_TEST_FULL").is_some() { 2_000 } else { 8 }
+}
