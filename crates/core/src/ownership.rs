@@ -3,6 +3,8 @@
 //! Invariant: the epoch of an actor only grows, the record is never deleted and compared
 //! whole. Every commit of a turn requires the record that its activation was loaded under,
 //! so a node that lost an actor can be slow but never wrong.
+//!
+//! The specification is `specs/KelpieRegistry.tla`.
 
 use serde::{Deserialize, Serialize};
 

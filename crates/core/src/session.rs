@@ -9,6 +9,8 @@
 //!
 //! Invariant: an incarnation that is dead or left is never active again, and two processes
 //! never hold the same (incarnation, boot). A session is never deleted.
+//!
+//! The specification is `specs/KelpieRegistry.tla`.
 
 mod silence;
 
