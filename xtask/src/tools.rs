@@ -8,6 +8,7 @@
 //! Tests learn where the tools are from the environment variables of [`Tools::exports`].
 //! A test that finds its variable unset fails and names `cargo xtask test`.
 
+mod browser;
 mod java;
 pub(crate) mod libclang;
 pub(crate) mod postgres;
@@ -50,6 +51,8 @@ pub(crate) struct Tools {
     pub(crate) node_modules: Option<PathBuf>,
     /// The folder of PostgreSQL's programs.
     pub(crate) postgres: Option<PathBuf>,
+    /// A browser.
+    pub(crate) browser: Option<PathBuf>,
     /// Where a server of theirs runs meanwhile.
     pub(crate) postgres_url: Option<String>,
     /// What could not be had, with the command that installs it.
@@ -69,6 +72,9 @@ impl Tools {
         }
         if let Some(bin) = &self.postgres {
             exports.push(("KELPIE_TEST_POSTGRES_BIN", bin.display().to_string()));
+        }
+        if let Some(browser) = &self.browser {
+            exports.push(("KELPIE_TEST_BROWSER", browser.display().to_string()));
         }
         exports.extend(self.postgres_url.clone().map(|url| ("KELPIE_TEST_POSTGRES", url)));
         exports
@@ -97,6 +103,10 @@ pub(crate) fn provision(root: &Path) -> Result<Tools> {
     match postgres_programs(&folder) {
         Ok(bin) => tools.postgres = Some(bin),
         Err(error) => tools.missing.push(format!("PostgreSQL ({error:#}): apt-get install -y postgresql")),
+    }
+    match browser::provide() {
+        Ok(path) => tools.browser = Some(path),
+        Err(error) => tools.missing.push(format!("a browser ({error:#}): {}", browser::INSTALL)),
     }
     Ok(tools)
 }

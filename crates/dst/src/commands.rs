@@ -15,8 +15,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
-use kelpie_dst::run::Verdict;
+use kelpie_dst::run::{Verdict, watched};
 use kelpie_dst::schedule::Schedule;
+use kelpie_dst::timeline;
 
 /// Prints to the standard error.
 pub(crate) fn complain(what: &str) {
@@ -41,6 +42,13 @@ fn read(path: &Path) -> anyhow::Result<Schedule> {
 fn write(path: &Path, schedule: &Schedule) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(schedule).context("cannot write a schedule as JSON")?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Runs a schedule again and writes what there was to see as a page.
+fn show(path: &Path, schedule: &Schedule) -> anyhow::Result<()> {
+    let (_, timeline) = watched(schedule)?;
+    let page = timeline::page(&timeline).context("cannot write a timeline as JSON")?;
+    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Arms the seeded bug that a schedule or an argument names, for the whole process.

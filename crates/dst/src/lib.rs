@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod service;
 pub mod shrink;
 pub mod story;
+pub mod timeline;
 mod user;
 pub mod workload;
 

@@ -23,6 +23,7 @@ use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
 use crate::schedule::{Draw, Operation, Schedule, draw_faults};
 use crate::service::{ServiceBackend, StoreService};
+use crate::timeline::{self, Commits, Seen, Timeline};
 use crate::workload::{self, Outside, Size, Workload};
 
 pub use faults::HAND_FAULTS;
@@ -89,17 +90,33 @@ pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
 /// # Errors
 /// When there is no workload of the schedule's name.
 pub fn traced(schedule: &Schedule, record: &Range<u64>) -> Result<(Verdict, Recording), UnknownScenario> {
+    let watch = Watch { record: record.clone(), sights_max: 0 };
+    judged(schedule, &watch).map(|ran| (ran.verdict, ran.recording))
+}
+
+/// Runs a schedule to its verdict, and keeps what there was to see of it.
+///
+/// # Errors
+/// When there is no workload of the schedule's name.
+pub fn watched(schedule: &Schedule) -> Result<(Verdict, Timeline), UnknownScenario> {
+    let ran = judged(schedule, &Watch { record: 0..0, sights_max: timeline::SIGHTS_MAX })?;
+    let timeline = Timeline::new(schedule, &ran.verdict, &ran.seen);
+    Ok((ran.verdict, timeline))
+}
+
+fn judged(schedule: &Schedule, watch: &Watch) -> Result<Ran, UnknownScenario> {
     let workload = workload::by_name(&schedule.scenario)
         .ok_or_else(|| UnknownScenario { name: schedule.scenario.clone() })?;
     let outside = Arc::new(Outside::default());
-    let (mut verdict, recording) = execute(schedule, load(workload, schedule, &outside), record);
+    let mut ran = execute(schedule, load(workload, schedule, &outside), watch);
+    let verdict = &mut ran.verdict;
     let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(&verdict.history, &outside)));
     match judged {
         Ok(violations) => verdict.violations.extend(violations),
         // A history that the judge has no words for is a find as any other: it is kept and shrunk.
         Err(panic) => verdict.violations.push(Violation::new("Judge", judge::words(panic.as_ref()))),
     }
-    Ok((verdict, recording))
+    Ok(ran)
 }
 
 /// What one client does.
@@ -140,32 +157,48 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
     }
 }
 
+/// What is kept of a run besides its verdict.
+pub(crate) struct Watch {
+    /// The events with these numbers.
+    pub(crate) record: Range<u64>,
+    /// So much of what there was to see.
+    pub(crate) sights_max: usize,
+}
+
+/// A run that is over.
+pub(crate) struct Ran {
+    pub(crate) verdict: Verdict,
+    pub(crate) recording: Recording,
+    pub(crate) seen: Seen,
+}
+
 /// Runs a cluster under a load. What its histories mean is for the caller to judge.
 ///
 /// On a thread of its own: what the standard library keeps for each thread, as the keys of its
 /// hash maps, is drawn again in each run.
-pub(crate) fn execute(schedule: &Schedule, load: Load, record: &Range<u64>) -> (Verdict, Recording) {
+pub(crate) fn execute(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
     #[cfg(feature = "mutants")]
     let armed = kelpie_core::mutant::armed();
     let ran = std::thread::scope(|scope| {
         let run = move || {
             #[cfg(feature = "mutants")]
             let _armed = armed.map(kelpie_core::mutant::arm);
-            execute_here(schedule, load, record)
+            execute_here(schedule, load, watch)
         };
         scope.spawn(run).join()
     });
     ran.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-fn execute_here(schedule: &Schedule, load: Load, record: &Range<u64>) -> (Verdict, Recording) {
+fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
     let sim = Sim::with(Options {
         checkpoint_every: Some(CHECKPOINT_EVERY),
-        record: record.clone(),
+        record: watch.record.clone(),
+        sights_max: watch.sights_max,
         ..Options::new(schedule.seed)
     });
     let _entered = sim.enter();
-    let world = World::new(&sim, schedule, &load.program);
+    let world = World::new(&sim, schedule, &load.program, watch.sights_max > 0);
     let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule, load.clients, load.last))));
     let mut violations = match ran {
         Ok(violations) => violations,
@@ -190,7 +223,15 @@ fn execute_here(schedule: &Schedule, load: Load, record: &Range<u64>) -> (Verdic
         violations,
         history: world.clients.history(),
     };
-    (verdict, sim.recording())
+    let seen = Seen {
+        nodes: sim.nodes().iter().map(|node| (node.ip(), node.name().to_owned())).collect(),
+        sights: sim.sights(),
+        commits: world.commits.as_ref().map_or_else(Vec::new, |commits| commits.all()),
+        began: world.began_at.lock().unwrap_or_default(),
+        healed: world.healed_at.lock().unwrap_or_default(),
+        full: watch.sights_max,
+    };
+    Ran { verdict, recording: sim.recording(), seen }
 }
 
 /// No workload has this name.
@@ -208,20 +249,30 @@ struct World<'a> {
     store: Store,
     faults: faults::Faults<'a>,
     invariants: Arc<Invariants>,
+    /// If somebody wants to see them.
+    commits: Option<Arc<Commits>>,
+    /// On the clock of the clients.
     began: Mutex<Duration>,
     healed: Mutex<Duration>,
+    /// On no node's clock.
+    began_at: Mutex<Option<Duration>>,
+    healed_at: Mutex<Option<Duration>>,
 }
 
 impl<'a> World<'a> {
-    fn new(sim: &'a Sim, schedule: &Schedule, program: &dyn Fn() -> Arc<dyn Program>) -> Self {
+    fn new(sim: &'a Sim, schedule: &Schedule, program: &dyn Fn() -> Arc<dyn Program>, watched: bool) -> Self {
         let backend =
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
         let invariants = Arc::new(Invariants::default());
         // Of an embedded store, commits are told that a crash has hidden, or not told: its
         // histories are judged, its rows are not.
-        if !schedule.embedded {
-            service.observe(invariants.clone());
+        let watching = (!schedule.embedded).then(|| invariants.clone());
+        let commits = watched.then(|| Arc::new(Commits::new(service.node().clone(), watching.clone())));
+        match (&commits, watching) {
+            (Some(commits), _) => service.observe(commits.clone()),
+            (None, Some(invariants)) => service.observe(invariants),
+            (None, None) => {}
         }
         let operator = sim.node("operator");
         let clients_node = sim.node("clients");
@@ -248,8 +299,11 @@ impl<'a> World<'a> {
             store,
             faults,
             invariants,
+            commits,
             began: Mutex::default(),
             healed: Mutex::default(),
+            began_at: Mutex::default(),
+            healed_at: Mutex::default(),
         }
     }
 
@@ -261,6 +315,7 @@ impl<'a> World<'a> {
         self.operator.spawn("supervise", cluster::supervise(self.operator.clone(), self.machines.clone()));
         self.operator.spawn("watch", cluster::watch(self.operator.clone(), self.store.clone(), nodes));
         *self.began.lock() = self.clients.now();
+        *self.began_at.lock() = Some(self.faults.elapsed());
         let scripts: Vec<_> = clients
             .into_iter()
             .map(|(number, script)| (number, self.start(self.clients.client(number), script)))
@@ -269,6 +324,7 @@ impl<'a> World<'a> {
         self.faults.heal();
         self.clients.healed();
         *self.healed.lock() = self.clients.now();
+        *self.healed_at.lock() = Some(self.faults.elapsed());
         let mut late = Vec::new();
         for (number, done) in scripts {
             if self.operator.timeout(LIVENESS, done).await.is_err() {

@@ -41,7 +41,7 @@ fn place(number: u32) -> String {
     }
 }
 
-fn sentence(what: &What) -> String {
+pub(crate) fn sentence(what: &What) -> String {
     match what {
         What::Machine { node, fault } => format!("n{node} {}", of_machine(fault)),
         What::Block { from, to, both, every_ms } => {

@@ -10,7 +10,7 @@ use kelpie_runtime::typed::{Behaviours, Handlers};
 
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
-use crate::run::{self, Load, Script, Verdict};
+use crate::run::{self, Load, Ran, Script, Verdict, Watch};
 use crate::schedule::{Draw, Fault, Schedule, draw_faults};
 
 /// A simulated cluster for a test of your own actors: `nodes` machines, decided by `seed`.
@@ -172,7 +172,8 @@ impl Cluster {
             Arc::new(Actors::new(move |env| make(env)))
         };
         let load = Load { program: Box::new(program), clients: self.clients, last: self.last };
-        let (mut verdict, recording) = run::execute(&self.schedule, load, record);
+        let watch = Watch { record: record.clone(), sights_max: 0 };
+        let Ran { mut verdict, recording, .. } = run::execute(&self.schedule, load, &watch);
         verdict.violations.extend(judge::owed(&verdict.history));
         (verdict, recording)
     }

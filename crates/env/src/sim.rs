@@ -56,6 +56,7 @@ mod net;
 mod node;
 mod processor;
 mod replay;
+mod sights;
 mod slip;
 mod tasks;
 mod timers;
@@ -83,6 +84,7 @@ pub use fault::FAULTS;
 pub use net::{LinkFaults, Mailbox};
 pub use node::Node;
 pub use replay::{CHECKPOINT_EVERY, Divergence, Recording, first_divergence, parting, same_twice};
+pub use sights::Sight;
 pub use slip::{Entered, Slip, slipped_random, slipped_time};
 pub use trace::TraceEvent;
 
@@ -111,6 +113,8 @@ pub struct Options {
     pub checkpoint_every: Option<u64>,
     /// Keeps the events with these numbers: [`Sim::recorded`]. Takes some 70 bytes each.
     pub record: Range<u64>,
+    /// Keeps so many of the first [`Sight`]s: [`Sim::sights`].
+    pub sights_max: usize,
 }
 
 impl Options {
@@ -128,6 +132,7 @@ impl Options {
             turns_max: 50_000_000,
             checkpoint_every: None,
             record: 0..0,
+            sights_max: 0,
         }
     }
 }
@@ -263,6 +268,16 @@ impl Sim {
     /// The events in [`Options::record`].
     pub fn recorded(&self) -> Vec<TraceEvent> {
         self.world.recorded()
+    }
+
+    /// What there was to see, in its order: at most [`Options::sights_max`] of it.
+    pub fn sights(&self) -> Vec<(Duration, Sight)> {
+        self.world.sights.all()
+    }
+
+    /// All nodes, in the order in which they were added.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.world.nodes.lock().iter().map(|state| Node::of(&self.world, state)).collect()
     }
 
     /// What there is to compare with another run.

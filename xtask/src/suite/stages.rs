@@ -34,6 +34,7 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "aimock", run: aimock },
     Stage { name: "python", run: python },
     Stage { name: "typescript", run: typescript },
+    Stage { name: "browser", run: browser },
     Stage { name: "readme", run: readme },
     Stage { name: "fdb types", run: foundationdb::types },
     Stage { name: "foundationdb", run: foundationdb::tests },
@@ -46,7 +47,8 @@ const AIMOCK: &str = "aimock";
 const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
 const README: &str = "readme";
-const NEEDS_TOOLS: &[&str] = &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, README, foundationdb::TESTS];
+const BROWSER: &str = "in_a_browser";
+const NEEDS_TOOLS: &[&str] = &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, BROWSER, README, foundationdb::TESTS];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -219,8 +221,16 @@ fn python(context: &mut Context) -> Result<Ended> {
     part_of_tests(context, PYTHON, Scope::Workspace)
 }
 
+/// Pages that are shown by a real browser.
+fn browser(context: &mut Context) -> Result<Ended> {
+    if context.tools.browser.is_none() {
+        return Ok(Ended::NotRun("needs a browser, see `tools`".to_owned()));
+    }
+    part_of_tests(context, BROWSER, Scope::Workspace)
+}
+
 fn readme(context: &mut Context) -> Result<Ended> {
-    if !context.tools.missing.is_empty() {
+    if context.tools.python.is_none() || context.tools.node_modules.is_none() {
         return Ok(Ended::NotRun("needs the Python and npm packages, see `tools`".to_owned()));
     }
     part_of_tests(context, README, Scope::Workspace)

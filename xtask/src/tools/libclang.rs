@@ -73,7 +73,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     read.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
 }
 
-fn may_install() -> bool {
+/// Whether Debian's packages can be installed here.
+pub(super) fn may_install() -> bool {
     let is_root =
         silent(Command::new("id").arg("-u"), INSTALL_TIME_MAX).is_ok_and(|(_, lines)| lines == ["0"]);
     is_root && works(Command::new("apt-get").arg("--version"))

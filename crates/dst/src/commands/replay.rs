@@ -12,12 +12,18 @@ pub(crate) struct Args {
     /// The verdict as one line of JSON instead of the story
     #[arg(long)]
     json: bool,
+    /// Where a page goes that shows the run in a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let schedule = super::read(&args.file)?;
     super::arm(schedule.mutant.as_deref())?;
     let verdict = run::run(&schedule)?;
+    if let Some(html) = &args.html {
+        super::show(html, &schedule)?;
+    }
     if args.json {
         super::say(&super::as_json(&schedule, &verdict))?;
     } else {

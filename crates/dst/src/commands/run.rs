@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Where a schedule that fails goes
     #[arg(long, value_name = "FILE", default_value = "failure.json")]
     failure: PathBuf,
+    /// Where a page goes that shows in a browser the run of a schedule that fails
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Each verdict as a line of JSON
     #[arg(long)]
     json: bool,
@@ -140,7 +143,7 @@ fn differs(args: &Args, schedule: &Schedule, difference: &Difference) -> anyhow:
 fn fail(args: &Args, schedule: &Schedule, verdict: &Verdict) -> anyhow::Result<()> {
     super::write(&args.failure, schedule)?;
     if args.json {
-        return Ok(());
+        return args.html.as_ref().map_or(Ok(()), |html| super::show(html, schedule));
     }
     super::complain(&format!(
         "scenario {}, seed {} failed; looking for a smaller schedule",
@@ -152,6 +155,9 @@ fn fail(args: &Args, schedule: &Schedule, verdict: &Verdict) -> anyhow::Result<(
     }
     let (smallest, judged) =
         shrunk.as_ref().map_or((schedule, verdict), |shrunk| (&shrunk.schedule, &shrunk.verdict));
+    if let Some(html) = &args.html {
+        super::show(html, smallest)?;
+    }
     super::say(&story::story(smallest, judged))?;
     super::say(&format!(
         "FAILED  scenario {}, seed {}, commit {}; {} faults and {} calls are left of {} and {}\nagain:  kelpie-sim replay {}",

@@ -130,6 +130,11 @@ impl<'a> Faults<'a> {
         }
     }
 
+    /// Virtual time, on no node's clock.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
     /// Makes everything whole again.
     pub(super) fn heal(&self) {
         self.state.lock().active.clear();

@@ -11,4 +11,5 @@ mod same;
 mod service;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 mod slips;
+mod timeline;
 mod users;

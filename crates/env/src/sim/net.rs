@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use super::chance::{Event, nanos};
 use super::fault::Fault;
 use super::node::{Life, Place, ip, node_at};
+use super::sights::Sight;
 use super::timers::{Delay, Due};
 use super::world::World;
 use crate::{Listener, Net, Stream};
@@ -193,6 +194,7 @@ impl Network {
         state.sent += 1;
         let letter =
             Letter { number: state.sent, from, to: Address { node, port: to.port() }, bytes, copy: None };
+        world.see(Sight::Sent { letter: state.sent, from: from.node, to: node, bytes: letter.bytes.len() });
         let link = state.link(from.node, node);
         let untouched = world.decide(|chance| {
             chance.note(Event::Sent, u64::from(from.node) << 32 | u64::from(node));
@@ -231,6 +233,7 @@ impl Network {
         if let Some(inbox) = inbox {
             link.arrived(&letter, inbox.life.number(), &world.marks);
             drop(state);
+            world.see(Sight::Arrived { letter: letter.number });
             inbox.put(letter);
         }
     }

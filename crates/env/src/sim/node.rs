@@ -28,6 +28,7 @@ use super::disk::{DiskControl, DiskImage, SimDisk, Storage, Survival};
 use super::fault::Fault;
 use super::net::{Mailbox, SimNet};
 use super::processor::Processor;
+use super::sights::Sight;
 use super::tasks::SimTasks;
 use super::world::World;
 use crate::{Env, Parts, Random};
@@ -144,6 +145,11 @@ impl Node {
         ip(self.state.id)
     }
 
+    /// Virtual time since the world began, by no node's clock: as [`super::Sim::elapsed`].
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.world.now())
+    }
+
     /// The view of its present life.
     ///
     /// # Panics
@@ -208,6 +214,9 @@ impl Node {
             Survival::Everything => Fault::ProcessKill,
         };
         self.world.marks.add(fault, was_alive.into());
+        if was_alive {
+            self.world.see(Sight::Ended { node: self.state.id });
+        }
         self.world.decide(|chance| self.state.disk.ended(chance, &life, survival));
         self.state.processor.clear();
         self.world.reap();
@@ -224,6 +233,7 @@ impl Node {
         self.world.network.set_dark(self.state.id, false);
         self.state.clocks.lock().start(self.world.now());
         *self.state.life.lock() = self.world.new_life();
+        self.world.see(Sight::Started { node: self.state.id });
         self.env()
     }
 
@@ -266,11 +276,13 @@ impl Node {
     /// Stops its tasks as SIGSTOP does: time and its connections go on without it.
     pub fn pause(&self) {
         self.state.processor.pause();
+        self.world.see(Sight::Paused { node: self.state.id });
     }
 
     /// Ends a pause.
     pub fn resume(&self) {
         self.world.executor.put_ready(&self.state.processor.resume());
+        self.world.see(Sight::Resumed { node: self.state.id });
     }
 
     /// Lets each turn of its tasks take up to `max` of virtual time, during which none of
@@ -308,6 +320,11 @@ impl Node {
     /// Its disk: faults, crash points and counts.
     pub fn disk(&self) -> DiskControl {
         DiskControl::new(self.state.disk.clone())
+    }
+
+    /// A handle to a node that there is.
+    pub(super) fn of(world: &Arc<World>, state: &Arc<NodeState>) -> Self {
+        Self { world: world.clone(), state: state.clone() }
     }
 
     pub(super) fn state(&self) -> &Arc<NodeState> {

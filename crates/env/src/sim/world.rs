@@ -15,6 +15,7 @@ use super::executor::{Executor, Polled, Task, TaskId, TaskPanic};
 use super::fault::Marks;
 use super::net::{Fate, Network};
 use super::node::{Life, NodeState};
+use super::sights::{Sight, Sights};
 use super::slip::Slips;
 use super::timers::{Due, NEVER, Timers};
 use super::trace::{NO_TURN, Trace, TraceEvent, Turn, Whose};
@@ -42,6 +43,7 @@ pub(super) struct World {
     pub(super) panics: Mutex<Vec<TaskPanic>>,
     pub(super) marks: Marks,
     pub(super) slips: Mutex<Slips>,
+    pub(super) sights: Sights,
     chance: Mutex<Chance>,
     now: AtomicU64,
     turns: AtomicU64,
@@ -61,6 +63,7 @@ impl World {
             panics: Mutex::default(),
             marks: Marks::default(),
             slips: Mutex::new(Slips::new(options.seed)),
+            sights: Sights::new(options.sights_max),
             chance: Mutex::new(Chance::new(options.seed, trace)),
             now: AtomicU64::new(0),
             turns: AtomicU64::new(0),
@@ -132,6 +135,11 @@ impl World {
                 return Step::Ran;
             }
         }
+    }
+
+    /// Keeps what a person may want to see.
+    pub(super) fn see(&self, sight: Sight) {
+        self.sights.see(self.now(), sight);
     }
 
     /// Lets the time of a whole idle stretch pass.

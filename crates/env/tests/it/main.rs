@@ -11,5 +11,6 @@ mod nodes;
 mod power_cut;
 mod real;
 mod schedule;
+mod sights;
 mod slips;
 mod storage_faults;
