@@ -167,6 +167,12 @@ Withdrawn(n, k) ==
     /\ caller' = [caller EXCEPT ![k] = Refused(@)]
     /\ UNCHANGED <<db, wire, act, mine, gate, asked, runs>>
 
+\* A call that waits is cancelled, or gives way in a circle of waits. Not before the
+\* activation is loaded: until then it may be the turn under way.
+TakenBack(n, k) ==
+    /\ act[n].phase # "none"
+    /\ Withdrawn(n, k)
+
 \* One node at a time: two that drain do nothing together that each does not alone.
 DrainStarted(n) ==
     /\ \A other \in Nodes : gate[other] = "open"
@@ -482,7 +488,7 @@ Dropped(n) ==
 Next ==
     \/ \E n \in Nodes, k \in Keys :
         \/ Called(n, k) \/ CalledLooked(n, k) \/ CalledEntered(n, k) \/ CallRefused(n, k)
-        \/ Withdrawn(n, k) \/ DedupHit(n, k) \/ TurnBegan(n, k)
+        \/ Withdrawn(n, k) \/ TakenBack(n, k) \/ DedupHit(n, k) \/ TurnBegan(n, k)
     \/ \E n \in Nodes :
         \/ DrainStarted(n) \/ Closed(n) \/ ClosedAtDeadline(n)
         \/ Loaded(n) \/ Claimed(n) \/ Evicted(n)

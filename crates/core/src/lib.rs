@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log;
 pub mod mutant;
 pub mod ownership;
+pub mod probe;
 pub mod record;
 pub mod reminder;
 pub mod row;

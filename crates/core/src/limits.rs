@@ -31,6 +31,10 @@ pub const REMINDER_PERIOD_MIN: Duration = Duration::from_secs(1);
 pub const MAILBOX_CALLS_MAX: usize = 1_024;
 /// How many actors may call each other in one chain.
 pub const CALL_DEPTH_MAX: usize = 16;
+/// Waits that a probe for circles follows: no chain is deeper, but roots can add up.
+pub const PROBE_EDGES_MAX: usize = 4 * CALL_DEPTH_MAX;
+/// How long a call waits behind a turn before it asks whether that turn waits for it.
+pub const PROBE_AFTER: Duration = Duration::from_millis(50);
 /// How long a call may take when its caller does not say.
 pub const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
 /// How long a user's idempotency key is remembered.

@@ -54,6 +54,13 @@ pub enum Input {
         /// Its call.
         call: CallNo,
     },
+    /// A call that waits is not to run any more. One that runs is left alone.
+    TakenBack {
+        /// What it was called under; whoever has joined it is told the same.
+        key: CallKey,
+        /// Why.
+        refusal: Refusal,
+    },
     /// It could not be loaded: not owned here, or the store did not answer.
     LoadFailed,
     /// The running handler is done. `commits` says whether something has to become durable.
@@ -127,8 +134,25 @@ pub enum Refusal {
     KeyReused,
     /// The handler panicked; its state was thrown away.
     Panicked,
+    /// It was cancelled before it began.
+    Cancelled,
+    /// It waited for an actor whose turn waits for the caller's.
+    Deadlock,
     /// The store refused the commit, or a lost one was settled as never landed.
     NotCommitted,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In the mailbox.
+    Waiting,
+    /// Its handler runs.
+    Running,
+    /// Its handler is done, and what it left becomes durable.
+    Ending,
+    /// Answered, or never here.
+    Absent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +212,33 @@ impl Activation {
         self.phase == Phase::Idle
     }
 
+    /// Where the call with this key stands.
+    pub fn standing(&self, key: CallKey) -> Standing {
+        match self.begun() {
+            Some((begun, standing)) if begun == key => standing,
+            Some(_) | None if self.calls.contains_key(&key) => Standing::Waiting,
+            Some(_) | None => Standing::Absent,
+        }
+    }
+
+    fn begun(&self) -> Option<(CallKey, Standing)> {
+        match self.phase {
+            Phase::Running(key) => Some((key, Standing::Running)),
+            Phase::Committing(key) | Phase::Settling(key) => Some((key, Standing::Ending)),
+            Phase::Loading | Phase::Idle | Phase::Gone => None,
+        }
+    }
+
+    /// The first call of each turn that has begun or waits to, in the order of their turns.
+    pub fn calls(&self) -> impl Iterator<Item = (CallNo, Standing)> {
+        let keys = self
+            .begun()
+            .into_iter()
+            .map(|(key, _)| key)
+            .chain(self.mailbox.iter().map(|waiting| waiting.key));
+        keys.filter_map(|key| Some((*self.calls.get(&key)?.calls.first()?, self.standing(key))))
+    }
+
     /// Calls that have not been answered.
     pub fn calls_waiting(&self) -> usize {
         self.calls.values().map(|joined| joined.calls.len()).sum()
@@ -201,6 +252,7 @@ impl Activation {
             }
             Input::Loaded { resume } => self.loaded(now, resume),
             Input::Withdrawn { call } => self.withdrawn(call),
+            Input::TakenBack { key, refusal } => self.taken_back(key, refusal),
             Input::LoadFailed => self.gone(vec![]),
             Input::HandlerFinished { commits } => self.handler_finished(now, commits),
             Input::Panicked => self.panicked(),
@@ -251,6 +303,16 @@ impl Activation {
         };
         let key = self.mailbox.remove(at).expect("the position was just found").key;
         self.refuse(key, Refusal::TooLate, vec![])
+    }
+
+    fn taken_back(&mut self, key: CallKey, refusal: Refusal) -> Vec<Effect> {
+        // It may be the turn that had recorded a step: then it has begun long ago.
+        if self.phase == Phase::Loading {
+            return vec![];
+        }
+        let Some(at) = self.mailbox.iter().position(|waiting| waiting.key == key) else { return vec![] };
+        self.mailbox.remove(at);
+        self.refuse(key, refusal, vec![])
     }
 
     fn called(

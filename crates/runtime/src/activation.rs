@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::{Actor, TurnError};
 use crate::call::{CallError, Outcome, Request};
+use crate::control::CANCELLED;
 use crate::effect::Effects;
 use crate::handler::Finished;
 use crate::node::{Node, Permit};
@@ -28,6 +29,7 @@ use crate::outbox::Fate;
 use crate::records::{self, Cache, Fence};
 use crate::reminder::Firing;
 use crate::stored::{Origin, Running, StepRecord};
+use crate::waits::Wait;
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +79,11 @@ pub(crate) enum Told {
     },
 }
 
-struct Slot {
-    request: Arc<Request>,
+pub(crate) struct Slot {
+    pub(crate) request: Arc<Request>,
     task: Task,
+    /// When it came in.
+    pub(crate) since: Duration,
     /// Nobody waits for a turn that goes on after a crash.
     reply: Option<oneshot::Sender<Told>>,
     _permit: Option<Arc<Permit>>,
@@ -102,7 +106,15 @@ pub(crate) struct Loaded {
 pub(crate) struct State {
     pub(crate) machine: Machine,
     pub(crate) loaded: Option<Loaded>,
-    slots: BTreeMap<CallNo, Slot>,
+    pub(crate) slots: BTreeMap<CallNo, Slot>,
+    /// What the running turn waits for, each under a number of its own.
+    pub(crate) waits: Vec<(u64, Wait)>,
+    /// The turn that is to stop.
+    pub(crate) cancelled: Option<CallKey>,
+    /// The circle that the call waits in that is being refused.
+    pub(crate) cycle: Option<String>,
+    /// The last error of a turn, and when it was, in wall time.
+    pub(crate) last_error: Option<Box<(u64, String)>>,
     next_call: u64,
     /// The running turn's end, from its handler to its answer.
     pub(crate) finished: Option<Finished>,
@@ -130,6 +142,10 @@ impl Activation {
             machine: Machine::new(MAILBOX_CALLS_MAX),
             loaded: None,
             slots: BTreeMap::new(),
+            waits: Vec::new(),
+            cancelled: None,
+            cycle: None,
+            last_error: None,
             next_call: 0,
             finished: None,
             failure: None,
@@ -177,18 +193,7 @@ impl Activation {
         permit: Arc<Permit>,
     ) -> (CallNo, Vec<Effect>) {
         let now = self.node.env.now();
-        let mut state = self.state.lock();
-        let call = state.next_call();
-        state.last_used = now;
-        let input = Input::Called {
-            call,
-            key: request.key,
-            fingerprint: request.fingerprint,
-            deadline: request.deadline,
-        };
-        state.slots.insert(call, Slot { request, task, reply: Some(reply), _permit: Some(permit) });
-        let effects = state.machine.step(now, input);
-        (call, effects)
+        self.state.lock().enter(now, request, task, reply, permit)
     }
 
     /// Feeds one input to the machine and does what follows at once; what remains has to be
@@ -312,7 +317,8 @@ impl Activation {
     pub(crate) fn add_slot(&self, request: Arc<Request>, task: Task) -> CallNo {
         let mut state = self.state.lock();
         let call = state.next_call();
-        state.slots.insert(call, Slot { request, task, reply: None, _permit: None });
+        let since = self.node.env.now();
+        state.slots.insert(call, Slot { request, task, since, reply: None, _permit: None });
         call
     }
 
@@ -338,13 +344,48 @@ impl Activation {
 }
 
 impl State {
+    /// Brings a call in. What follows from it has to be carried out.
+    fn enter(
+        &mut self,
+        now: Duration,
+        request: Arc<Request>,
+        task: Task,
+        reply: oneshot::Sender<Told>,
+        permit: Arc<Permit>,
+    ) -> (CallNo, Vec<Effect>) {
+        let call = self.next_call();
+        self.last_used = now;
+        let input = Input::Called {
+            call,
+            key: request.key,
+            fingerprint: request.fingerprint,
+            deadline: request.deadline,
+        };
+        self.slots
+            .insert(call, Slot { request, task, since: now, reply: Some(reply), _permit: Some(permit) });
+        (call, self.machine.step(now, input))
+    }
+
+    /// Has somebody else told too what becomes of a turn that is under way.
+    pub(crate) fn join(
+        &mut self,
+        now: Duration,
+        request: Arc<Request>,
+        task: Task,
+        reply: oneshot::Sender<Told>,
+        permit: Permit,
+    ) {
+        let (_, effects) = self.enter(now, request, task, reply, Arc::new(permit));
+        debug_assert!(effects.is_empty(), "who joins a turn begins nothing: {effects:?}");
+    }
+
     fn next_call(&mut self) -> CallNo {
         self.next_call += 1;
         CallNo(self.next_call)
     }
 
     /// Gives a call its end.
-    fn settle_call(&mut self, effect: Effect) {
+    pub(crate) fn settle_call(&mut self, effect: Effect) {
         let (call, refusal) = match effect {
             Effect::Answer(call) => (call, None),
             Effect::Refuse(call, refusal) => (call, Some(refusal)),
@@ -357,7 +398,10 @@ impl State {
                 return;
             }
         };
-        let Some(Slot { request, reply: Some(reply), .. }) = self.slots.remove(&call) else { return };
+        let Some(Slot { request, reply, .. }) = self.slots.remove(&call) else { return };
+        // Whoever comes with the same key again was not cancelled.
+        self.cancelled = self.cancelled.filter(|key| *key != request.key);
+        let Some(reply) = reply else { return };
         let told = match refusal {
             Some(refusal) => self.refused(refusal, request.key),
             None => {
@@ -379,6 +423,12 @@ impl State {
             Refusal::TooLate => CallError::TooLate,
             Refusal::KeyReused => CallError::KeyReused,
             Refusal::Panicked => CallError::Panicked,
+            Refusal::Cancelled => CallError::App {
+                code: CANCELLED.to_owned(),
+                message: "the call was cancelled before it began".to_owned(),
+                detail: None,
+            },
+            Refusal::Deadlock => CallError::Deadlock { cycle: self.cycle.clone().unwrap_or_default() },
             Refusal::NotCommitted => {
                 match self.finished.as_ref().and_then(|finished| finished.refused.clone()) {
                     Some(error) => error,

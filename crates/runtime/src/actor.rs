@@ -126,6 +126,9 @@ pub enum TurnError {
         /// The limit.
         bytes_max: usize,
     },
+    /// Somebody has cancelled the turn. A handler that does not pass it on ends as if nobody had.
+    #[error("the turn was cancelled")]
+    Cancelled,
     /// A reminder's schedule can't be kept.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, TurnId};
 use kelpie_core::id::ActorId;
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
@@ -143,6 +143,11 @@ impl Keep {
 const KEPT_DEADLINE_MAX: Duration = Duration::from_hours(24);
 
 impl Request {
+    /// The turn that it runs as.
+    pub(crate) fn turn(&self) -> TurnId {
+        self.key.turn(&self.actor)
+    }
+
     /// Where the reply to it stands.
     pub(crate) fn reply_row(&self) -> Bytes {
         match self.sender() {
@@ -201,6 +206,13 @@ pub enum CallError {
         /// The chain of calls, in order.
         chain: String,
     },
+    /// The call waited for an actor whose turn waits for the caller's: one of them had to give
+    /// way, and it was this one.
+    #[error("turns wait for each other, and this call gave way: {cycle}")]
+    Deadlock {
+        /// The actors that wait, in order.
+        cycle: String,
+    },
     /// Too many actors call each other.
     #[error("the call chain is deeper than {} actors", limits::CALL_DEPTH_MAX)]
     TooDeep,
@@ -249,6 +261,7 @@ impl CallError {
             | Self::Panicked
             | Self::Handler(_) => Advice::Fix,
             Self::MailboxFull
+            | Self::Deadlock { .. }
             | Self::TooLate
             | Self::ShuttingDown
             | Self::NotReady { .. }
@@ -265,6 +278,7 @@ impl CallError {
             Self::NoSuchType { .. } => "call.no_such_type",
             Self::TooLarge { .. } => "call.too_large",
             Self::Cycle { .. } => "call.cycle",
+            Self::Deadlock { .. } => "call.deadlock",
             Self::TooDeep => "call.too_deep",
             Self::MailboxFull => "call.mailbox_full",
             Self::TooLate => "call.too_late",

@@ -16,6 +16,7 @@ use kelpie_registry::Head;
 use crate::activation::{Activation, Task};
 use crate::actor::{HandlerError, TurnError};
 use crate::call::{CallError, Outcome, Request};
+use crate::control::CANCELLED;
 use crate::large;
 use crate::load::describe;
 use crate::outbox::Fate;
@@ -225,6 +226,10 @@ impl Activation {
                 turn.roll_back();
                 Reply::App { code: "step.unknown".to_owned(), message: error.to_string(), detail: None }
             }
+            Err(HandlerError::Turn(error @ TurnError::Cancelled)) => {
+                turn.roll_back();
+                Reply::App { code: CANCELLED.to_owned(), message: error.to_string(), detail: None }
+            }
             Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error).await,
         };
         self.replied(turn, reply).await
@@ -274,6 +279,7 @@ impl Activation {
             | TurnError::StepDiverged { .. }
             | TurnError::StepUnknown { .. }
             | TurnError::Schedule(_)
+            | TurnError::Cancelled
             | TurnError::TooLarge { .. }
             | TurnError::Behaviour(_) => false,
         };
@@ -347,6 +353,7 @@ impl Activation {
             | TurnError::StepDiverged { .. }
             | TurnError::StepUnknown { .. }
             | TurnError::Schedule(_)
+            | TurnError::Cancelled
             | TurnError::TooLarge { .. }) => {
                 tracing::error!(actor = %self.actor, error = describe(&error), "a handler failed");
                 CallError::Handler(Arc::new(error))
@@ -356,7 +363,11 @@ impl Activation {
 
     fn finish(&self, finished: Finished) -> Input {
         let commits = finished.dedup.is_some() || finished.running.is_some() || !finished.work.is_empty();
-        self.state.lock().finished = Some(finished);
+        let failed = finished.outcome.as_ref().err().map(|error| describe(error));
+        let last_error = failed.map(|error| Box::new((self.node.env.wall_ms(), error)));
+        let mut state = self.state.lock();
+        state.last_error = last_error.or_else(|| state.last_error.take());
+        state.finished = Some(finished);
         Input::HandlerFinished { commits }
     }
 }

@@ -8,6 +8,7 @@ use kelpie_core::record;
 use kelpie_core::row;
 use kelpie_core::turn::Resumed;
 use kelpie_registry::Claimed;
+use kelpie_storage::Transaction;
 
 use crate::activation::{Activation, Loaded};
 use crate::actor::TurnError;
@@ -63,14 +64,24 @@ impl Activation {
         let key = row::running(&self.actor);
         let Some(stored) = tx.get_snapshot(&key).await? else { return Ok(None) };
         let running: Running = record::decode(&large::value(&mut tx, &key, stored).await?)?;
-        let prefix = row::steps(&self.actor, running.key.turn(&self.actor));
-        let mut steps = BTreeMap::new();
-        for (key, stored) in pages(&mut tx, prefix.clone(), row::after(&prefix), usize::MAX, false).await? {
-            let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
-            steps.insert(name, record::decode(&large::value(&mut tx, &key, stored).await?)?);
-        }
+        let steps = steps(&mut tx, &self.actor, &running).await?;
         Ok(Some((running, steps)))
     }
+}
+
+/// The steps that a turn has recorded, by key.
+pub(crate) async fn steps(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    running: &Running,
+) -> Result<BTreeMap<String, StepRecord>, TurnError> {
+    let prefix = row::steps(actor, running.key.turn(actor));
+    let mut steps = BTreeMap::new();
+    for (key, stored) in pages(tx, prefix.clone(), row::after(&prefix), usize::MAX, false).await? {
+        let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+        steps.insert(name, record::decode(&large::value(tx, &key, stored).await?)?);
+    }
+    Ok(steps)
 }
 
 fn unreadable(error: TurnError) -> CallError {
@@ -82,6 +93,7 @@ fn unreadable(error: TurnError) -> CallError {
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
         | TurnError::Schedule(_)
+        | TurnError::Cancelled
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
         | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)),

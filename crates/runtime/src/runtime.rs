@@ -65,7 +65,7 @@ pub struct Drained {
 /// The runtime of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
 }
 
 impl Runtime {

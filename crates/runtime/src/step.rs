@@ -26,6 +26,7 @@ use crate::load::describe;
 use crate::records::Fence;
 use crate::stored::{Running, StepRecord};
 use crate::turn::Turn;
+use crate::waits::Wait;
 use crate::wake;
 
 const ATTEMPTS_MAX: u32 = 16;
@@ -157,8 +158,10 @@ impl Turn {
         if let Some(StepRecord { result: Some(result), .. }) = recorded {
             return Ok(result);
         }
-        let result = work(self.id.step_key(&key)).await?;
+        self.not_cancelled()?;
+        let result = self.work(&key, work).await?;
         self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
+        self.not_cancelled()?;
         Ok(result)
     }
 
@@ -183,12 +186,27 @@ impl Turn {
         if let Some(step) = recorded {
             return Ok(step.result.ok_or(TurnError::StepUnknown { step: key })?);
         }
+        self.not_cancelled()?;
         if !kelpie_core::mutant!("step_once_without_intent") {
             self.record_step(&key, StepRecord { input, result: None }).await?;
         }
-        let result = work(self.id.step_key(&key)).await?;
+        let result = self.work(&key, work).await?;
         self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
+        self.not_cancelled()?;
         Ok(result)
+    }
+
+    async fn work<F>(&self, key: &str, work: impl FnOnce(String) -> F) -> Result<Bytes, HandlerError>
+    where
+        F: Future<Output = Result<Bytes, HandlerError>>,
+    {
+        let _waiting = self.activation.waiting(Wait::Step(key.to_owned()));
+        work(self.id.step_key(key)).await
+    }
+
+    /// Whether the turn may go on.
+    pub(crate) fn not_cancelled(&self) -> Result<(), TurnError> {
+        if self.activation.is_cancelled(&self.request) { Err(TurnError::Cancelled) } else { Ok(()) }
     }
 
     /// Notes that a turn which had recorded steps is begun once more.

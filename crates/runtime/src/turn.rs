@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::{Caller, IdempotencyKey, OutboxPosition, TurnId};
+use kelpie_core::call::{CallKey, Caller, IdempotencyKey, OutboxPosition, TurnId};
 use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
-use kelpie_core::row;
+use kelpie_core::ownership::Own;
+use kelpie_core::probe::Edge;
+use kelpie_core::{record, row};
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
@@ -22,6 +24,7 @@ use crate::records::{self, Fence};
 use crate::reminder::{Change, Firing, Reminders};
 use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Origin, Running, StepRecord};
+use crate::waits::Wait;
 
 /// What a turn leaves for its commit.
 #[derive(Debug, Default)]
@@ -338,17 +341,27 @@ impl Turn {
             bytes: name.as_str().len(),
             bytes_max: STEP_KEY_BYTES_MAX,
         })?;
+        self.not_cancelled()?;
+        let caller = Caller::Actor(self.actor().clone());
+        let edge = self.edge(CallKey::new(&caller, &key), to.clone())?;
         let node = &self.activation.node;
         let remaining = self.request.deadline.saturating_sub(node.env.now());
         let call = Call { chain, keep: Some(self.request.keep), ..Call::new(to, operation, payload) }
             .key(key)
-            .caller(Caller::Actor(self.actor().clone()))
+            .caller(caller)
             .deadline(remaining);
-        let outcome: Result<Bytes, CallError> = node.clone().call(call, crate::node::Admission::Owed).await;
+        let _waiting = self.activation.waiting(Wait::Call(edge.clone()));
+        let called = node.clone().call(call, crate::node::Admission::Owed);
+        let outcome: Result<Bytes, CallError> = node.watch(&edge, called).await;
         if outcome.as_ref().err().map(CallError::advice) != Some(Advice::NotRun) {
             self.called.store(true, Ordering::Relaxed);
         }
         outcome.map_err(|error| TurnError::Call(Box::new(error)))
+    }
+
+    fn edge(&self, call: CallKey, to: ActorId) -> Result<Edge, TurnError> {
+        let own: Own = record::decode(&self.fence().own)?;
+        Ok(Edge { from: self.actor().clone(), epoch: own.epoch, turn: self.id, call, to })
     }
 
     fn check(&mut self, what: &'static str, bytes: usize, bytes_max: usize) {

@@ -51,6 +51,7 @@ pub(super) fn read(error: &TurnError) -> AgentError {
         | TurnError::StepDiverged { .. }
         | TurnError::StepUnknown { .. }
         | TurnError::Schedule(_)
+        | TurnError::Cancelled
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
         | TurnError::Behaviour(_) => AgentError::Internal { message },

@@ -203,3 +203,53 @@ fn a_waiting_call_can_be_withdrawn_and_a_running_one_can_not() {
          2s [Answer(CallNo(1))]\n"
     );
 }
+
+#[test]
+fn a_waiting_call_is_taken_back_with_all_who_joined_it_and_a_running_one_is_not() {
+    let taken = |key| Input::TakenBack { key: CallKey([key; 16]), refusal: Refusal::Deadlock };
+    let got = trace(
+        8,
+        vec![
+            (0, call(1, 1, 1)),
+            (0, taken(1)),
+            (0, Input::Loaded { resume: None }),
+            (0, call(2, 2, 2)),
+            (0, call(3, 2, 2)),
+            (1, taken(1)),
+            (1, taken(2)),
+            (1, taken(2)),
+            (2, Input::HandlerFinished { commits: false }),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s []\n\
+         0s [Run(CallNo(1))]\n\
+         0s []\n\
+         0s []\n\
+         1s []\n\
+         1s [Refuse(CallNo(2), Deadlock), Refuse(CallNo(3), Deadlock)]\n\
+         1s []\n\
+         2s [Answer(CallNo(1))]\n"
+    );
+}
+
+#[test]
+fn where_a_call_stands_is_known() {
+    let mut activation = Activation::new(8);
+    let key = |key| CallKey([key; 16]);
+    let now = Duration::ZERO;
+    for input in [Input::Loaded { resume: None }, call(1, 1, 1), call(2, 2, 2), call(3, 3, 3), call(4, 3, 3)]
+    {
+        activation.step(now, input);
+    }
+    let standing = |activation: &Activation| [1, 2, 9].map(|no| activation.standing(key(no)));
+    assert_eq!(standing(&activation), [Standing::Running, Standing::Waiting, Standing::Absent]);
+    let calls: Vec<u64> = activation.calls().map(|(call, _)| call.0).collect();
+    assert_eq!(calls, [1, 2, 3]);
+    activation.step(now, Input::HandlerFinished { commits: true });
+    assert_eq!(standing(&activation), [Standing::Ending, Standing::Waiting, Standing::Absent]);
+    activation.step(now, Input::CommitSucceeded);
+    assert_eq!(standing(&activation), [Standing::Absent, Standing::Running, Standing::Absent]);
+}

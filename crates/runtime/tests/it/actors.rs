@@ -99,6 +99,24 @@ impl Counter {
         Ok(number(&turn.get(b"total").await?.unwrap_or_default()))
     }
 
+    /// Adds one, waits, and calls those that are named: each passes the rest on, or one after
+    /// the other.
+    async fn walk(&self, turn: &mut Turn, operation: &str, path: &[u8]) -> Result<u64, HandlerError> {
+        let total = Self::add(turn, 1).await?;
+        self.env.sleep(Duration::from_millis(120)).await;
+        let path = std::str::from_utf8(path).unwrap();
+        if operation == "visit" {
+            for name in path.split(' ') {
+                turn.call(name, actor("counter", name), "add slowly", bytes(1)).await?;
+                self.env.sleep(Duration::from_millis(120)).await;
+            }
+        } else if !path.is_empty() {
+            let (first, rest) = path.split_once(' ').unwrap_or((path, ""));
+            turn.call("next", actor("counter", first), "walk", rest.to_owned()).await?;
+        }
+        Ok(total)
+    }
+
     /// Operations that leave something to be done later.
     async fn owe(turn: &mut Turn, operation: &str, by: u64) -> Result<u64, HandlerError> {
         match operation {
@@ -190,6 +208,7 @@ impl Actor for Counter {
                     turn.send(actor("nobody", "x"), "add", bytes(by));
                     0
                 }
+                "walk" | "visit" => self.walk(turn, operation, payload).await?,
                 "call myself" => number(&turn.call("me", turn.actor().clone(), "add", bytes(by)).await?),
                 other => Self::owe(turn, other, by).await?,
             };

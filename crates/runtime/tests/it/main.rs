@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod actors;
+mod control;
+mod cycles;
 mod embedded;
 mod keys;
 mod lossy;

@@ -1,0 +1,225 @@
+//! Looking at an actor and stopping one of its turns, while that turn waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_core::call::{Caller, TurnId};
+use kelpie_core::id::{ActorId, Epoch, NodeId, Seq};
+use kelpie_core::ownership::Own;
+use kelpie_core::turn::{Input, Refusal, Standing};
+use kelpie_core::{record, row};
+use kelpie_registry::Head;
+use tokio::sync::oneshot;
+
+use crate::activation::{Activation, Slot, Task, Told};
+use crate::actor::TurnError;
+use crate::call::{CallError, Request};
+use crate::large;
+use crate::node::{Admission, Node, Permit};
+use crate::records::fence_keys;
+use crate::runtime::Runtime;
+use crate::stored::Running;
+use crate::waits::Wait;
+
+/// The code of a call that was cancelled.
+pub(crate) const CANCELLED: &str = "turn.cancelled";
+
+/// What is known of an actor: its owner and what it owes from the store, what it does from the
+/// memory of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Who may commit for it. Nothing: it was never called.
+    pub owner: Option<NodeId>,
+    /// How often it has changed hands.
+    pub epoch: Epoch,
+    /// How many commits it has seen.
+    pub commits: Seq,
+    /// When it is woken next for what it owes, in milliseconds of wall time.
+    pub wake_ms: Option<u64>,
+    /// Messages that it has sent and that are not delivered.
+    pub messages: u32,
+    /// A turn in the store that has recorded steps and has not ended, with the steps' keys. It is
+    /// among `turns` too, if it goes on here.
+    pub unfinished: Option<(InspectedTurn, Vec<String>)>,
+    /// The turns here, the one that runs first and then those that wait, in their order. Nothing: the actor is
+    /// not in this node's memory.
+    pub turns: Option<Vec<InspectedTurn>>,
+    /// The last error of a turn of this activation, and when it was, in wall time.
+    pub last_error: Option<(u64, String)>,
+}
+
+/// A turn, as an inspection sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectedTurn {
+    /// Names it, for [`Runtime::cancel`].
+    pub turn: TurnId,
+    /// What was called. Empty: what the runtime does for the actor.
+    pub operation: String,
+    /// By whom.
+    pub caller: Caller,
+    /// The calls that led to it, the first one first.
+    pub chain: Vec<ActorId>,
+    /// How long ago it came in; not known of one that only the store knows.
+    pub age: Option<Duration>,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// Whether it has begun.
+    pub begun: bool,
+    /// The steps whose work it waits for.
+    pub steps: Vec<String>,
+    /// The actors that it has called and waits for.
+    pub calls: Vec<ActorId>,
+}
+
+/// What a cancel came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited, and never began.
+    Waiting,
+    /// It ran, and was stopped between two steps: its state is as before, its caller is told
+    /// `turn.cancelled`, now and when it asks again with its key.
+    Stopped,
+    /// It has ended in another way: its commit was first, or it took no notice.
+    Ended,
+    /// There is no such turn in this node's memory.
+    Absent,
+}
+
+impl Runtime {
+    /// Looks at an actor, also while a turn of it runs. Activates nothing.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a record cannot be read.
+    pub async fn inspect(&self, actor: &ActorId) -> Result<Inspection, TurnError> {
+        let mut tx = self.node.store.begin();
+        let stored = tx.get_many_snapshot(&fence_keys(actor)).await?;
+        let [own, head] = [stored.first(), stored.get(1)].map(|row| row.cloned().flatten());
+        let own: Option<Own> = own.map(|own| record::decode(&own)).transpose()?;
+        let head: Head = head.map(|head| record::decode(&head)).transpose()?.unwrap_or_default();
+        let mut unfinished = None;
+        let key = row::running(actor);
+        if head.running
+            && let Some(stored) = tx.get_snapshot(&key).await?
+        {
+            let running: Running = record::decode(&large::value(&mut tx, &key, stored).await?)?;
+            let steps = crate::load::steps(&mut tx, actor, &running).await?;
+            unfinished = Some((of_running(actor, &running), steps.into_keys().collect()));
+        }
+        let activation = self.node.existing(actor);
+        let (turns, last_error) = activation.map_or((None, None), |activation| activation.inspect());
+        Ok(Inspection {
+            epoch: own.as_ref().map_or(Epoch(0), |own| own.epoch),
+            owner: own.map(|own| own.node),
+            commits: head.seq,
+            wake_ms: head.wake_ms,
+            messages: head.outbox,
+            unfinished,
+            turns,
+            last_error,
+        })
+    }
+
+    /// Stops a turn that waits, or one that runs before its next step or call. Returns once it
+    /// has ended, or after `limit` with an error.
+    ///
+    /// # Errors
+    /// [`CallError::Unknown`] when the turn has not ended within `limit`: it is stopped at its
+    /// next step all the same. [`CallError::NotRun`] when the actor has moved meanwhile.
+    /// [`CallError::ShuttingDown`] on a node that is closed.
+    pub async fn cancel(
+        &self,
+        actor: &ActorId,
+        turn: TurnId,
+        limit: Duration,
+    ) -> Result<Cancelled, CallError> {
+        let permit = Node::admit(&self.node, Admission::Owed).ok_or(CallError::ShuttingDown)?;
+        let Some(activation) = self.node.existing(actor) else { return Ok(Cancelled::Absent) };
+        activation.cancel(turn, limit, permit).await
+    }
+}
+
+fn of_running(actor: &ActorId, running: &Running) -> InspectedTurn {
+    InspectedTurn {
+        turn: running.key.turn(actor),
+        operation: running.operation.clone(),
+        caller: running.caller.clone(),
+        chain: running.chain.clone(),
+        age: None,
+        attempts: running.attempts,
+        begun: true,
+        steps: Vec::new(),
+        calls: Vec::new(),
+    }
+}
+
+impl Activation {
+    fn inspect(&self) -> (Option<Vec<InspectedTurn>>, Option<(u64, String)>) {
+        let now = self.node.env.now();
+        let state = self.state.lock();
+        let turns = state.machine.calls().filter_map(|(call, standing)| {
+            let Slot { request, since, .. } = state.slots.get(&call)?;
+            let begun = standing != Standing::Waiting;
+            let waits = || state.waits.iter().filter(|_| begun).map(|(_, wait)| wait);
+            Some(InspectedTurn {
+                turn: request.turn(),
+                operation: request.operation.clone(),
+                caller: request.caller.clone(),
+                chain: request.chain.clone(),
+                age: Some(now.saturating_sub(*since)),
+                attempts: u32::from(begun),
+                begun,
+                steps: waits().filter_map(Wait::step).collect(),
+                calls: waits().filter_map(Wait::called).collect(),
+            })
+        });
+        (Some(turns.collect()), state.last_error.as_deref().cloned())
+    }
+
+    async fn cancel(
+        self: &Arc<Self>,
+        turn: TurnId,
+        limit: Duration,
+        permit: Permit,
+    ) -> Result<Cancelled, CallError> {
+        let Some((standing, told)) = self.begin_cancel(turn, permit) else { return Ok(Cancelled::Absent) };
+        if standing == Standing::Waiting {
+            return Ok(Cancelled::Waiting);
+        }
+        match self.node.env.timeout(limit, told).await {
+            Ok(Ok(Told::Outcome(Err(CallError::App { code, .. })))) if code == CANCELLED => {
+                Ok(Cancelled::Stopped)
+            }
+            Ok(Ok(Told::Outcome(_))) => Ok(Cancelled::Ended),
+            Ok(Ok(Told::Gone { .. }) | Err(_)) => {
+                Err(CallError::NotRun { reason: "the actor has moved: look again".to_owned() })
+            }
+            Err(_) => Err(CallError::Unknown),
+        }
+    }
+
+    /// Takes the turn back if it waits; else marks it, and joins those who wait for its end.
+    fn begin_cancel(&self, turn: TurnId, permit: Permit) -> Option<(Standing, oneshot::Receiver<Told>)> {
+        let now = self.node.env.now();
+        let mut state = self.state.lock();
+        let request = state.slots.values().find(|slot| slot.request.turn() == turn)?.request.clone();
+        let (reply, told) = oneshot::channel();
+        let standing = state.machine.standing(request.key);
+        if standing == Standing::Absent {
+            return None;
+        }
+        let taken = Input::TakenBack { key: request.key, refusal: Refusal::Cancelled };
+        let effects = state.machine.step(now, taken);
+        if effects.is_empty() {
+            state.cancelled = Some(request.key);
+            state.join(now, request, Task::Handle, reply, permit);
+            return Some((Standing::Running, told));
+        }
+        effects.into_iter().for_each(|effect| state.settle_call(effect));
+        Some((standing, told))
+    }
+
+    /// Whether the running turn is to stop.
+    pub(crate) fn is_cancelled(&self, request: &Request) -> bool {
+        self.state.lock().cancelled == Some(request.key)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a running turn waits for, and circles of turns that wait for each other.
+//!
+//! Within one chain of calls a circle is refused at once: the chain travels with the call. Two
+//! chains from different roots can still wait for each other; who has waited for a while sends
+//! a probe (`kelpie_core::probe`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kelpie_core::call::CallKey;
+use kelpie_core::id::ActorId;
+use kelpie_core::limits::PROBE_AFTER;
+use kelpie_core::probe::{Edge, Hop, Probe, Seen};
+use kelpie_core::turn::{Input, Refusal, Standing};
+
+use crate::activation::{Activation, State};
+use crate::call::Outcome;
+use crate::node::Node;
+
+/// The longest time between two probes of one call. Waits that came later than the last probe
+/// are found by the next.
+const PROBE_EVERY_MAX: Duration = Duration::from_secs(1);
+
+/// Something that the running turn waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// A step's work, by the step's key.
+    Step(String),
+    /// A call to another actor.
+    Call(Edge),
+}
+
+impl Wait {
+    /// The step, if it is one.
+    pub(crate) fn step(&self) -> Option<String> {
+        match self {
+            Self::Step(key) => Some(key.clone()),
+            Self::Call(_) => None,
+        }
+    }
+
+    /// Whom it has called, if it is a call.
+    pub(crate) fn called(&self) -> Option<ActorId> {
+        match self {
+            Self::Step(_) => None,
+            Self::Call(edge) => Some(edge.to.clone()),
+        }
+    }
+}
+
+/// Takes a wait off the activation's list.
+pub(crate) struct Waiting {
+    activation: Arc<Activation>,
+    number: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.activation.state.lock().waits.retain(|(number, _)| *number != self.number);
+    }
+}
+
+impl Activation {
+    /// Notes what the running turn waits for, for as long as the result lives.
+    pub(crate) fn waiting(self: &Arc<Self>, wait: Wait) -> Waiting {
+        let mut state = self.state.lock();
+        let number = state.waits.last().map_or(0, |(number, _)| number + 1);
+        state.waits.push((number, wait));
+        drop(state);
+        Waiting { activation: self.clone(), number }
+    }
+
+    /// What a probe that came by a call with this key sees here.
+    fn seen(&self, call: CallKey) -> Seen {
+        let state = self.state.lock();
+        Seen { waits: state.machine.standing(call) == Standing::Waiting, edges: state.edges().collect() }
+    }
+}
+
+impl State {
+    /// The calls that the running turn waits for.
+    fn edges(&self) -> impl Iterator<Item = Edge> {
+        self.waits.iter().filter_map(|(_, wait)| match wait {
+            Wait::Call(edge) => Some(edge.clone()),
+            Wait::Step(_) => None,
+        })
+    }
+}
+
+impl Node {
+    /// Waits for a call of a turn, and from time to time asks whether the call waits for
+    /// itself.
+    pub(crate) async fn watch(&self, edge: &Edge, call: impl Future<Output = Outcome>) -> Outcome {
+        let mut call = std::pin::pin!(call);
+        let mut after = PROBE_AFTER;
+        loop {
+            if let Ok(outcome) = self.env.timeout(after, call.as_mut()).await {
+                return outcome;
+            }
+            self.probe(edge);
+            after = (after * 2).min(PROBE_EVERY_MAX);
+        }
+    }
+
+    /// Sends a probe along the waits of this node's actors; what it refuses is told to whoever
+    /// waits for it.
+    fn probe(&self, edge: &Edge) {
+        metrics::counter!("kelpie_probes_total").increment(1);
+        let mut probes = vec![Probe::new(edge.clone())];
+        while let Some(probe) = probes.pop() {
+            let Some(activation) = self.existing(&probe.last().to) else { continue };
+            match probe.hop(activation.seen(probe.last().call)) {
+                Hop::On(next) => probes.extend(next),
+                Hop::Home { refused, cycle } => {
+                    let names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
+                    let cycle = names.join(" -> ");
+                    tracing::warn!(cycle, "turns wait for each other; one call is refused");
+                    if let Some(activation) = self.existing(&refused.to) {
+                        activation.refuse_deadlock(refused.call, cycle);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Activation {
+    fn refuse_deadlock(self: &Arc<Self>, call: CallKey, cycle: String) {
+        let now = self.node.env.now();
+        let mut state = self.state.lock();
+        let effects = state.machine.step(now, Input::TakenBack { key: call, refusal: Refusal::Deadlock });
+        if !effects.is_empty() {
+            metrics::counter!("kelpie_deadlocks_total").increment(1);
+        }
+        state.cycle = Some(cycle);
+        effects.into_iter().for_each(|effect| state.settle_call(effect));
+        state.cycle = None;
+    }
+}

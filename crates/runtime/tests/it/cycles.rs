@@ -1,0 +1,83 @@
+//! Actors that wait for each other, from different roots.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use kelpie_core::advice::Advice;
+use kelpie_runtime::{CallError, Runtime};
+
+use crate::actors::Counter;
+use crate::world::{World, actor, call, key};
+
+/// Passes `path` on: each actor adds one, waits a little, and calls the next.
+async fn walk(runtime: &Runtime, path: &str) -> Result<u64, CallError> {
+    let (first, rest) = path.split_once(' ').unwrap_or((path, ""));
+    let call = kelpie_runtime::Call::new(actor("counter", first), "walk", rest.to_owned());
+    runtime.call(call.key(key(path))).await.map(|reply| crate::world::number(&reply))
+}
+
+#[test]
+fn turns_that_wait_for_each_other_are_found_and_one_gives_way() {
+    for seed in 0..20 {
+        for size in 2..6 {
+            let world = World::new(seed);
+            world.sim.block_on(async {
+                let runtime = world.start(Counter::all(&world.node.env())).await;
+                let paths = (0..size).map(|i| format!("c{i} c{}", (i + 1) % size));
+                let start = runtime.env().now();
+                let replies = join_all(paths.map(|path| async {
+                    let reply = walk(&runtime, &path).await;
+                    (reply, path)
+                }))
+                .await;
+                let took = runtime.env().now() - start;
+                assert!(took < Duration::from_secs(1), "seed {seed}, {size}: {took:?}");
+                let refused: Vec<_> = replies.iter().filter_map(|(reply, _)| reply.as_ref().err()).collect();
+                let [refused] = refused[..] else { panic!("seed {seed}, {size}: {refused:?}") };
+                assert_eq!(refused.advice(), Advice::NotRun, "{refused:?}");
+                let said = refused.to_string();
+                assert!(said.contains("gave way: default/counter/c"), "{said}");
+                // Nothing of it happened, so that it can be asked again.
+                for (_, path) in replies.iter().filter(|(reply, _)| reply.is_err()) {
+                    walk(&runtime, path).await.unwrap();
+                }
+                let mut total = 0;
+                for i in 0..size {
+                    total += call(&runtime, &actor("counter", &format!("c{i}")), "get", "").await.unwrap();
+                }
+                assert_eq!(total, 2 * size, "seed {seed}");
+            });
+        }
+    }
+}
+
+#[test]
+fn long_waits_without_a_circle_are_left_alone() {
+    let world = World::new(1);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let paths = ["x a b c d", "y b c d", "a b c d", "b c d", "z c d", "c d", "w d"];
+        let replies = join_all(paths.map(|path| walk(&runtime, path))).await;
+        for (path, reply) in paths.iter().zip(replies) {
+            reply.unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        assert_eq!(call(&runtime, &actor("counter", "d"), "get", "").await.unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_turn_that_called_somebody_before_it_gave_way_may_have_happened() {
+    let world = World::new(2);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let (a, b) = (actor("counter", "a"), actor("counter", "b"));
+        let both = |first: &'static str, then: &'static str| {
+            let payload = format!("{first} {then}");
+            let from = if then == "b" { &a } else { &b };
+            runtime.call(kelpie_runtime::Call::new(from.clone(), "visit", payload))
+        };
+        let replies = futures::join!(both("p", "b"), both("q", "a"));
+        let refused = [replies.0, replies.1].into_iter().find_map(Result::err).unwrap();
+        assert_eq!(refused.advice(), Advice::Unknown, "{refused:?}");
+    });
+}
