@@ -23,6 +23,26 @@ pub enum Caller {
     Runtime,
 }
 
+/// A caller as far as fairness goes: a number of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub u64);
+
+impl Caller {
+    /// Its number. Two callers that share one by chance share what is theirs, and nothing else.
+    pub fn lane(&self) -> Lane {
+        let (kind, parts): (u64, [&[u8]; 2]) = match self {
+            Self::Principal { tenant, principal } => (1, [tenant.as_bytes(), principal.as_bytes()]),
+            Self::Actor(id) => (2, [id.encoded(), b""]),
+            Self::Runtime => (3, [b"", b""]),
+        };
+        // FNV-1a, with an end after each part.
+        let bytes = parts.into_iter().flat_map(|part| part.iter().copied().chain([0]));
+        Lane(bytes.fold(0xCBF2_9CE4_8422_2325 ^ kind, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        }))
+    }
+}
+
 /// The caller's name for one intent: same key, same effect, once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -17,6 +17,7 @@ pub mod log;
 pub mod mutant;
 pub mod ownership;
 pub mod probe;
+pub mod rate;
 pub mod record;
 pub mod reminder;
 pub mod row;

@@ -18,10 +18,13 @@
 //! The specification is `specs/KelpieActorState.tla`; its actions have the names of the
 //! inputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::call::{CallKey, Fingerprint};
+use self::mailbox::{Mailbox, Pushed, Waiting};
+use crate::call::{CallKey, Fingerprint, Lane};
+
+mod mailbox;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +42,8 @@ pub enum Input {
         call: CallNo,
         /// What the caller names its intent by.
         key: CallKey,
+        /// Who calls, as far as fairness goes.
+        lane: Lane,
         /// What it asks.
         fingerprint: Fingerprint,
         /// When it is too late to begin.
@@ -165,12 +170,6 @@ enum Phase {
     Gone,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    key: CallKey,
-    deadline: Duration,
-}
-
 /// Calls with one key: the first runs, the others wait for its result.
 #[derive(Debug)]
 struct Joined {
@@ -182,15 +181,14 @@ struct Joined {
 #[derive(Debug)]
 pub struct Activation {
     phase: Phase,
-    mailbox: VecDeque<Waiting>,
+    mailbox: Mailbox,
     calls: BTreeMap<CallKey, Joined>,
-    mailbox_calls_max: usize,
 }
 
 impl Activation {
     /// A new activation, being loaded.
     pub fn new(mailbox_calls_max: usize) -> Self {
-        Self { phase: Phase::Loading, mailbox: VecDeque::new(), calls: BTreeMap::new(), mailbox_calls_max }
+        Self { phase: Phase::Loading, mailbox: Mailbox::new(mailbox_calls_max), calls: BTreeMap::new() }
     }
 
     /// Whether it has been dropped.
@@ -247,8 +245,8 @@ impl Activation {
     /// Advances the activation by one input.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         match input {
-            Input::Called { call, key, fingerprint, deadline } => {
-                self.called(now, call, key, fingerprint, deadline)
+            Input::Called { call, key, lane, fingerprint, deadline } => {
+                self.called(now, call, Waiting { key, lane, deadline }, fingerprint)
             }
             Input::Loaded { resume } => self.loaded(now, resume),
             Input::Withdrawn { call } => self.withdrawn(call),
@@ -278,7 +276,7 @@ impl Activation {
         if let Some(Resumed { call, key, fingerprint }) = resume {
             let mut calls = vec![call];
             if let Some(waiting) = self.calls.remove(&key) {
-                self.mailbox.retain(|waiting| waiting.key != key);
+                self.mailbox.remove(key);
                 if waiting.fingerprint == fingerprint {
                     calls.extend(waiting.calls);
                 } else {
@@ -289,19 +287,17 @@ impl Activation {
             }
             self.calls.insert(key, Joined { fingerprint, calls });
             // Its deadline is in its record: the shell fails it there, and does not skip it.
-            self.mailbox.push_front(Waiting { key, deadline: Duration::MAX });
+            self.mailbox.push_first(Waiting { key, lane: Lane(0), deadline: Duration::MAX });
         }
         self.next(now, effects)
     }
 
     fn withdrawn(&mut self, call: CallNo) -> Vec<Effect> {
-        let alone = |joined: &Joined| joined.calls == [call];
-        let Some(at) =
-            self.mailbox.iter().position(|waiting| self.calls.get(&waiting.key).is_some_and(alone))
-        else {
-            return vec![];
+        let alone = |waiting: &&Waiting| {
+            self.calls.get(&waiting.key).is_some_and(|joined: &Joined| joined.calls == [call])
         };
-        let key = self.mailbox.remove(at).expect("the position was just found").key;
+        let Some(key) = self.mailbox.iter().find(alone).map(|waiting| waiting.key) else { return vec![] };
+        self.mailbox.remove(key);
         self.refuse(key, Refusal::TooLate, vec![])
     }
 
@@ -310,22 +306,23 @@ impl Activation {
         if self.phase == Phase::Loading {
             return vec![];
         }
-        let Some(at) = self.mailbox.iter().position(|waiting| waiting.key == key) else { return vec![] };
-        self.mailbox.remove(at);
-        self.refuse(key, refusal, vec![])
+        match self.mailbox.remove(key) {
+            Some(_) => self.refuse(key, refusal, vec![]),
+            None => vec![],
+        }
     }
 
     fn called(
         &mut self,
         now: Duration,
         call: CallNo,
-        key: CallKey,
+        waiting: Waiting,
         fingerprint: Fingerprint,
-        deadline: Duration,
     ) -> Vec<Effect> {
         if self.phase == Phase::Gone {
             return vec![Effect::Refuse(call, Refusal::Gone)];
         }
+        let key = waiting.key;
         if let Some(joined) = self.calls.get_mut(&key) {
             if joined.fingerprint != fingerprint {
                 return vec![Effect::Refuse(call, Refusal::KeyReused)];
@@ -333,12 +330,19 @@ impl Activation {
             joined.calls.push(call);
             return vec![];
         }
-        if self.mailbox.len() >= self.mailbox_calls_max {
-            return vec![Effect::Refuse(call, Refusal::MailboxFull)];
+        // Who finds it idle waits for nobody.
+        if self.phase == Phase::Idle && self.mailbox.is_empty() && waiting.deadline >= now {
+            self.calls.insert(key, Joined { fingerprint, calls: vec![call] });
+            self.phase = Phase::Running(key);
+            return vec![Effect::Run(call)];
         }
+        let effects = match self.mailbox.push(waiting) {
+            Pushed::In => vec![],
+            Pushed::InsteadOf(other) => self.refuse(other, Refusal::MailboxFull, vec![]),
+            Pushed::Full => return vec![Effect::Refuse(call, Refusal::MailboxFull)],
+        };
         self.calls.insert(key, Joined { fingerprint, calls: vec![call] });
-        self.mailbox.push_back(Waiting { key, deadline });
-        if self.phase == Phase::Idle { self.next(now, vec![]) } else { vec![] }
+        if self.phase == Phase::Idle { self.next(now, effects) } else { effects }
     }
 
     fn handler_finished(&mut self, now: Duration, commits: bool) -> Vec<Effect> {
@@ -384,7 +388,7 @@ impl Activation {
 
     /// Begins the next call that is not too late.
     fn next(&mut self, now: Duration, mut effects: Vec<Effect>) -> Vec<Effect> {
-        while let Some(Waiting { key, deadline }) = self.mailbox.pop_front() {
+        while let Some(Waiting { key, deadline, lane: _ }) = self.mailbox.pop() {
             if deadline < now {
                 effects = self.refuse(key, Refusal::TooLate, effects);
                 continue;

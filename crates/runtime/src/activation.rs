@@ -96,7 +96,7 @@ pub(crate) struct Loaded {
     pub(crate) fence: Fence,
     pub(crate) cache: Cache,
     /// A turn that had recorded steps before this activation began.
-    pub(crate) resumed: Option<(Running, BTreeMap<String, StepRecord>)>,
+    pub(crate) resumed: Option<Box<(Running, BTreeMap<String, StepRecord>)>>,
     /// The actor was claimed from a former owner and has not been woken since.
     pub(crate) recovering: bool,
     /// How far the sweep through old dedup rows has come.
@@ -117,7 +117,7 @@ pub(crate) struct State {
     pub(crate) last_error: Option<Box<(u64, String)>>,
     next_call: u64,
     /// The running turn's end, from its handler to its answer.
-    pub(crate) finished: Option<Finished>,
+    pub(crate) finished: Option<Box<Finished>>,
     /// Why there is nothing to ask the next activation for either.
     failure: Option<CallError>,
     /// The turn that ended this activation and may have left something in the store: a recorded
@@ -358,6 +358,7 @@ impl State {
         let input = Input::Called {
             call,
             key: request.key,
+            lane: request.caller.lane(),
             fingerprint: request.fingerprint,
             deadline: request.deadline,
         };

@@ -219,6 +219,14 @@ pub enum CallError {
     /// Too many calls wait for the actor.
     #[error("the actor's mailbox is full: try again later")]
     MailboxFull,
+    /// More calls than are allowed.
+    #[error("too many {of}: try again in {} ms", .retry_after.as_millis())]
+    TooMany {
+        /// Of what.
+        of: &'static str,
+        /// When there is room again, if nobody else comes.
+        retry_after: Duration,
+    },
     /// The deadline passed before the call began.
     #[error("the deadline passed before the call began")]
     TooLate,
@@ -261,6 +269,7 @@ impl CallError {
             | Self::Panicked
             | Self::Handler(_) => Advice::Fix,
             Self::MailboxFull
+            | Self::TooMany { .. }
             | Self::Deadlock { .. }
             | Self::TooLate
             | Self::ShuttingDown
@@ -281,6 +290,7 @@ impl CallError {
             Self::Deadlock { .. } => "call.deadlock",
             Self::TooDeep => "call.too_deep",
             Self::MailboxFull => "call.mailbox_full",
+            Self::TooMany { .. } => "call.too_many",
             Self::TooLate => "call.too_late",
             Self::ShuttingDown => "node.shutting_down",
             Self::NotReady { .. } => "node.not_ready",

@@ -1,19 +1,40 @@
-//! Idle activations leave memory. Ownership stays, so coming back writes nothing.
+//! Idle activations leave memory, by time and when it gets short. Ownership stays, so coming back writes nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kelpie_core::turn::{Effect, Input};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::activation::Activation;
 use crate::node::Node;
 
-/// Activations in the order in which they became idle, each at most once.
+/// Activations in the order in which they became idle, each at most once, and what all
+/// activations hold.
 #[derive(Default)]
 pub(crate) struct IdleQueue {
     queue: Mutex<VecDeque<(Duration, Weak<Activation>)>>,
+    pub(crate) cached: Arc<Cached>,
+    pressed: Notify,
+}
+
+/// Bytes of records that activations keep in memory, all together.
+#[derive(Debug, Default)]
+pub(crate) struct Cached(AtomicUsize);
+
+impl Cached {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an activation keeps `now` bytes instead of `before`.
+    pub(crate) fn changed(&self, before: usize, now: usize) {
+        // Wraps where it shrinks; the sum never does.
+        self.0.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
 }
 
 impl Activation {
@@ -26,6 +47,9 @@ impl Activation {
             state.queued_as_idle = true;
             drop(state);
             self.node.idle.queue.lock().push_back((now, Arc::downgrade(self)));
+        }
+        if self.node.is_pressed() {
+            self.node.idle.pressed.notify_one();
         }
     }
 
@@ -47,29 +71,50 @@ impl Activation {
     }
 }
 
+impl Node {
+    /// Whether activations hold more than they may.
+    fn is_pressed(&self) -> bool {
+        self.idle.cached.bytes() > self.options.cached_bytes_max
+    }
+}
+
 /// Looks for idle activations for as long as the node lives.
 pub(crate) async fn evict_idle(node: Arc<Node>) {
     let idle_after = node.options.idle_after;
     loop {
-        node.env.sleep(idle_after / 4).await;
-        evict(&node, node.env.now().saturating_sub(idle_after));
+        let pressed = std::pin::pin!(node.idle.pressed.notified());
+        // Either way it looks: which of the two ended the waiting does not matter.
+        let waited = node.env.timeout(idle_after / 4, pressed).await;
+        tracing::trace!(by_time = waited.is_err(), "eviction");
+        // Those that were used since they became idle get a second chance, while there are
+        // others.
+        evict(&node, node.env.now().saturating_sub(idle_after), false);
+        if node.is_pressed() || node.idle.queue.lock().len() > node.options.idle_activations_max {
+            evict(&node, Duration::ZERO, true);
+        }
+        metrics::gauge!("kelpie_cached_bytes").set(node.idle.cached.bytes() as f64);
         if !node.is_open() {
             return;
         }
     }
 }
 
-/// One pass: those idle since `before`, and the oldest beyond the bound on their number.
-fn evict(node: &Arc<Node>, before: Duration) {
+/// One pass: those idle since `before`; and while there is too much in memory the oldest, with
+/// `force` whether they were used since or not.
+fn evict(node: &Arc<Node>, before: Duration, force: bool) {
     let looked_at = node.idle.queue.lock().len();
     for _ in 0..looked_at {
         let mut queue = node.idle.queue.lock();
-        let crowded = queue.len() > node.options.idle_activations_max;
+        let crowded = queue.len() > node.options.idle_activations_max || node.is_pressed();
         let due = queue.front().is_some_and(|(since, _)| *since <= before || crowded);
-        let Some((_, activation)) = due.then(|| queue.pop_front()).flatten() else { return };
+        let Some((since, activation)) = due.then(|| queue.pop_front()).flatten() else { return };
         drop(queue);
         let Some(activation) = activation.upgrade() else { continue };
-        let unused_since = if crowded { Duration::MAX } else { before };
+        let unused_since = match (crowded, force) {
+            (true, true) => Duration::MAX,
+            (true, false) => since.max(before),
+            (false, _) => before,
+        };
         if activation.evict(unused_since) {
             let last_used = activation.state.lock().last_used;
             node.idle.queue.lock().push_back((last_used, Arc::downgrade(&activation)));

@@ -68,7 +68,8 @@ impl Activation {
         let (fence, resumed, recovering) = {
             let mut state = self.state.lock();
             let loaded = state.loaded.as_mut().expect("a turn runs on a loaded activation");
-            let resumed = loaded.resumed.take_if(|(running, _)| running.key == request.key);
+            let resumed =
+                loaded.resumed.take_if(|resumed| resumed.0.key == request.key).map(|resumed| *resumed);
             let recovering = loaded.recovering && task == Task::Wake;
             loaded.recovering &= task != Task::Wake;
             (loaded.fence.clone(), resumed, recovering)
@@ -367,7 +368,7 @@ impl Activation {
         let last_error = failed.map(|error| Box::new((self.node.env.wall_ms(), error)));
         let mut state = self.state.lock();
         state.last_error = last_error.or_else(|| state.last_error.take());
-        state.finished = Some(finished);
+        state.finished = Some(Box::new(finished));
         Input::HandlerFinished { commits }
     }
 }

@@ -17,6 +17,7 @@
 
 mod activation;
 mod actor;
+mod admission;
 mod call;
 mod commit;
 mod control;
@@ -33,6 +34,7 @@ mod reminder;
 mod runtime;
 mod step;
 mod stored;
+mod supervise;
 mod turn;
 pub mod typed;
 mod view;
@@ -40,9 +42,11 @@ mod waits;
 mod wake;
 
 pub use actor::{Actor, HandlerError, RecordRange, TurnError};
+pub use admission::CallLimits;
 pub use call::{Call, CallError};
 pub use control::{Cancelled, InspectedTurn, Inspection};
 pub use effect::{EffectContext, PendingEffect};
+pub use kelpie_core::rate::Rate;
 pub use kelpie_core::reminder::{Repeat, Schedule, ScheduleError};
 pub use kelpie_registry::{Health, Settings as NodeSettings};
 pub use outbox::DeadLetter;

@@ -35,8 +35,9 @@ impl Activation {
         let resumed = if head.running { self.running().await.map_err(unreadable)? } else { None };
         let resume = resumed.as_ref().map(|(running, _)| self.resume(running));
         let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
+        let cache = Cache::new(self.node.idle.cached.clone());
         let loaded =
-            Loaded { own, head, fence, cache: Cache::default(), resumed, recovering: true, swept: None };
+            Loaded { own, head, fence, cache, resumed: resumed.map(Box::new), recovering: true, swept: None };
         self.state.lock().loaded = Some(loaded);
         Ok(resume)
     }

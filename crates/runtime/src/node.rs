@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
 use kelpie_core::gate::Gate;
 use kelpie_core::id::ActorId;
 use kelpie_core::limits;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::activation::{Activation, Task, Told};
 use crate::actor::Actor;
+use crate::admission::Limits;
 use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) waker: Waker,
     pub(crate) idle: IdleQueue,
     pub(crate) single_process: bool,
+    limits: Limits,
     actors: BTreeMap<String, Arc<dyn Actor>>,
     activations: Vec<Mutex<BTreeMap<ActorId, Arc<Activation>>>>,
     gate: Mutex<Gate>,
@@ -58,10 +60,15 @@ pub(crate) enum Admission {
 /// Holds the gate open for one call or effect.
 pub(crate) struct Permit {
     node: Arc<Node>,
+    /// Whose call it is, if that one's calls are counted.
+    lane: Option<Lane>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(lane) = self.lane {
+            self.node.limits.leave(lane);
+        }
         if self.node.gate.lock().leave() {
             self.node.drained.notify_waiters();
         }
@@ -76,6 +83,7 @@ impl Node {
         membership: Membership,
         actors: BTreeMap<String, Arc<dyn Actor>>,
     ) -> Arc<Self> {
+        let limits = Limits::new(&options.call_limits);
         Arc::new(Self {
             ownership: Ownership::new(store.clone()),
             single_process: store.properties().single_process,
@@ -86,6 +94,7 @@ impl Node {
             effects: Effects::default(),
             waker: Waker::default(),
             idle: IdleQueue::default(),
+            limits,
             actors,
             activations: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
             gate: Mutex::new(Gate::default()),
@@ -100,7 +109,7 @@ impl Node {
             Admission::New => gate.enter(),
             Admission::Owed => gate.enter_owed(),
         };
-        entered.ok().map(|()| Permit { node: node.clone() })
+        entered.ok().map(|()| Permit { node: node.clone(), lane: None })
     }
 
     /// Calls an actor. The call has ended when this returns, unless the error says
@@ -127,7 +136,10 @@ impl Node {
         let Some(behaviour) = self.actors.get(request.actor.actor_type()) else {
             return Err(CallError::NoSuchType { actor_type: request.actor.actor_type().to_owned() });
         };
-        let permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
+        let mut permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
+        if admission == Admission::New && self.limits.any() {
+            permit.lane = self.limits.enter(&request, self.env.now())?;
+        }
         // What was admitted ends, whoever stops listening: the permit goes with the work.
         let permit = Arc::new(permit);
         let mut begun = false;

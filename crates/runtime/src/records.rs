@@ -1,6 +1,7 @@
 //! An actor's committed records in memory, and reading those that are not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kelpie_core::id::ActorId;
@@ -8,6 +9,7 @@ use kelpie_core::row;
 use kelpie_storage::{RangeQuery, Store, Transaction};
 
 use crate::actor::{RecordRange, TurnError};
+use crate::eviction::Cached;
 use crate::large;
 
 /// Bytes of records that one activation keeps in memory. Beyond that it forgets them all and
@@ -76,13 +78,23 @@ pub(crate) fn fence_keys(actor: &ActorId) -> [Bytes; 2] {
 }
 
 /// Committed records as of one fence. Absent ones are remembered too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cache {
     records: BTreeMap<Bytes, Option<Bytes>>,
     bytes: usize,
+    /// What all activations of the node keep.
+    all: Arc<Cached>,
+}
+
+fn cost(record: &[u8], value: Option<&Bytes>) -> usize {
+    record.len() + value.map_or(0, Bytes::len) + ENTRY_BYTES
 }
 
 impl Cache {
+    pub(crate) fn new(all: Arc<Cached>) -> Self {
+        Self { records: BTreeMap::new(), bytes: 0, all }
+    }
+
     /// What is known of a record.
     pub(crate) fn get(&self, record: &[u8]) -> Option<Option<Bytes>> {
         self.records.get(record).cloned()
@@ -90,22 +102,34 @@ impl Cache {
 
     /// Notes a committed record.
     pub(crate) fn put(&mut self, record: Bytes, value: Option<Bytes>) {
-        let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        let cost = record.len() + size(&value) + ENTRY_BYTES;
-        if self.bytes + cost > CACHED_BYTES_MAX {
+        let cost_now = cost(&record, value.as_ref());
+        if self.bytes + cost_now > CACHED_BYTES_MAX {
             self.records.clear();
-            self.bytes = 0;
+            self.resize(0);
         }
-        let key_bytes = record.len();
-        self.bytes += cost;
-        if let Some(before) = self.records.insert(record, value) {
-            self.bytes = self.bytes.saturating_sub(key_bytes + size(&before) + ENTRY_BYTES);
+        let mut bytes = self.bytes + cost_now;
+        if let Some(before) = self.records.get(&record) {
+            bytes = bytes.saturating_sub(cost(&record, before.as_ref()));
         }
+        self.records.insert(record, value);
+        self.resize(bytes);
     }
 
     /// Forgets a range that was cleared.
     pub(crate) fn forget(&mut self, range: &RecordRange) {
         self.records.retain(|record, _| !range.contains(record));
+        self.resize(self.records.iter().map(|(record, value)| cost(record, value.as_ref())).sum());
+    }
+
+    fn resize(&mut self, bytes: usize) {
+        self.all.changed(self.bytes, bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.resize(0);
     }
 }
 

@@ -12,12 +12,13 @@ use kelpie_registry::{Health, JoinError, Membership, RegistryError, Settings};
 use kelpie_storage::{ReadError, Store};
 
 use crate::actor::{Actor, RecordRange, TurnError};
+use crate::admission::CallLimits;
 use crate::call::{Call, CallError};
 use crate::load::describe;
 use crate::node::{Admission, Node};
 use crate::records::pages;
 use crate::view::View;
-use crate::{eviction, wake};
+use crate::{eviction, supervise, wake};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -28,13 +29,24 @@ pub struct Options {
     pub idle_after: Duration,
     /// How many idle activations stay in memory; the longest idle leave first.
     pub idle_activations_max: usize,
+    /// Bytes of actors' records that stay in memory; beyond it the longest idle activations
+    /// leave.
+    pub cached_bytes_max: usize,
+    /// What callers may ask of this node.
+    pub call_limits: CallLimits,
 }
 
 impl Options {
     /// A node that serves alone.
     pub fn alone(node: &str) -> Result<Self, NameError> {
         let node = Settings::alone(kelpie_core::id::NodeId::new(node)?);
-        Ok(Self { node, idle_after: Duration::from_mins(1), idle_activations_max: 100_000 })
+        Ok(Self {
+            node,
+            idle_after: Duration::from_mins(1),
+            idle_activations_max: 100_000,
+            cached_bytes_max: 256 << 20,
+            call_limits: CallLimits::default(),
+        })
     }
 }
 
@@ -85,8 +97,9 @@ impl Runtime {
         }
         let membership = Membership::join(env.clone(), store.clone(), options.node.clone()).await?;
         let node = Node::new(env, store, options, membership, by_type);
-        node.env.spawn("wake", wake::wake_due(node.clone()));
-        node.env.spawn("eviction", eviction::evict_idle(node.clone()));
+        let (wakes, evicts) = (node.clone(), node.clone());
+        supervise::spawn(&node.env, "wake", move || wake::wake_due(wakes.clone()));
+        supervise::spawn(&node.env, "eviction", move || eviction::evict_idle(evicts.clone()));
         Ok(Self { node })
     }
 
@@ -152,6 +165,11 @@ impl Runtime {
     /// Actors in memory.
     pub fn activations(&self) -> usize {
         self.node.activations()
+    }
+
+    /// Bytes of actors' records in memory.
+    pub fn cached_bytes(&self) -> usize {
+        self.node.idle.cached.bytes()
     }
 
     /// The world.

@@ -4,6 +4,7 @@ fn call(no: u64, key: u8, asks: u8) -> Input {
     Input::Called {
         call: CallNo(no),
         key: CallKey([key; 16]),
+        lane: Lane(0),
         fingerprint: Fingerprint([asks; 32]),
         deadline: Duration::from_secs(10),
     }
@@ -252,4 +253,35 @@ fn where_a_call_stands_is_known() {
     assert_eq!(standing(&activation), [Standing::Ending, Standing::Waiting, Standing::Absent]);
     activation.step(now, Input::CommitSucceeded);
     assert_eq!(standing(&activation), [Standing::Absent, Standing::Running, Standing::Absent]);
+}
+
+#[test]
+fn a_full_mailbox_makes_room_for_who_has_less_in_it() {
+    let other = Input::Called {
+        call: CallNo(4),
+        key: CallKey([4; 16]),
+        lane: Lane(1),
+        fingerprint: Fingerprint([4; 32]),
+        deadline: Duration::from_secs(10),
+    };
+    let got = trace(
+        2,
+        vec![
+            (0, Input::Loaded { resume: None }),
+            (0, call(1, 1, 1)),
+            (0, call(2, 2, 2)),
+            (0, call(3, 3, 3)),
+            (0, other),
+            (1, Input::HandlerFinished { commits: false }),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s []\n\
+         0s [Run(CallNo(1))]\n\
+         0s []\n\
+         0s []\n\
+         0s [Refuse(CallNo(3), MailboxFull)]\n\
+         1s [Answer(CallNo(1)), Run(CallNo(2))]\n"
+    );
 }

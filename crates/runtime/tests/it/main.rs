@@ -7,6 +7,7 @@ mod control;
 mod cycles;
 mod embedded;
 mod keys;
+mod limits;
 mod lossy;
 mod names;
 mod outbox;

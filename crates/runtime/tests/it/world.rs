@@ -56,6 +56,10 @@ impl World {
     /// Starts the runtime on the node's present life.
     pub(crate) async fn start(&self, actors: Vec<Arc<dyn Actor>>) -> Runtime {
         let options = Options { idle_after: Duration::from_secs(8), ..Options::alone("n1").unwrap() };
+        self.start_with(options, actors).await
+    }
+
+    pub(crate) async fn start_with(&self, options: Options, actors: Vec<Arc<dyn Actor>>) -> Runtime {
         Runtime::start(options, self.node.env(), self.store(), actors).await.unwrap()
     }
 

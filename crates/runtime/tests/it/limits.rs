@@ -1,0 +1,128 @@
+//! Nobody keeps others out, and memory is bounded.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kelpie_core::call::Caller;
+use kelpie_core::id::ActorId;
+use kelpie_runtime::{Call, CallError, CallLimits, Options, Rate, Runtime};
+
+use crate::actors::Counter;
+use crate::world::{World, actor, bytes, call, number};
+
+fn who(name: &str) -> Caller {
+    Caller::Principal { tenant: "default".into(), principal: name.into() }
+}
+
+async fn call_as(runtime: &Runtime, name: &str, to: &ActorId, operation: &str) -> Result<u64, CallError> {
+    let call = Call::new(to.clone(), operation, bytes(1)).caller(who(name));
+    runtime.call(call).await.map(|reply| number(&reply))
+}
+
+fn options(call_limits: CallLimits) -> Options {
+    Options { call_limits, ..Options::alone("n1").unwrap() }
+}
+
+fn rate(per_second: u32, burst: u32) -> Option<Rate> {
+    let number = |number| NonZeroU32::new(number).unwrap();
+    Some(Rate { per_second: number(per_second), burst: number(burst) })
+}
+
+#[test]
+fn who_calls_little_does_not_wait_behind_who_calls_much() {
+    let world = World::new(1);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let a = actor("counter", "a");
+        let start = runtime.env().now();
+        let much = join_all((0..1_025).map(|_| call_as(&runtime, "much", &a, "add slowly")));
+        let little = async {
+            runtime.env().sleep(Duration::from_millis(10)).await;
+            let reply = call_as(&runtime, "little", &a, "add slowly").await;
+            (reply, runtime.env().now() - start)
+        };
+        let (much, (reply, after)) = futures::join!(much, little);
+        reply.unwrap();
+        // Behind the one that ran, and at most one more.
+        assert!(after < Duration::from_millis(160), "{after:?}");
+        let full = much.iter().filter(|reply| matches!(reply, Err(CallError::MailboxFull))).count();
+        assert_eq!(full, 1, "its last call made room");
+        assert_eq!(call(&runtime, &a, "get", "").await.unwrap(), 1_025);
+    });
+}
+
+#[test]
+fn rates_hold_for_each_caller_and_each_actor_and_say_when_to_come_again() {
+    let world = World::new(2);
+    world.sim.block_on(async {
+        let limits =
+            CallLimits { caller_rate: rate(10, 5), actor_rate: rate(100, 8), ..CallLimits::default() };
+        let runtime = world.start_with(options(limits), Counter::all(&world.node.env())).await;
+        let (a, b) = (actor("counter", "a"), actor("counter", "b"));
+        let taken = async |name: &str, to: &ActorId| {
+            let mut taken = 0;
+            let mut after = Duration::ZERO;
+            for _ in 0..20 {
+                match call_as(&runtime, name, to, "add").await {
+                    Ok(_) => taken += 1,
+                    Err(CallError::TooMany { retry_after, .. }) => after = retry_after,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            (taken, after)
+        };
+        let (one, after) = taken("one", &a).await;
+        assert_eq!(one, 5);
+        assert!(after > Duration::from_millis(90) && after <= Duration::from_millis(100), "{after:?}");
+        assert_eq!(taken("two", &a).await.0, 3, "the actor's own limit");
+        assert_eq!(taken("three", &b).await.0, 5);
+        runtime.env().sleep(Duration::from_millis(300)).await;
+        assert_eq!(taken("one", &b).await.0, 3);
+    });
+}
+
+#[test]
+fn calls_at_once_are_counted_until_they_end() {
+    let world = World::new(3);
+    world.sim.block_on(async {
+        let limits = CallLimits { caller_calls_at_once: NonZeroU32::new(3), ..CallLimits::default() };
+        let runtime = world.start_with(options(limits), Counter::all(&world.node.env())).await;
+        for _ in 0..3 {
+            let all = (0..5).map(|i| {
+                let (runtime, to) = (&runtime, actor("counter", &format!("a{i}")));
+                async move { call_as(runtime, "one", &to, "add slowly").await }
+            });
+            let other = actor("counter", "a");
+            let (replies, other) = futures::join!(join_all(all), call_as(&runtime, "two", &other, "add"));
+            other.unwrap();
+            let refused = |reply: &&Result<u64, CallError>| matches!(reply, Err(CallError::TooMany { .. }));
+            assert_eq!(replies.iter().filter(refused).count(), 2);
+            assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 3);
+        }
+    });
+}
+
+#[test]
+fn the_longest_idle_leave_when_memory_gets_short() {
+    let world = World::new(4);
+    world.sim.block_on(async {
+        let options = Options { cached_bytes_max: 1_000_000, ..Options::alone("n1").unwrap() };
+        let runtime = world.start_with(options, Counter::all(&world.node.env())).await;
+        let kept = actor("counter", "kept");
+        for i in 0..50 {
+            let a = actor("counter", &format!("a{i}"));
+            call(&runtime, &a, "large", bytes(100_000)).await.unwrap();
+            call(&runtime, &kept, "add", bytes(1)).await.unwrap();
+            runtime.env().sleep(Duration::from_millis(1)).await;
+            assert!(runtime.cached_bytes() <= 1_100_000, "{} bytes", runtime.cached_bytes());
+        }
+        let held = runtime.activations();
+        assert!((2..=11).contains(&held), "{held} activations");
+        let reads = runtime.inspect(&kept).await.unwrap();
+        assert!(reads.turns.is_some(), "the one in use has stayed");
+        runtime.env().sleep(Duration::from_secs(120)).await;
+        assert_eq!((runtime.activations(), runtime.cached_bytes()), (0, 0));
+        assert_eq!(call(&runtime, &kept, "get", "").await.unwrap(), 50);
+    });
+}
