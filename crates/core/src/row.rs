@@ -201,6 +201,17 @@ pub fn session(node: &NodeId) -> Bytes {
     join("node/", &[node.as_str().as_bytes(), b"\0session"])
 }
 
+/// What every row of a node starts with.
+pub fn nodes() -> Bytes {
+    Bytes::from_static(b"node/")
+}
+
+/// The name of the node whose session stands under `key`, if it is a session's.
+pub fn parse_session(key: &[u8]) -> Option<NodeId> {
+    let name = key.strip_prefix(b"node/")?.strip_suffix(b"\0session")?;
+    NodeId::new(std::str::from_utf8(name).ok()?).ok()
+}
+
 /// A node's lease, apart from its session so that renewals conflict with nothing.
 pub fn lease(node: &NodeId) -> Bytes {
     join("node/", &[node.as_str().as_bytes(), b"\0lease"])
@@ -211,9 +222,8 @@ pub fn by_node(node: &NodeId, incarnation: Incarnation, actor: &ActorId) -> Byte
     join("by-node/", &[node.as_str().as_bytes(), b"\0", &incarnation.0.to_be_bytes(), actor.encoded()])
 }
 
-/// Which life of the store this is: a random number that a restore draws anew, so that what
-/// remembers the store from before it can tell. A store that was never restored has no such
-/// row.
+/// Which life of the store this is: a random number, written by the first node that joins
+/// and drawn anew by each restore, so that what remembers the store from before can tell.
 pub fn generation() -> Bytes {
     Bytes::from_static(b"store/generation")
 }
@@ -261,6 +271,14 @@ mod tests {
         );
         assert_eq!(parse_wake(&late), Some((256, a)));
         assert_eq!(parse_wake(b"wake/x"), None);
+    }
+
+    #[test]
+    fn a_session_s_key_reads_back_and_a_lease_s_is_another() {
+        let node = NodeId::new("node-1").unwrap();
+        assert_eq!(parse_session(&session(&node)), Some(node.clone()));
+        assert!(session(&node).starts_with(&nodes()));
+        assert_eq!(parse_session(&lease(&node)), None);
     }
 
     #[test]

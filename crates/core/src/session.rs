@@ -143,14 +143,32 @@ pub enum Renewal {
     Rejoin,
     /// Another process has the name: stop, and never come back (else two duel for ever).
     Superseded,
+    /// The rows are those of another life of the store, put back from a backup: stop. What
+    /// this process remembers of the store may never have happened there.
+    Restored,
 }
 
-/// Decides a renewal by the process (`incarnation`, `boot`).
-pub fn renew(standing: Option<&Session>, incarnation: Incarnation, boot: Boot) -> Renewal {
+/// What a process remembers of its join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Which life of the node.
+    pub incarnation: Incarnation,
+    /// Which process.
+    pub boot: Boot,
+    /// Which life of the store it joined.
+    pub generation: u128,
+}
+
+/// Decides a renewal, given the session under the holder's name and the store's generation.
+pub fn renew(standing: Option<&Session>, generation: Option<u128>, holder: &Holder) -> Renewal {
+    // First of all: a backup of a running node holds its session, with its boot.
+    if generation != Some(holder.generation) && !crate::mutant!("generation_ignored") {
+        return Renewal::Restored;
+    }
     match standing {
-        Some(session) if session.boot != boot => Renewal::Superseded,
+        Some(session) if session.boot != holder.boot => Renewal::Superseded,
         Some(session)
-            if session.incarnation == incarnation
+            if session.incarnation == holder.incarnation
                 && (session.is_live() || crate::mutant!("late_beat_revives")) =>
         {
             Renewal::Renew
@@ -173,6 +191,10 @@ mod tests {
             holds_directory: false,
             silent: None,
         }
+    }
+
+    fn holder(incarnation: u64, boot: u128) -> Holder {
+        Holder { incarnation: Incarnation(incarnation), boot: Boot(boot), generation: 7 }
     }
 
     fn written(join: Join) -> Session {
@@ -216,9 +238,31 @@ mod tests {
     fn the_dead_stay_dead() {
         let mut session = written(join(None, None, &joiner(1)));
         session.state = SessionState::Dead;
-        assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Rejoin);
+        assert_eq!(renew(Some(&session), Some(7), &holder(1, 1)), Renewal::Rejoin);
         assert_eq!(written(join(Some(&session), None, &joiner(1))).incarnation, Incarnation(2));
         session.boot = Boot(9);
-        assert_eq!(renew(Some(&session), Incarnation(1), Boot(1)), Renewal::Superseded);
+        assert_eq!(renew(Some(&session), Some(7), &holder(1, 1)), Renewal::Superseded);
+    }
+
+    #[test]
+    fn a_session_is_renewed_by_its_own_process_in_its_own_store_alone() {
+        let first = written(join(None, None, &joiner(1)));
+        let draining = Session { state: SessionState::Draining, ..first.clone() };
+        let left = Session { state: SessionState::Left, ..first.clone() };
+        let renewed = |standing, holder| renew(standing, Some(7), &holder);
+        assert_eq!(renewed(Some(&first), holder(1, 1)), Renewal::Renew);
+        assert_eq!(renewed(Some(&draining), holder(1, 1)), Renewal::Renew);
+        assert_eq!(renewed(Some(&left), holder(1, 1)), Renewal::Rejoin, "the end of a session is final");
+        assert_eq!(renewed(Some(&first), holder(2, 1)), Renewal::Rejoin, "another life of the same process");
+        assert_eq!(renewed(Some(&first), holder(1, 2)), Renewal::Superseded);
+        assert_eq!(renewed(None, holder(1, 1)), Renewal::Superseded);
+    }
+
+    #[test]
+    fn a_session_out_of_a_backup_is_not_renewed() {
+        let first = written(join(None, None, &joiner(1)));
+        for generation in [None, Some(8)] {
+            assert_eq!(renew(Some(&first), generation, &holder(1, 1)), Renewal::Restored);
+        }
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use kelpie_env::{Env, Listener};
+use kelpie_runtime::Health;
 use kelpie_server::listener::{self, Ended};
 use kelpie_server::options::Options;
 use tokio::sync::oneshot;
@@ -55,22 +56,22 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
             Either::Right((exit, _)) => return Ok(exit),
         }
     };
-    announce(why, args.drain_seconds);
+    announce(&why, args.drain_seconds);
     if tell.send(()).is_err() {
         tracing::debug!("the server had ended already");
     }
     Ok(match stop.insisted(work).await {
         None => Exit::Interrupted,
-        Some(_) if why.is_none() => Exit::Failed,
+        Some(_) if why.is_err() => Exit::Failed,
         Some(exit) => exit,
     })
 }
 
-/// Why to end: what was asked for, or nothing when this node's place was lost.
-async fn asked(stop: &mut Stop, lost: impl Future<Output = ()>) -> Option<Why> {
+/// Why to end: what was asked for, or how this node's place was lost.
+async fn asked(stop: &mut Stop, lost: impl Future<Output = Health>) -> Result<Why, Health> {
     match select(std::pin::pin!(stop.asked()), std::pin::pin!(lost)).await {
-        Either::Left((why, _)) => Some(why),
-        Either::Right(_) => None,
+        Either::Left((why, _)) => Ok(why),
+        Either::Right((health, _)) => Err(health),
     }
 }
 
@@ -108,10 +109,13 @@ fn greet(address: SocketAddr, node: &Node) {
     tracing::info!(%address, store = node.store(), "serving");
 }
 
-fn announce(why: Option<Why>, seconds: u64) {
+fn announce(why: &Result<Why, Health>, seconds: u64) {
     match why {
-        Some(why) => tracing::info!(?why, "draining for at most {seconds} s"),
-        None => {
+        Ok(why) => tracing::info!(?why, "draining for at most {seconds} s"),
+        Err(Health::Restored) => tracing::error!(
+            "the store was restored from a backup under this node: draining for at most {seconds} s; start it anew"
+        ),
+        Err(_) => {
             tracing::error!("another process has taken this node's place: draining for at most {seconds} s")
         }
     }

@@ -21,6 +21,9 @@ pub enum RegistryError {
         #[source]
         source: RecordError,
     },
+    /// The store's generation can't be read: it is damaged, or a newer Kelpie wrote it.
+    #[error("the generation of the store can't be read: it is damaged, or a newer Kelpie wrote it")]
+    Generation,
     /// The store did not say within its time whether it took it.
     #[error("the store did not answer within {limit:?}")]
     Silent {
@@ -37,7 +40,7 @@ impl RegistryError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Read(_) => Advice::NotRun,
-            Self::Record { .. } => Advice::Fix,
+            Self::Record { .. } | Self::Generation => Advice::Fix,
             // Claims and renewals may be repeated whatever became of the first try.
             Self::Store(_) | Self::Silent { .. } => Advice::NotRun,
         }

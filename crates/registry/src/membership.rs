@@ -12,7 +12,7 @@ use kelpie_core::id::{Boot, NodeId};
 use kelpie_core::limits::{LEASE_BEATS_PER_TERM, LEASE_TERM};
 use kelpie_core::ownership::Myself;
 use kelpie_core::session::{
-    self, Beat, Join, JoinRefused, Joiner, Lease, Renewal, Seen, Session, SessionState, Silence,
+    self, Beat, Holder, Join, JoinRefused, Joiner, Lease, Renewal, Seen, Session, SessionState, Silence,
 };
 use kelpie_core::{record, row};
 use kelpie_env::Env;
@@ -64,16 +64,29 @@ pub enum Health {
     },
     /// Another process took its name, or its session ended: this process must stop.
     Superseded,
+    /// The store was restored from a backup while it ran: this process must stop, and may join
+    /// anew.
+    Restored,
+}
+
+impl Health {
+    /// Whether this process must stop: it never becomes ready again.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Ready | Self::Silent { .. } => false,
+            Self::Superseded | Self::Restored => true,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Renewals {
-    session: Session,
     beat: u64,
     /// When the last successful renewal began.
     renewed_at: Duration,
     failure: Option<String>,
-    superseded: bool,
+    /// Why this process must stop.
+    over: Option<Health>,
     ended: bool,
 }
 
@@ -88,7 +101,7 @@ struct Inner {
     env: Env,
     store: Store,
     settings: Settings,
-    boot: Boot,
+    holder: Holder,
     renewals: Mutex<Renewals>,
 }
 
@@ -106,16 +119,9 @@ impl Membership {
             holds_directory: store.properties().single_process,
             silent: None,
         };
-        let (session, asked_at) = join(&env, &store, joiner, settings.lease_term).await?;
-        let renewals = Renewals {
-            session,
-            beat: 0,
-            renewed_at: asked_at,
-            failure: None,
-            superseded: false,
-            ended: false,
-        };
-        let inner = Arc::new(Inner { env, store, settings, boot, renewals: Mutex::new(renewals) });
+        let (holder, asked_at) = join(&env, &store, joiner, settings.lease_term).await?;
+        let renewals = Renewals { beat: 0, renewed_at: asked_at, failure: None, over: None, ended: false };
+        let inner = Arc::new(Inner { env, store, settings, holder, renewals: Mutex::new(renewals) });
         let beating = inner.clone();
         inner.env.spawn("lease", async move { beating.beat().await });
         Ok(Self { inner })
@@ -123,16 +129,16 @@ impl Membership {
 
     /// Who this node is now.
     pub fn myself(&self) -> Myself {
-        let incarnation = self.inner.renewals.lock().session.incarnation;
-        Myself { node: self.inner.settings.node.clone(), incarnation, boot: self.inner.boot }
+        let Holder { incarnation, boot, generation: _ } = self.inner.holder;
+        Myself { node: self.inner.settings.node.clone(), incarnation, boot }
     }
 
     /// Whether it may admit calls.
     pub fn health(&self) -> Health {
         let now = self.inner.env.now();
         let renewals = self.inner.renewals.lock();
-        if renewals.superseded {
-            return Health::Superseded;
+        if let Some(over) = &renewals.over {
+            return over.clone();
         }
         let silent = now.saturating_sub(renewals.renewed_at);
         if silent <= self.inner.settings.lease_term {
@@ -166,57 +172,64 @@ impl Inner {
             // A store that is silent has failed too, and has to be seen to.
             let limit = self.settings.lease_term;
             let result = self.env.timeout(limit, self.renew()).await;
-            let result = result.unwrap_or(Err(RegistryError::Silent { limit }));
-            let mut renewals = self.renewals.lock();
-            match result {
-                Ok(Renewal::Renew) => {
-                    renewals.renewed_at = began;
-                    renewals.failure = None;
+            match result.unwrap_or(Err(RegistryError::Silent { limit })) {
+                Ok(Renewal::Renew) => self.renewed(began),
+                Ok(over @ (Renewal::Rejoin | Renewal::Superseded | Renewal::Restored)) => {
+                    return self.over(over);
                 }
-                Ok(Renewal::Rejoin | Renewal::Superseded) => {
-                    // A node that serves alone has nobody who could declare it dead, so both
-                    // mean that its place is taken: stop, and let the operator start it anew.
-                    renewals.superseded = !renewals.ended;
-                    tracing::error!(node = %self.settings.node, "the session of this process has ended in the store");
-                    return;
-                }
-                Err(error) => {
-                    metrics::counter!("kelpie_lease_renewal_failures_total").increment(1);
-                    let cause = error::with_causes(&error);
-                    tracing::warn!(node = %self.settings.node, error = cause, "lease not renewed");
-                    renewals.failure = Some(cause);
-                }
+                Err(error) => self.not_renewed(&error),
             }
         }
     }
 
+    fn renewed(&self, began: Duration) {
+        let mut renewals = self.renewals.lock();
+        renewals.renewed_at = began;
+        renewals.failure = None;
+    }
+
+    fn not_renewed(&self, error: &RegistryError) {
+        metrics::counter!("kelpie_lease_renewal_failures_total").increment(1);
+        let cause = error::with_causes(error);
+        tracing::warn!(node = %self.settings.node, error = cause, "lease not renewed");
+        self.renewals.lock().failure = Some(cause);
+    }
+
+    /// There is nothing more to renew.
+    fn over(&self, renewal: Renewal) {
+        let mut renewals = self.renewals.lock();
+        if renewal == Renewal::Restored {
+            tracing::error!(node = %self.settings.node, "the store was restored from a backup under this process");
+            renewals.over = Some(Health::Restored);
+        } else if !renewals.ended {
+            // A node that serves alone has nobody who could declare it dead, so its place is
+            // taken: stop, and let the operator start it anew.
+            tracing::error!(node = %self.settings.node, "the session of this process has ended in the store");
+            renewals.over = Some(Health::Superseded);
+        }
+    }
+
     async fn renew(&self) -> Result<Renewal, RegistryError> {
-        let (incarnation, beat) = {
+        let beat = {
             let mut renewals = self.renewals.lock();
             renewals.beat += 1;
-            (renewals.session.incarnation, renewals.beat)
+            renewals.beat
         };
-        let (node, boot) = (self.settings.node.clone(), self.boot);
+        let (node, holder) = (self.settings.node.clone(), self.holder);
         self.store
             .run(move |tx| {
                 let node = node.clone();
                 async move {
-                    let key = row::session(&node);
-                    let stored = if kelpie_core::mutant!("ReceiveHeartbeat_Racy") {
-                        tx.get_snapshot(&key).await?
-                    } else {
-                        tx.get(&key).await?
-                    };
-                    let standing: Option<Session> = decode("session", stored.as_deref())?;
-                    let renewal = session::renew(standing.as_ref(), incarnation, boot);
+                    let (standing, renewal) = standing(tx, &node, &holder).await?;
                     if renewal == Renewal::Renew {
                         if kelpie_core::mutant!("late_beat_revives")
                             && let Some(dead) = standing.filter(|session| !session.is_live())
                         {
                             let revived = Session { state: SessionState::Active, ..dead };
-                            tx.set(key, record::encode(&revived));
+                            tx.set(row::session(&node), record::encode(&revived));
                         }
-                        tx.set(row::lease(&node), record::encode(&Lease { incarnation, beat, load: 0 }));
+                        let lease = Lease { incarnation: holder.incarnation, beat, load: 0 };
+                        tx.set(row::lease(&node), record::encode(&lease));
                     }
                     Ok(renewal)
                 }
@@ -227,18 +240,13 @@ impl Inner {
     }
 
     async fn write_state(&self, state: SessionState) -> Result<(), RegistryError> {
-        let (node, boot) = (self.settings.node.clone(), self.boot);
-        let incarnation = self.renewals.lock().session.incarnation;
+        let (node, holder) = (self.settings.node.clone(), self.holder);
         self.store
             .run(move |tx| {
                 let node = node.clone();
                 async move {
-                    let standing: Option<Session> =
-                        decode("session", tx.get(&row::session(&node)).await?.as_deref())?;
-                    let Some(mut standing) = standing else { return Ok(()) };
-                    if session::renew(Some(&standing), incarnation, boot) == Renewal::Renew {
-                        standing.state = state;
-                        tx.set(row::session(&node), record::encode(&standing));
+                    if let (Some(session), Renewal::Renew) = standing(tx, &node, &holder).await? {
+                        tx.set(row::session(&node), record::encode(&Session { state, ..session }));
                     }
                     Ok(())
                 }
@@ -249,13 +257,31 @@ impl Inner {
     }
 }
 
+/// The session that stands under the holder's name, and whether it is the holder's own.
+async fn standing(
+    tx: &mut Transaction,
+    node: &NodeId,
+    holder: &Holder,
+) -> Result<(Option<Session>, Renewal), RegistryError> {
+    let keys = [row::session(node), row::generation()];
+    let stored = if kelpie_core::mutant!("ReceiveHeartbeat_Racy") {
+        tx.get_many_snapshot(&keys).await?
+    } else {
+        tx.get_many(&keys).await?
+    };
+    let [session, generation] = &stored[..] else { unreachable!("as many values as keys") };
+    let session: Option<Session> = decode("session", session.as_deref())?;
+    let renewal = session::renew(session.as_ref(), parse_generation(generation.as_deref())?, holder);
+    Ok((session, renewal))
+}
+
 /// Joins, and says when the transaction that did it began.
 async fn join(
     env: &Env,
     store: &Store,
     mut joiner: Joiner,
     term: Duration,
-) -> Result<(Session, Duration), JoinError> {
+) -> Result<(Holder, Duration), JoinError> {
     let (mut silence, mut told) = (Silence::new(term), false);
     loop {
         let began = env.now();
@@ -265,7 +291,7 @@ async fn join(
             async move { try_join(tx, &joiner).await }.boxed()
         });
         let (refused, beat) = match joined.await.map_err(RegistryError::of_run)? {
-            Ok(session) => return Ok((session, began)),
+            Ok(holder) => return Ok((holder, began)),
             Err(refused) => refused,
         };
         match silence.read(beat, began, env.now()) {
@@ -284,19 +310,33 @@ async fn join(
 async fn try_join(
     tx: &mut Transaction,
     joiner: &Joiner,
-) -> Result<Result<Session, (JoinRefused, Beat)>, RegistryError> {
-    let stored = tx.get_many(&[row::session(&joiner.node), row::lease(&joiner.node)]).await?;
-    let [standing, lease] = &stored[..] else { unreachable!("as many values as keys") };
+) -> Result<Result<Holder, (JoinRefused, Beat)>, RegistryError> {
+    let keys = [row::session(&joiner.node), row::lease(&joiner.node), row::generation()];
+    let stored = tx.get_many(&keys).await?;
+    let [standing, lease, generation] = &stored[..] else { unreachable!("as many values as keys") };
     let standing: Option<Session> = decode("session", standing.as_deref())?;
     let lease: Option<Lease> = decode("lease", lease.as_deref())?;
-    match session::join(standing.as_ref(), lease.as_ref(), joiner) {
-        Join::Refused(refused, beat) => Ok(Err((refused, beat))),
-        Join::Joined(session) => Ok(Ok(session)),
+    let generation = parse_generation(generation.as_deref())?;
+    let incarnation = match session::join(standing.as_ref(), lease.as_ref(), joiner) {
+        Join::Refused(refused, beat) => return Ok(Err((refused, beat))),
+        Join::Joined(session) => session.incarnation,
         Join::Write(session) => {
             tx.set(row::session(&joiner.node), record::encode(&session));
             let lease = Lease { incarnation: session.incarnation, beat: 0, load: 0 };
             tx.set(row::lease(&joiner.node), record::encode(&lease));
-            Ok(Ok(session))
+            session.incarnation
         }
-    }
+    };
+    // The first boot in a store is as random as any number, and no other store has it. A
+    // renewal then never reads an absent key, which would conflict with inserts around it.
+    let generation = generation.unwrap_or_else(|| {
+        tx.set(row::generation(), row::generation_value(joiner.boot.0));
+        joiner.boot.0
+    });
+    Ok(Ok(Holder { incarnation, boot: joiner.boot, generation }))
+}
+
+fn parse_generation(value: Option<&[u8]>) -> Result<Option<u128>, RegistryError> {
+    let parse = |value| row::parse_generation(value).ok_or(RegistryError::Generation);
+    value.map(parse).transpose()
 }

@@ -186,6 +186,9 @@ impl Node {
                 cause: format!("it could not renew its lease for {for_ms} ms: {cause}"),
             }),
             Health::Superseded => Err(CallError::NotReady { cause: "its session has ended".to_owned() }),
+            Health::Restored => {
+                Err(CallError::NotReady { cause: "its store was restored from a backup".to_owned() })
+            }
         }
     }
 

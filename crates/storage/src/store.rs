@@ -112,7 +112,7 @@ impl Store {
         Ok(encode(&head, export))
     }
 
-    /// Which life of the store this is; `None` before its first restore.
+    /// Which life of the store this is; `None` before the first node has joined.
     pub async fn generation(&self) -> Result<Option<u128>, ReadError> {
         let value = self.begin().get(&row::generation()).await?;
         Ok(value.as_deref().and_then(row::parse_generation))

@@ -105,6 +105,20 @@ pub fn seal(frames: &mut [u8], generation: u64, synced: Lsn) {
     }
 }
 
+/// The bodies of the records that [`append`] has put into `frames`, whether sealed or not.
+pub fn bodies(frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = FRAME_BYTES + read_u32(rest, 0) as usize;
+        let body = &rest[FRAME_BYTES..end];
+        rest = &rest[end.next_multiple_of(ALIGNMENT)..];
+        Some(body)
+    })
+}
+
 /// One valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {

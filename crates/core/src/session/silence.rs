@@ -1,8 +1,9 @@
 //! Watching a beat: whether the process behind a session may be taken for gone.
 //!
-//! Invariant: time counts only between readings of the watcher's own that are close together,
-//! from the return of the first one that saw the beat to the beginning of the last one. After
-//! a gap, in which the store may have been away for everybody, it starts anew.
+//! Invariant: time counts only between readings of the watcher's own that return soon after
+//! each other, from the return of the first one that saw the beat to the beginning of the last
+//! one. After a gap, or a reading that took long, in which the store may have been away for
+//! everybody, it starts anew.
 
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ impl Silence {
 
     /// Takes in a reading that began and returned at these times of the watcher's own clock.
     pub fn read(&mut self, beat: Beat, began: Duration, returned: Duration) -> Seen {
-        let is_gap = began.saturating_sub(self.last) > self.term / 3;
+        // To its return: while a reading waits for the store, renewals may have to wait as well.
+        let is_gap = returned.saturating_sub(self.last) > self.term / 3;
         let moved = self.beat.is_some_and(|before| before != beat);
         self.last = returned;
         // One renewal may still land that was on its way when its process died.
@@ -90,9 +92,14 @@ mod tests {
 
     /// What readings of 10 ms say, given when each begins (in milliseconds) and what it reads.
     fn readings(all: impl IntoIterator<Item = (u64, u64)>) -> Vec<Seen> {
+        long_readings(all.into_iter().map(|(began, number)| (began, 10, number)))
+    }
+
+    /// The same, given also how long each takes.
+    fn long_readings(all: impl IntoIterator<Item = (u64, u64, u64)>) -> Vec<Seen> {
         let mut silence = Silence::new(TERM);
-        let read = |(began, number)| {
-            silence.read(beat(number), Duration::from_millis(began), Duration::from_millis(began + 10))
+        let read = |(began, took, number)| {
+            silence.read(beat(number), Duration::from_millis(began), Duration::from_millis(began + took))
         };
         all.into_iter().map(read).collect()
     }
@@ -117,5 +124,37 @@ mod tests {
     fn what_was_not_watched_does_not_count() {
         let seen = readings([(0, 7), (250, 7), (5_000, 7), (5_250, 7)]);
         assert_eq!(seen, [Seen::NotYet; 4], "the store may have been away for everybody");
+    }
+
+    #[test]
+    fn what_long_readings_took_at_both_ends_does_not_count() {
+        let seen = long_readings((0..=5).map(|n| (n * 950, 700, 7)));
+        assert_eq!(seen[..5], [Seen::NotYet; 5], "3.1 s between the return of the first and the fifth");
+        assert_eq!(seen[5], Seen::Silent);
+    }
+
+    #[test]
+    fn a_reading_that_waited_for_the_store_is_a_gap() {
+        let seen = long_readings([(0, 10, 7), (250, 4_500, 7), (5_000, 10, 7), (8_000, 10, 7)]);
+        assert_eq!(seen, [Seen::NotYet; 4]);
+    }
+
+    #[test]
+    fn another_life_or_process_is_another_beat() {
+        let others = [Beat { incarnation: Incarnation(2), ..beat(7) }, Beat { boot: Boot(2), ..beat(7) }];
+        for other in others {
+            assert_ne!(other, beat(7));
+        }
+        let session = Session {
+            incarnation: Incarnation(1),
+            boot: Boot(1),
+            state: crate::session::SessionState::Active,
+            address: String::new(),
+            version: String::new(),
+        };
+        let lease = Lease { incarnation: Incarnation(1), beat: 7, load: 0 };
+        assert_eq!(Beat::of(&session, Some(&lease)), beat(7));
+        assert_eq!(Beat::of(&Session { boot: Boot(2), ..session.clone() }, Some(&lease)), others[1]);
+        assert_eq!(Beat::of(&Session { incarnation: Incarnation(2), ..session }, Some(&lease)), others[0]);
     }
 }

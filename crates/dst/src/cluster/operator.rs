@@ -14,7 +14,6 @@ use kelpie_core::limits::LEASE_TERM;
 use kelpie_core::session::{Lease, Session, SessionState};
 use kelpie_core::{record, row};
 use kelpie_env::Env;
-use kelpie_runtime::Health;
 use kelpie_storage::{Store, Transaction};
 
 use super::machine::Machine;
@@ -28,8 +27,8 @@ pub(crate) async fn supervise(env: Env, machines: Vec<Machine>) {
     loop {
         env.sleep(LOOK).await;
         for machine in &machines {
-            let superseded = machine.process().is_some_and(|process| process.health() == Health::Superseded);
-            if superseded && machine.node.is_alive() {
+            let over = machine.process().is_some_and(|process| process.health().is_over());
+            if over && machine.node.is_alive() {
                 machine.end(false);
                 machine.start_again();
             }

@@ -32,7 +32,7 @@ pub trait Process: Send + Sync + 'static {
     /// Serves one call of a client.
     fn serve(&self, request: Request) -> BoxFuture<'static, Outcome>;
 
-    /// Whether it may serve; one that is [`Health::Superseded`] ends itself.
+    /// Whether it may serve; one that [is over](Health::is_over) ends itself.
     fn health(&self) -> Health;
 
     /// Stops admitting, waits for what was admitted for at most `limit`, and leaves.

@@ -114,11 +114,16 @@ impl Node {
         &self.tools
     }
 
-    /// Completes when another process has taken this node's place in the store.
-    pub(super) fn lost(&self) -> BoxFuture<'static, ()> {
+    /// Completes when this node must stop, with the reason: another process has taken its
+    /// place in the store, or the store itself was replaced.
+    pub(super) fn lost(&self) -> BoxFuture<'static, Health> {
         let (runtime, env) = (self.agents.runtime().clone(), self.env.clone());
         Box::pin(async move {
-            while runtime.health() != Health::Superseded {
+            loop {
+                let health = runtime.health();
+                if health.is_over() {
+                    return health;
+                }
                 env.sleep(LOOK).await;
             }
         })

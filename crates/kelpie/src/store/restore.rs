@@ -1,8 +1,8 @@
 //! `kelpie store restore`: a new store out of a backup.
 
 use kelpie_env::Env;
-use kelpie_storage::StoreConfig;
 use kelpie_storage::backup::{self, Head, RestoreError, Summary, VerifyError};
+use kelpie_storage::{ImportError, StoreConfig};
 use serde_json::json;
 
 use super::{hex, not_open, progress, size};
@@ -63,9 +63,19 @@ fn not_restored(config: &StoreConfig, error: RestoreError) -> Failure {
         RestoreError::Occupied { .. } => Failure::new(Exit::Store, error)
             .hint("name another one with --store embedded:DIR, or move that one away"),
         RestoreError::Open(error) => not_open(config, error),
-        RestoreError::Differs | RestoreError::Import(_) | RestoreError::Close(_) => {
-            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-            Failure::new(Exit::Failed, format!("{error}{}", source.unwrap_or_default()))
+        RestoreError::InUse { .. } | RestoreError::Import(ImportError::NotEmpty) => {
+            Failure::new(Exit::Store, causes(&error)).hint(
+                "once every node has stopped, name another schema, database or prefix with --store, \
+                 or empty that one (PostgreSQL: DROP SCHEMA kelpie CASCADE)",
+            )
+        }
+        RestoreError::Differs | RestoreError::Read(_) | RestoreError::Import(_) | RestoreError::Close(_) => {
+            Failure::new(Exit::Failed, causes(&error))
         }
     }
+}
+
+fn causes(error: &RestoreError) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
 }

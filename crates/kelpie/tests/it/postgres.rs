@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use kelpie_storage::{Store, StoreConfig};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::crash::{assert_sound, crash};
@@ -91,7 +93,8 @@ async fn agents_move_from_a_directory_into_a_database_and_back() {
 
     // Not over what is there; and back, out of the database.
     let full = run(&["store", "restore", words(&out), "--store", &database]).await;
-    assert!(text(&full.stderr).contains("holds rows already"), "{}", text(&full.stderr));
+    let said = text(&full.stderr);
+    assert!(full.status.code() == Some(6) && said.contains("has not left it"), "{said}");
     let (back, home) = (dir.path().join("back"), format!("embedded:{}", dir.path().join("home").display()));
     let written = store(&["backup", words(&back), "--store", &database]).await;
     let restored = store(&["restore", words(&back), "--store", &home]).await;
@@ -100,6 +103,54 @@ async fn agents_move_from_a_directory_into_a_database_and_back() {
     let server = home.start().await;
     let again = post(&http, &message(&home), "key-2", &says("Say on")).await.expect("the server answers");
     assert!(again == next, "another reply under the same key: {}", text(&again.1));
+    server.kill().await;
+}
+
+/// Empties a store past whoever uses it, but for one row.
+async fn emptied(url: &str, row: Option<&'static str>) {
+    let config: StoreConfig = url.parse().expect("a URL");
+    let store = Store::open(&config, &kelpie_env::real::env()).await.expect("it opens");
+    let mut tx = store.begin();
+    tx.clear_range(&b""[..], vec![0xFF; 10_000]);
+    if let Some(row) = row {
+        tx.set(row, "");
+    }
+    tx.commit().await.expect("it is emptied");
+    store.close().await.expect("it closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_is_not_restored_under_a_server_and_one_that_was_emptied_under_it_ends_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (http, database) = (client(), fresh());
+    let plan = Plan::new(dir.path()).await.on(&database);
+    let server = plan.start().await;
+    let agent = create_agent(&http, &plan.url(), "ada", &[]).await;
+    let file = dir.path().join("backup");
+    store(&["backup", words(&file), "--store", &database]).await;
+
+    let refused = run(&["store", "restore", words(&file), "--store", &database]).await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(6), "{said}");
+    assert!(said.contains("has not left it: stop every node") && said.contains("DROP SCHEMA"), "{said}");
+
+    // The backup holds this very server's session: only the generation tells the lives apart.
+    // All of it happens between two of its beats, or it would miss its session.
+    server.signal(Signal::STOP);
+    emptied(&database, Some("x")).await;
+    let full = run(&["store", "restore", words(&file), "--store", &database]).await;
+    assert!(text(&full.stderr).contains("holds rows already"), "{}", text(&full.stderr));
+    emptied(&database, None).await;
+    store(&["restore", words(&file), "--store", &database]).await;
+    server.signal(Signal::CONT);
+    let ended = server.code().await;
+    let logged = std::fs::read_to_string(plan.log()).expect("a log");
+    assert_eq!(ended, Some(1), "{logged}");
+    assert!(logged.contains("restored from a backup under this node"), "{logged}");
+
+    let server = plan.start().await;
+    let found = get(&http, &format!("{}/v1/agents/{agent}", plan.url())).await;
+    assert_eq!(found["name"], "ada", "{found}");
     server.kill().await;
 }
 

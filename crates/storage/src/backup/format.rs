@@ -38,7 +38,7 @@ pub struct Head {
     pub version: u64,
     /// When it was begun, by the wall clock of its machine.
     pub wall_ms: u64,
-    /// The store's generation, if it was ever restored.
+    /// The store's generation, if a node has ever joined it.
     pub generation: Option<u128>,
     /// The backend that it was made from.
     pub backend: String,

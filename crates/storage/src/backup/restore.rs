@@ -14,15 +14,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
-use kelpie_core::row;
+use kelpie_core::session::Session;
+use kelpie_core::{record, row};
 use kelpie_env::{Env, File, Open};
 
 use super::decode::{BackupError, Decoder, Piece};
 use super::format::{Head, Summary};
 use crate::config::StoreConfig;
-use crate::contract::{CloseError, Export, ExportError, ImportError, OpenError, RowBatch};
+use crate::contract::{CloseError, Export, ExportError, ImportError, OpenError, ReadError, RowBatch};
 use crate::embedded;
 use crate::store::Store;
+use crate::transaction::RangeQuery;
 
 /// Bytes read from the file at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -78,6 +80,16 @@ pub enum RestoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Nodes are in the target: rows that change under them would be mixed with what they
+    /// remember.
+    #[error("the store is in use: {} not left it: stop every node first", who(nodes))]
+    InUse {
+        /// Their names.
+        nodes: Vec<String>,
+    },
+    /// The target cannot be read.
+    #[error("cannot read whether nodes are in the store")]
+    Read(#[from] ReadError),
     /// The target cannot hold a restored store.
     #[error("a `memory:` store ends with its process: restore into embedded:<directory>")]
     NotLasting,
@@ -150,10 +162,37 @@ pub async fn restore(
 
 async fn import(env: &Env, target: &StoreConfig, rows: Export) -> Result<(), RestoreError> {
     let store = Store::open(target, env).await?;
-    let imported = store.import(rows).await;
+    let imported = import_unused(&store, rows).await;
     let closed = store.close().await;
     imported?;
     Ok(closed?)
+}
+
+/// Not under running nodes. One that comes in between has written its session, so that the
+/// store is not empty; one whose session was removed finds another generation and stops.
+async fn import_unused(store: &Store, rows: Export) -> Result<(), RestoreError> {
+    let nodes = nodes_in(store).await?;
+    if !nodes.is_empty() {
+        return Err(RestoreError::InUse { nodes });
+    }
+    Ok(store.import(rows).await?)
+}
+
+/// The nodes that have neither left nor been declared dead; a page of them says enough.
+async fn nodes_in(store: &Store) -> Result<Vec<String>, ReadError> {
+    let query = RangeQuery::prefix(&row::nodes()).snapshot();
+    let rows = store.begin().get_range(query).await?.rows;
+    let live = rows.iter().filter_map(|(key, value)| {
+        let node = row::parse_session(key)?;
+        // What cannot be read may be a newer Kelpie's.
+        let gone = record::decode(value).is_ok_and(|session: Session| !session.is_live());
+        (!gone).then(|| node.to_string())
+    });
+    Ok(live.collect())
+}
+
+fn who(nodes: &[String]) -> String {
+    format!("{} {}", nodes.join(", "), if nodes.len() == 1 { "has" } else { "have" })
 }
 
 /// The pieces of a backup in a file.

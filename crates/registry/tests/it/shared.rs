@@ -1,0 +1,175 @@
+//! A store that several processes write: a double around the real memory backend, which can be
+//! away, slow, and lose the answer of a commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_core::id::NodeId;
+use kelpie_core::session::{Lease, Session};
+use kelpie_core::{record, row};
+use kelpie_env::Env;
+use kelpie_env::sim::{Node, Sim};
+use kelpie_registry::{JoinError, Membership, Settings};
+use kelpie_storage::{
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Memory, Outage, Properties,
+    ReadError, Snapshot, Stats, Store, Watch,
+};
+
+/// A world with a store that outlives every node.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) node: Node,
+    pub(crate) faults: Arc<Faults>,
+    backend: Arc<Shared>,
+}
+
+/// What the store does to who asks.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// It refuses everything.
+    pub(crate) away: AtomicBool,
+    /// How long it takes to begin, in milliseconds.
+    pub(crate) begin_ms: AtomicU64,
+    /// Whoever begins before then waits until then, in milliseconds of the store's own time.
+    pub(crate) stands_until_ms: AtomicU64,
+    /// The next commit happens, and its answer is lost.
+    pub(crate) lose_answer: AtomicBool,
+}
+
+struct Shared {
+    inner: Memory,
+    env: Env,
+    faults: Arc<Faults>,
+}
+
+pub(crate) fn n1() -> NodeId {
+    NodeId::new("n1").unwrap()
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let sim = Sim::new(seed);
+        let env = sim.node("store").env();
+        let faults = Arc::new(Faults::default());
+        let backend = Arc::new(Shared { inner: Memory::new(env.clone()), env, faults: faults.clone() });
+        let node = sim.node("n1");
+        Self { sim, node, faults, backend }
+    }
+
+    pub(crate) fn store(&self, env: &Env) -> Store {
+        Store::from_backend(self.backend.clone(), env.clone())
+    }
+
+    /// A process that wants to be `n1`.
+    pub(crate) async fn join(&self, env: &Env) -> Result<Membership, JoinError> {
+        Membership::join(env.clone(), self.store(env), Settings::alone(n1())).await
+    }
+
+    /// From now on the store stands still, for so long.
+    pub(crate) fn stand_still(&self, for_ms: u64) {
+        let now = u64::try_from(self.backend.env.now().as_millis()).unwrap();
+        self.faults.stands_until_ms.store(now + for_ms, Ordering::Relaxed);
+    }
+
+    /// What the store says, faults or not.
+    pub(crate) async fn stored(&self, key: &[u8]) -> Option<Bytes> {
+        self.backend.inner.begin().wait().await.unwrap().get(key).wait().await.unwrap()
+    }
+
+    pub(crate) async fn session(&self) -> Session {
+        record::decode(&self.stored(&row::session(&n1())).await.unwrap()).unwrap()
+    }
+
+    pub(crate) async fn lease(&self) -> Lease {
+        record::decode(&self.stored(&row::lease(&n1())).await.unwrap()).unwrap()
+    }
+
+    /// Writes a row past everybody.
+    pub(crate) async fn set(&self, key: Bytes, value: Bytes) {
+        let mut tx = Store::from_backend(self.backend.clone(), self.node.env()).begin();
+        tx.set(key, value);
+        tx.commit().await.unwrap();
+    }
+}
+
+impl Faults {
+    fn refused(&self) -> Option<Outage> {
+        let reason = || Outage::Remote { reason: "it is away".into() };
+        self.away.load(Ordering::Relaxed).then(reason)
+    }
+}
+
+impl Backend for Shared {
+    fn properties(&self) -> Properties {
+        Properties { name: "shared", unknown_possible: true, single_process: false }
+    }
+
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        Answer::Later(
+            async move {
+                let millis = |of: &AtomicU64| Duration::from_millis(of.load(Ordering::Relaxed));
+                self.env.sleep(millis(&self.faults.begin_ms)).await;
+                self.env.sleep_until(millis(&self.faults.stands_until_ms)).await;
+                if let Some(outage) = self.faults.refused() {
+                    return Err(ReadError::Unavailable(outage));
+                }
+                let inner = self.inner.begin().wait().await?;
+                Ok(Box::new(View { inner, faults: self.faults.clone() }) as Box<dyn Snapshot>)
+            }
+            .boxed(),
+        )
+    }
+
+    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
+        self.inner.commit(request)
+    }
+
+    fn watch(&self, key: Bytes) -> Answer<'_, Result<Watch, ReadError>> {
+        self.inner.watch(key)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), CloseError>> {
+        self.inner.close()
+    }
+}
+
+struct View {
+    inner: Box<dyn Snapshot>,
+    faults: Arc<Faults>,
+}
+
+impl Snapshot for View {
+    fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        self.inner.get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
+        self.inner.get_many(keys)
+    }
+
+    fn scan(&self, scan: kelpie_storage::Scan) -> Answer<'_, Result<kelpie_storage::Rows, ReadError>> {
+        self.inner.scan(scan)
+    }
+
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
+        if let Some(outage) = self.faults.refused() {
+            return std::future::ready(Err(CommitError::Unavailable(outage))).boxed();
+        }
+        let lost = self.faults.lose_answer.swap(false, Ordering::Relaxed);
+        let committed = self.inner.commit(request);
+        async move {
+            let committed = committed.await?;
+            let unknown = || CommitError::Unknown(Outage::Remote { reason: "the answer is lost".into() });
+            if lost { Err(unknown()) } else { Ok(committed) }
+        }
+        .boxed()
+    }
+}
