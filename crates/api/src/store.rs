@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct StoreStats {
     /// Which backend.
     pub backend: String,
-    /// 32 hexadecimal digits that change with every restore; missing before the first one.
+    /// 32 hexadecimal digits that change with every restore; missing before a node has joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
     /// The last visible version.
@@ -33,7 +33,7 @@ pub struct StoreStats {
     pub unfolded_bytes: u64,
     /// Commits refused because of what they had read, by cause.
     pub conflicts: StoreConflicts,
-    /// Of each batch the commit that waited longest.
+    /// Of each batch the commit that waited longest; each commit where there are no batches.
     pub commit_times: StoreTimes,
     /// Writing and syncing a batch.
     pub fsync_times: StoreTimes,
@@ -50,6 +50,9 @@ pub struct StoreConflicts {
     pub range_reads: u64,
     /// The transaction was older than the store keeps versions for.
     pub too_old: u64,
+    /// A database underneath decided, and does not say over what.
+    #[serde(default)]
+    pub by_server: u64,
 }
 
 /// How often something happened and how long it took, in microseconds.

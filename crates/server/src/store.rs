@@ -102,7 +102,7 @@ async fn show(front: &Front) -> Result<StoreStats, HttpError> {
 
 /// What a store says of itself, on the wire.
 pub fn shown(backend: &str, generation: Option<u128>, stats: &Stats) -> StoreStats {
-    let Conflicts { point_reads, range_reads, too_old } = stats.conflicts;
+    let Conflicts { point_reads, range_reads, too_old, by_server } = stats.conflicts;
     StoreStats {
         backend: backend.to_owned(),
         generation: generation.map(|generation| format!("{generation:032x}")),
@@ -116,7 +116,7 @@ pub fn shown(backend: &str, generation: Option<u128>, stats: &Stats) -> StoreSta
         commits: stats.commits,
         unfolded_commits: stats.unfolded_commits,
         unfolded_bytes: stats.unfolded_bytes,
-        conflicts: StoreConflicts { point_reads, range_reads, too_old },
+        conflicts: StoreConflicts { point_reads, range_reads, too_old, by_server },
         commit_times: times(&stats.commit_times),
         fsync_times: times(&stats.fsync_times),
         checkpoint_times: times(&stats.checkpoint_times),

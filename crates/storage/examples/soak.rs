@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_env::{Env, real};
-use kelpie_storage::{CommitError, EmbeddedOptions, RangeQuery, Store, StoreConfig, Transaction};
+use kelpie_storage::{CommitError, EmbeddedOptions, RangeQuery, RowList, Store, StoreConfig, Transaction};
 use parking_lot::Mutex;
 
 /// Each keeps its slots to itself, so that it knows what they hold.
@@ -259,7 +259,7 @@ impl Soak {
         }
     }
 
-    fn compare_page(&self, writer: usize, slot: usize, acknowledged: u64, rows: &[(Bytes, Bytes)]) {
+    fn compare_page(&self, writer: usize, slot: usize, acknowledged: u64, rows: &RowList) {
         for (name, held) in rows {
             let number = held.first_chunk::<8>().copied().map_or(0, u64::from_be_bytes);
             if *held != value(number, held.len() as u64) {
@@ -271,7 +271,7 @@ impl Soak {
                 ));
             }
         }
-        if !rows.is_sorted_by(|a, b| a.0 < b.0) {
+        if !rows.iter().is_sorted_by(|a, b| a.0 < b.0) {
             self.found(format!("a scan of writer {writer} is out of order"));
         }
     }

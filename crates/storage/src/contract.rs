@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use crate::atomic::AtomicOp;
 use crate::keys::KeyRange;
 use crate::limits::KEY_BYTES_MAX;
+use crate::row_list::RowList;
 pub use errors::{CloseError, CommitError, ExportError, ImportError, OpenError, Outage, ReadError};
 
 /// A point in the order of all commits. Larger is later; numbers may be skipped. A backend
@@ -65,7 +66,7 @@ pub struct Scan {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Keys and values.
-    pub rows: Vec<(Bytes, Bytes)>,
+    pub rows: RowList,
     /// Whether it stopped at a limit, so that keys behind the last row were not looked at.
     pub more: bool,
 }
@@ -183,7 +184,7 @@ pub struct Stats {
     /// Commits refused because of what they had read.
     pub conflicts: Conflicts,
     /// From the entry of a batch's first commit to its acknowledgement: of each batch the
-    /// commit that waited longest.
+    /// commit that waited longest. Where there are no batches, each commit.
     pub commit_times: Times,
     /// Writing and syncing a batch.
     pub fsync_times: Times,
@@ -214,6 +215,8 @@ pub struct Conflicts {
     pub range_reads: u64,
     /// The transaction was older than the store keeps versions for.
     pub too_old: u64,
+    /// A database underneath decided, and does not say over what: at the commit, or at a read.
+    pub by_server: u64,
 }
 
 /// A transactional store. [`crate::Transaction`] does all that is common; a backend gives

@@ -12,7 +12,6 @@
 
 mod base;
 mod chain;
-mod copied;
 mod hash;
 mod latency;
 mod memtable;
@@ -35,7 +34,6 @@ use crate::contract::{
 use crate::keys::{KeyRange, end_of_keys, successor};
 use crate::limits::PAGE_ROWS_MAX;
 pub(crate) use base::{Base, MapBase};
-pub(crate) use copied::Copied;
 pub(crate) use hash::SeededHash;
 pub(crate) use latency::Latency;
 pub(crate) use memtable::{Forgetting, Found, Memtable, Mutations, Replaced};
@@ -117,7 +115,7 @@ impl Engine {
         let found = scan::merged(&self.memtable, &*self.base, version, &scan);
         let rows = found.map_err(ExportError::Unavailable)?.rows;
         let next = rows.last().map(|(key, _)| successor(key));
-        Ok(next.map(|next| (rows, next)))
+        Ok(next.map(|next| (rows.into_iter().collect(), next)))
     }
 
     /// After a read: a fold that passed the version may have changed the answer.
@@ -156,6 +154,7 @@ impl Engine {
             point_reads: point_reads.load(Ordering::Relaxed),
             range_reads: range_reads.load(Ordering::Relaxed),
             too_old: too_old.load(Ordering::Relaxed),
+            by_server: 0,
         }
     }
 
@@ -223,9 +222,10 @@ impl Engine {
         self.watches.published(version);
     }
 
-    /// Forgets what was inserted and never published. Not beside a writer.
-    pub(crate) fn roll_back(&self) {
-        self.memtable.roll_back(self.readers.published());
+    /// Forgets what was inserted and never published; `keys` are those that it wrote. Not beside
+    /// a writer.
+    pub(crate) fn roll_back(&self, keys: impl Iterator<Item = Bytes>) {
+        self.memtable.roll_back(self.readers.published(), keys);
         self.watches.rolled_back();
     }
 

@@ -38,9 +38,10 @@ use futures::future::BoxFuture;
 use kelpie_env::Env;
 
 use crate::contract::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, ImportError,
-    OpenError, Outage, Properties, ReadError, Snapshot, Stats, Version, Watch,
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Conflicts, Export, ExportError,
+    ImportError, OpenError, Outage, Properties, ReadError, Snapshot, Stats, Version, Watch,
 };
+use crate::engine::Latency;
 use commit::RunToEnd;
 use link::{Connector, Pool, Pooled};
 pub use options::{CertificateCheck, PostgresOptions, PostgresUrlError};
@@ -63,8 +64,29 @@ struct Inner {
     has_row_versions: bool,
     closed: AtomicBool,
     commits: AtomicU64,
+    meters: Meters,
     /// The last version that this process has drawn.
     version: AtomicU64,
+}
+
+/// What the store measures of itself.
+#[derive(Default)]
+struct Meters {
+    /// How long commits take, from their request to the server's answer.
+    commits: Latency,
+    conflicts: Refusals,
+    too_old: Refusals,
+}
+
+/// Transactions refused for one cause.
+#[derive(Default)]
+struct Refusals(AtomicU64);
+
+impl Refusals {
+    fn count(&self, cause: &'static str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("kelpie_storage_conflicts_total", "cause" => cause).increment(1);
+    }
 }
 
 impl Postgres {
@@ -82,6 +104,7 @@ impl Postgres {
             has_row_versions: server.has_row_versions,
             closed: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            meters: Meters::default(),
             version: AtomicU64::new(0),
         });
         let first = inner.link().await;
@@ -114,6 +137,30 @@ impl Inner {
         self.env.sleep(Duration::from_micros(1 + self.env.random_u64() % micros)).await;
     }
 
+    /// A commit that began then has ended.
+    fn commit_ended(&self, began: Duration, outcome: &Result<Committed, CommitError>) {
+        match outcome {
+            Ok(_) => {
+                let took = self.env.now().saturating_sub(began);
+                self.meters.commits.record(took);
+                metrics::histogram!("kelpie_storage_commit_seconds").record(took.as_secs_f64());
+                metrics::counter!("kelpie_storage_commits_total").increment(1);
+            }
+            Err(CommitError::Conflict) => self.meters.conflicts.count("by_server"),
+            Err(CommitError::TooOld) => self.meters.too_old.count("too_old"),
+            Err(CommitError::Limit(_) | CommitError::Unavailable(_) | CommitError::Unknown(_)) => {}
+        }
+    }
+
+    /// A read that was not the first of its transaction has failed.
+    fn read_ended(&self, error: &ReadError) {
+        match error {
+            ReadError::Conflict => self.meters.conflicts.count("by_server"),
+            ReadError::TooOld => self.meters.too_old.count("too_old"),
+            ReadError::Unavailable(_) | ReadError::Limit(_) => {}
+        }
+    }
+
     /// A commit is known to be visible.
     fn committed(&self, writes: &Writes, version: Option<Version>) -> Committed {
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +189,12 @@ impl Backend for Postgres {
 
     fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
         let inner = self.inner.clone();
-        let work = async move { commit::blind(&inner, request).await };
+        let work = async move {
+            let began = inner.env.now();
+            let ended = commit::blind(&inner, request).await;
+            inner.commit_ended(began, &ended);
+            ended
+        };
         Answer::Later(RunToEnd::new(self.inner.env.clone(), work).boxed())
     }
 
@@ -162,6 +214,12 @@ impl Backend for Postgres {
         Stats {
             version: self.inner.version.load(Ordering::Relaxed),
             commits: self.inner.commits.load(Ordering::Relaxed),
+            conflicts: Conflicts {
+                too_old: self.inner.meters.too_old.0.load(Ordering::Relaxed),
+                by_server: self.inner.meters.conflicts.0.load(Ordering::Relaxed),
+                ..Conflicts::default()
+            },
+            commit_times: self.inner.meters.commits.times(),
             ..Stats::default()
         }
     }

@@ -292,7 +292,7 @@ impl From<Scan> for Read {
 
 impl From<Rows> for Said {
     fn from(Rows { rows, more }: Rows) -> Self {
-        Self::Rows { rows, more }
+        Self::Rows { rows: rows.into_iter().collect(), more }
     }
 }
 

@@ -255,7 +255,8 @@ impl Inner {
         let mut writer = self.writer.lock();
         let later = mem::take(&mut writer.forming);
         if !kelpie_core::mutant!("refused_batch_stays") {
-            self.engine.roll_back();
+            // Only these two have commits that nobody has seen.
+            self.engine.roll_back(batch.keys().chain(later.keys()));
         }
         if matches!(outage, Outage::DiskFull) {
             if writer.full_until.is_none() {

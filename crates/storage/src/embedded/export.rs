@@ -57,5 +57,5 @@ async fn page(
     let (reader, frozen) = (inner.clone(), frozen.clone());
     let rows = inner.env.blocking(move || reader.base.read_frozen(&frozen, &from)).await?.rows;
     let next = rows.last().map(|(key, _)| successor(key));
-    Ok(next.map(|next| (rows, next)))
+    Ok(next.map(|next| (rows.into_iter().collect(), next)))
 }

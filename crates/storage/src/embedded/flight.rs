@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kelpie_core::log::{Lsn, frame};
 use parking_lot::Mutex;
 
+use super::body;
 use crate::contract::CommitError;
 
 /// Commits that share one fsync.
@@ -32,6 +34,14 @@ impl Batch {
         frame::append(&mut self.frames, lsn, write);
         self.commits += 1;
         self.last = lsn;
+    }
+
+    /// The keys that its commits write.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Bytes> {
+        frame::bodies(&self.frames).flat_map(|body| {
+            let mutations = body::decode(body).expect("encoded by this process");
+            mutations.puts.into_iter().map(|(key, _)| key)
+        })
     }
 }
 

@@ -20,9 +20,10 @@ use super::blocks::{Blocks, Fault, Faults};
 use super::row_cache::{Folding, RowCache};
 use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
-use crate::engine::{Base, Copied, Memtable};
+use crate::engine::{Base, Memtable};
 use crate::keys::KeyRange;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::row_list::Packing;
 
 pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
@@ -366,16 +367,14 @@ type Row<'a> = Result<(AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static 
 
 /// Rows up to a limit, or the first failure.
 fn take<'a>(rows: impl Iterator<Item = Row<'a>>, limit: usize) -> Result<Rows, StorageError> {
-    let (mut copied, mut bytes, mut more) = (Copied::default(), 0, false);
+    let (mut copied, mut more) = (Packing::default(), false);
     for row in rows {
         let (key, value) = row?;
-        if copied.len() >= limit || bytes >= PAGE_BYTES_MAX {
+        if copied.len() >= limit || copied.bytes() >= PAGE_BYTES_MAX {
             more = true;
             break;
         }
-        let (key, value) = (key.value(), value.value());
-        bytes += key.len() + value.len();
-        copied.push(key, value);
+        copied.push(key.value(), value.value());
     }
     Ok(Rows { rows: copied.finish(), more })
 }

@@ -9,6 +9,7 @@ use super::memtable::Memtable;
 use crate::contract::{Outage, Rows, Version};
 use crate::keys::KeyRange;
 use crate::limits::PAGE_BYTES_MAX;
+use crate::row_list::Packing;
 
 /// The folded part of a store.
 pub(crate) trait Base: Send + Sync {
@@ -59,8 +60,7 @@ impl Base for MapBase {
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
         let rows = self.rows.read();
         let within = rows.range(range.begin.clone()..range.end.clone());
-        let row = |(key, value): (&Bytes, &Bytes)| (key.clone(), value.clone());
-        Ok(if reverse { take_rows(within.rev().map(row), limit) } else { take_rows(within.map(row), limit) })
+        Ok(if reverse { take_rows(within.rev(), limit) } else { take_rows(within, limit) })
     }
 
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
@@ -86,16 +86,14 @@ impl Base for MapBase {
 }
 
 /// Rows until a limit is reached.
-fn take_rows(rows: impl Iterator<Item = (Bytes, Bytes)>, limit: usize) -> Rows {
-    let mut taken = Rows::default();
-    let mut bytes = 0;
+fn take_rows<'a>(rows: impl Iterator<Item = (&'a Bytes, &'a Bytes)>, limit: usize) -> Rows {
+    let (mut taken, mut more) = (Packing::default(), false);
     for (key, value) in rows {
-        if taken.rows.len() >= limit || bytes >= PAGE_BYTES_MAX {
-            taken.more = true;
+        if taken.len() >= limit || taken.bytes() >= PAGE_BYTES_MAX {
+            more = true;
             break;
         }
-        bytes += key.len() + value.len();
-        taken.rows.push((key, value));
+        taken.push_shared(key, value);
     }
-    taken
+    Rows { rows: taken.finish(), more }
 }

@@ -29,6 +29,7 @@ use super::ranges::RangeVersions;
 use super::row::{Keyed, Row};
 use crate::contract::Version;
 use crate::keys::KeyRange;
+use crate::row_list::{Packing, RowList};
 
 /// More than there are cores, so that readers seldom meet a writer.
 const SHARDS: usize = 64;
@@ -77,13 +78,22 @@ pub(crate) enum Found {
     Below,
 }
 
+/// The same, looked at where it is.
+enum Seen<'a> {
+    Value(&'a Bytes),
+    Gone,
+    Below,
+}
+
 /// A part of a range as the memtable sees it.
 #[derive(Debug)]
 pub(crate) struct Window {
     /// The part that it speaks for.
     pub(crate) covered: KeyRange,
-    /// Keys with their value, or gone, in the order of the scan.
-    pub(crate) points: Vec<(Bytes, Option<Bytes>)>,
+    /// Keys with their value, in the order of the scan; a gone one has an empty value.
+    pub(crate) points: RowList,
+    /// Which of them are gone, in the same order; nothing if none is.
+    pub(crate) gone: Vec<usize>,
     /// Where the base's rows are gone.
     pub(crate) clears: Vec<KeyRange>,
 }
@@ -193,6 +203,20 @@ impl Memtable {
 
     /// What a row's entry and the cleared ranges say together.
     fn found(&self, key: &[u8], point: Option<Entry>, base: Version, version: Version) -> Found {
+        match self.found_in(key, point.as_ref(), base, version) {
+            Seen::Value(value) => Found::Value(value.clone()),
+            Seen::Gone => Found::Gone,
+            Seen::Below => Found::Below,
+        }
+    }
+
+    fn found_in<'a>(
+        &self,
+        key: &[u8],
+        point: Option<&'a Entry>,
+        base: Version,
+        version: Version,
+    ) -> Seen<'a> {
         let cleared = if self.any_clears.load(Ordering::Acquire) {
             self.clears.read().newest_of(key, version).filter(|v| *v > base)
         } else {
@@ -200,9 +224,11 @@ impl Memtable {
         };
         match point {
             // In one commit the clears come first, so a tie belongs to the point.
-            Some((at, value)) if cleared.is_none_or(|c| c <= at) => value.map_or(Found::Gone, Found::Value),
-            _ if cleared.is_some() => Found::Gone,
-            _ => Found::Below,
+            Some((at, value)) if cleared.is_none_or(|c| c <= *at) => {
+                value.as_ref().map_or(Seen::Gone, Seen::Value)
+            }
+            _ if cleared.is_some() => Seen::Gone,
+            _ => Seen::Below,
         }
     }
 
@@ -233,32 +259,24 @@ impl Memtable {
         self.steady(|base| {
             let index = self.index.read();
             let within = index.range::<[u8], _>(bounds(range));
-            let mut names = Vec::new();
-            // Rows are far apart in memory. This looks at them all without a lock in between, so
-            // that the processor fetches many at a time.
-            let mut name = |Keyed(row): &'_ Keyed| {
-                names.extend_from_slice(row.key());
-                names.len()
-            };
-            let rows: Vec<(&Keyed, usize)> = if reverse {
-                within.rev().take(keys).map(|row| (row, name(row))).collect()
+            let rows: Vec<&Arc<Row>> = if reverse {
+                within.rev().take(keys).map(|Keyed(row)| row).collect()
             } else {
-                within.take(keys).map(|row| (row, name(row))).collect()
+                within.take(keys).map(|Keyed(row)| row).collect()
             };
-            let names = Bytes::from(names);
-            let mut points = Vec::with_capacity(rows.len());
-            let mut begin = 0;
-            for (Keyed(row), end) in &rows {
-                let key = begin..*end;
-                begin = *end;
-                match self.found(row.key(), row.above(base, version), base, version) {
-                    Found::Value(value) => points.push((names.slice(key), Some(value))),
-                    Found::Gone => points.push((names.slice(key), None)),
-                    Found::Below => {}
-                }
+            let (mut points, mut gone) = (Packing::default(), Vec::new());
+            for row in &rows {
+                row.look(base, version, |point| match self.found_in(row.key(), point, base, version) {
+                    Seen::Value(value) => points.push_shared(row.key(), value),
+                    Seen::Gone => {
+                        gone.push(points.len());
+                        points.push(row.key(), b"");
+                    }
+                    Seen::Below => {}
+                });
             }
             let mut covered = range.clone();
-            if let Some((Keyed(last), _)) = rows.last().filter(|_| rows.len() == keys) {
+            if let Some(last) = rows.last().filter(|_| rows.len() == keys) {
                 if reverse {
                     covered.begin = Bytes::copy_from_slice(last.key());
                 } else {
@@ -271,7 +289,7 @@ impl Memtable {
             } else {
                 Vec::new()
             };
-            Window { covered, points, clears }
+            Window { covered, points: points.finish(), gone, clears }
         })
     }
 
@@ -355,17 +373,12 @@ impl Memtable {
     }
 
     /// Drops everything above `version`: commits that were never acknowledged and never will
-    /// be. Not beside a writer.
-    pub(crate) fn roll_back(&self, version: Version) {
+    /// be. Nothing but `keys` was written by them, beside ranges. Not beside a writer.
+    pub(crate) fn roll_back(&self, version: Version, keys: impl Iterator<Item = Bytes>) {
         self.clears.write().retain(|v| v <= version);
         self.marks.write().retain(|v| v <= version);
-        let mut next = None;
-        loop {
-            next = self.retain_some(next.as_ref(), 1024, |v| v <= version);
-            if next.is_none() {
-                return;
-            }
-        }
+        let row = |key: Bytes| self.shard(&key).read().get(&key[..]).map(|Keyed(row)| row.clone());
+        self.retain_in(keys.filter_map(row), |v| v <= version);
     }
 
     fn retain_some(
@@ -375,8 +388,14 @@ impl Memtable {
         wanted: impl Fn(Version) -> bool,
     ) -> Option<Arc<Row>> {
         let (chunk, next) = self.next_rows(after, keys);
+        self.retain_in(chunk.into_iter(), wanted);
+        next
+    }
+
+    /// Keeps only the wanted versions of these rows.
+    fn retain_in(&self, rows: impl Iterator<Item = Arc<Row>>, wanted: impl Fn(Version) -> bool) {
         let mut dropped = 0;
-        for row in &chunk {
+        for row in rows {
             let key = row.key();
             let left =
                 row.chain.write().retain(&wanted, |(_, old)| dropped += bytes_of(key.len(), old.as_ref()));
@@ -386,7 +405,6 @@ impl Memtable {
             }
         }
         self.bytes.fetch_sub(dropped, Ordering::Relaxed);
-        next
     }
 
     fn shard(&self, key: &[u8]) -> &Shard {
@@ -416,7 +434,31 @@ mod tests {
         for version in [7, 9, 10] {
             drop(memtable.insert(version, mutations.clone(), 7));
         }
-        memtable.roll_back(7);
+        memtable.roll_back(7, std::iter::empty());
         assert_eq!(memtable.newest_write(b"a"), Some(7));
+    }
+
+    #[test]
+    fn what_is_rolled_back_leaves_everything_else() {
+        let memtable = Memtable::new(0, 0);
+        let put = |version, key: &str, value: &str| {
+            let puts = vec![(
+                Bytes::copy_from_slice(key.as_bytes()),
+                Some(Bytes::copy_from_slice(value.as_bytes())),
+            )];
+            drop(memtable.insert(version, Mutations { puts, ..Mutations::default() }, 0));
+        };
+        put(1, "a", "old");
+        put(2, "b", "other");
+        let before = (memtable.keys(), memtable.bytes());
+        put(3, "a", "new");
+        put(4, "c", "new");
+        // A key twice, as two commits of a batch may write it.
+        memtable.roll_back(2, ["a", "c", "a"].into_iter().map(Bytes::from));
+        assert_eq!((memtable.keys(), memtable.bytes()), before);
+        for (key, value) in [("a", Some("old")), ("b", Some("other")), ("c", None)] {
+            let found = value.map_or(Found::Below, |value| Found::Value(value.into()));
+            assert_eq!(memtable.get(key.as_bytes(), 9), found, "{key}");
+        }
     }
 }

@@ -48,6 +48,17 @@ impl Row {
         self.chain.read().at(version).filter(|(at, _)| *at > base).cloned()
     }
 
+    /// Shows the newest entry at or below `version`, if it is above `base`. Who writes the row
+    /// waits meanwhile.
+    pub(super) fn look<T>(
+        &self,
+        base: Version,
+        version: Version,
+        look: impl FnOnce(Option<&Entry>) -> T,
+    ) -> T {
+        look(self.chain.read().at(version).filter(|(at, _)| *at > base))
+    }
+
     /// The newest version.
     pub(super) fn newest(&self) -> Version {
         self.chain.read().newest()

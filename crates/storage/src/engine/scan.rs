@@ -9,6 +9,7 @@ use super::memtable::{Memtable, Window};
 use crate::contract::{Outage, Rows, Scan, Version};
 use crate::keys::{KeyRange, successor};
 use crate::limits::PAGE_BYTES_MAX;
+use crate::row_list::{Packing, RowList};
 
 /// Keys of the memtable looked at in one step: who adds a key waits for it.
 const WINDOW_KEYS: usize = 256;
@@ -25,7 +26,6 @@ pub(crate) fn merged(
 ) -> Result<Rows, Outage> {
     let mut rest = scan.range.clone();
     let mut found = Rows::default();
-    let mut bytes = 0;
     while !rest.is_empty() {
         let wanted = scan.limit.saturating_sub(found.rows.len()).max(1);
         let keys = wanted.clamp(WINDOW_KEYS_MIN, WINDOW_KEYS);
@@ -35,17 +35,16 @@ pub(crate) fn merged(
         if below.more {
             narrow(&mut window, &below, scan.reverse);
         }
-        let Window { covered, points, clears } = window;
-        let untouched = points.is_empty() && clears.is_empty();
-        let mut rows = if untouched { below.rows } else { merge(points, &clears, below.rows, scan.reverse) };
-        let fits = fitting(&rows, scan.limit - found.rows.len(), &mut bytes);
+        let Window { covered, points, gone, clears } = window;
+        let mut rows = match (points.is_empty() && clears.is_empty(), below.rows.is_empty()) {
+            (true, _) => below.rows,
+            (false, true) if gone.is_empty() => points,
+            _ => merge(&points, &gone, &clears, &below.rows, scan.reverse),
+        };
+        let fits = fitting(&rows, scan.limit - found.rows.len(), found.rows.bytes());
         found.more = fits < rows.len();
         rows.truncate(fits);
-        if found.rows.is_empty() {
-            found.rows = rows;
-        } else {
-            found.rows.append(&mut rows);
-        }
+        found.rows.append(rows);
         if found.more {
             break;
         }
@@ -59,56 +58,59 @@ pub(crate) fn merged(
 }
 
 /// How many of `rows` go into a page with room for `limit` that holds so many `bytes`.
-fn fitting(rows: &[(Bytes, Bytes)], limit: usize, bytes: &mut usize) -> usize {
-    let mut fits = 0;
-    for (key, value) in rows.iter().take(limit) {
-        if *bytes >= PAGE_BYTES_MAX {
-            break;
-        }
-        *bytes += key.len() + value.len();
-        fits += 1;
+fn fitting(rows: &RowList, limit: usize, mut bytes: usize) -> usize {
+    if bytes + rows.bytes() < PAGE_BYTES_MAX {
+        return rows.len().min(limit);
     }
-    fits
+    let fits = rows.iter().take(limit).take_while(|(key, value)| {
+        let room = bytes < PAGE_BYTES_MAX;
+        bytes += key.len() + value.len();
+        room
+    });
+    fits.count()
 }
 
 /// The base stopped before the end of the window: only speak for what it has seen.
 fn narrow(window: &mut Window, below: &Rows, reverse: bool) {
     if let Some((last, _)) = below.rows.last() {
         if reverse {
-            window.covered.begin = last.clone();
+            window.covered.begin = Bytes::copy_from_slice(last);
         } else {
             window.covered.end = successor(last);
         }
-        let KeyRange { begin, end } = &window.covered;
-        window.points.retain(|(key, _)| begin <= key && key < end);
+        let inside = window.points.iter().take_while(|(key, _)| window.covered.contains(key)).count();
+        window.points.truncate(inside);
+        window.gone.retain(|n| *n < inside);
     }
 }
 
 /// The visible rows of a window, in the order of the scan.
-fn merge(
-    points: Vec<(Bytes, Option<Bytes>)>,
-    clears: &[KeyRange],
-    below: Vec<(Bytes, Bytes)>,
-    reverse: bool,
-) -> Vec<(Bytes, Bytes)> {
-    let visible = |(key, new): (Bytes, Option<Bytes>)| new.map(|new| (key, new));
-    if below.is_empty() {
-        // In the room that they have already.
-        return points.into_iter().filter_map(visible).collect();
-    }
-    let order = |a: &Bytes, b: &Bytes| if reverse { b.cmp(a) } else { a.cmp(b) };
-    let mut merged = Vec::with_capacity(points.len() + below.len());
-    let mut points = points.into_iter().peekable();
-    for (key, value) in below {
-        while let Some(point) = points.next_if(|(point, _)| order(point, &key) == Ordering::Less) {
-            merged.extend(visible(point));
+fn merge(points: &RowList, gone: &[usize], clears: &[KeyRange], below: &RowList, reverse: bool) -> RowList {
+    let order = |a: &[u8], b: &[u8]| if reverse { b.cmp(a) } else { a.cmp(b) };
+    let mut merged = Packing::default();
+    let mut gone = gone.iter().peekable();
+    let mut points_seen = 0;
+    for (n, (key, _)) in below.iter().enumerate() {
+        let mut hidden = clears.iter().any(|range| range.contains(key));
+        while let Some((point, _)) = points.get(points_seen) {
+            match order(point, key) {
+                Ordering::Greater => break,
+                Ordering::Equal => hidden = true,
+                Ordering::Less => {}
+            }
+            if gone.next_if_eq(&&points_seen).is_none() {
+                merged.push_from(points, points_seen);
+            }
+            points_seen += 1;
         }
-        let hidden = points.peek().is_some_and(|(point, _)| *point == key)
-            || clears.iter().any(|range| range.contains(&key));
         if !hidden {
-            merged.push((key, value));
+            merged.push_from(below, n);
         }
     }
-    merged.extend(points.filter_map(visible));
-    merged
+    for n in points_seen..points.len() {
+        if gone.next_if_eq(&&n).is_none() {
+            merged.push_from(points, n);
+        }
+    }
+    merged.finish()
 }

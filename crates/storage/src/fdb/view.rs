@@ -15,6 +15,7 @@ use crate::contract::{
     Answer, CommitError, CommitRequest, Committed, Outage, ReadError, Rows, Scan, Snapshot,
 };
 use crate::limits::PAGE_BYTES_MAX;
+use crate::row_list::Packing;
 
 /// Reads note nothing in FoundationDB: what the commit depends on comes with its request.
 const AS_SNAPSHOT: bool = true;
@@ -38,15 +39,15 @@ impl View {
 
     fn rows(&self, found: &FdbValues) -> Result<Rows, ReadError> {
         let outside = || unexpected("a row outside of the range that was asked for");
-        let mut rows = Vec::with_capacity(found.len());
+        let mut rows = Packing::default();
         for row in found.deref() {
             let key = self.inner.subspace.strip(row.key()).ok_or_else(outside)?;
-            rows.push((key, Bytes::copy_from_slice(row.value())));
+            rows.push(&key, row.value());
         }
-        if rows.is_empty() && found.more() {
+        if rows.len() == 0 && found.more() {
             return Err(unexpected("an empty page that is not the last"));
         }
-        Ok(Rows { rows, more: found.more() })
+        Ok(Rows { rows: rows.finish(), more: found.more() })
     }
 }
 

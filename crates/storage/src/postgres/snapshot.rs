@@ -89,7 +89,9 @@ impl View {
         match self.inner.env.timeout(READ_TIME_MAX, ask(link, question)).await {
             Ok(answer) => answer.map_err(|error| {
                 self.broken.fetch_or(is_gone(&error), Ordering::Relaxed);
-                read_failed(&error)
+                let failed = read_failed(&error);
+                self.inner.read_ended(&failed);
+                failed
             }),
             Err(_) => {
                 self.broken.store(true, Ordering::Relaxed);
@@ -149,7 +151,7 @@ impl View {
             self.scan_rows.store((scan.limit * 2).clamp(SCAN_ROWS_FIRST, SCAN_ROWS_MAX), Ordering::Relaxed);
         }
         self.scanned.lock().push(looked_at(scan.range, scan.reverse, more.then_some(&rows)));
-        Ok(Rows { rows, more })
+        Ok(Rows { rows: rows.into_iter().collect(), more })
     }
 }
 
@@ -204,26 +206,32 @@ impl Snapshot for View {
         Answer::Later(self.some_rows(scan).boxed())
     }
 
-    fn commit(
-        mut self: Box<Self>,
-        request: CommitRequest,
-    ) -> BoxFuture<'static, Result<Committed, CommitError>> {
+    fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
         let env = self.inner.env.clone();
         // The view goes along: if nobody ever polls this, it ends as one that only read.
         let work = async move {
-            let inner = self.inner.clone();
-            let link = match self.link.take() {
-                Some(link) if *self.broken.get_mut() || link.client.is_closed() => {
-                    close(link);
-                    return Err(CommitError::Unavailable(no_answer()));
-                }
-                Some(link) => Guarded::new(link),
-                None => commit::begin(&inner).await?,
-            };
-            let scanned = std::mem::take(self.scanned.get_mut());
-            commit::in_transaction(&inner, link, request, &scanned).await
+            let (inner, began) = (self.inner.clone(), self.inner.env.now());
+            let ended = self.end(request).await;
+            inner.commit_ended(began, &ended);
+            ended
         };
         RunToEnd::new(env, work).boxed()
+    }
+}
+
+impl View {
+    async fn end(mut self: Box<Self>, request: CommitRequest) -> Result<Committed, CommitError> {
+        let inner = self.inner.clone();
+        let link = match self.link.take() {
+            Some(link) if *self.broken.get_mut() || link.client.is_closed() => {
+                close(link);
+                return Err(CommitError::Unavailable(no_answer()));
+            }
+            Some(link) => Guarded::new(link),
+            None => commit::begin(&inner).await?,
+        };
+        let scanned = std::mem::take(self.scanned.get_mut());
+        commit::in_transaction(&inner, link, request, &scanned).await
     }
 }
 

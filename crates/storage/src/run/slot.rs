@@ -156,12 +156,13 @@ impl Store {
         let oldest = now.saturating_sub(u64::try_from(LEFT_BEHIND.as_millis()).expect("a day"));
         let mut tx = self.begin();
         let all = RangeQuery::new(from.clone(), after_prefix(PREFIX)).limit(LEFT_BEHIND_ROWS_MAX);
-        let mut rows = tx.get_range(all.snapshot()).await?.rows;
-        rows.retain(|(_, stored)| written_ms(stored).is_some_and(|written| written < oldest));
-        if rows.is_empty() {
+        let rows = tx.get_range(all.snapshot()).await?.rows;
+        let left_behind = |stored: &[u8]| written_ms(stored).is_some_and(|written| written < oldest);
+        let keys: Vec<Bytes> =
+            rows.into_iter().filter(|(_, stored)| left_behind(stored)).map(|(row, _)| row).collect();
+        if keys.is_empty() {
             return Ok(());
         }
-        let keys: Vec<Bytes> = rows.iter().map(|(row, _)| row.clone()).collect();
         // Reads them once more, so that the commit depends on them.
         tx.get_many(&keys).await?;
         keys.into_iter().for_each(|row| tx.clear(row));

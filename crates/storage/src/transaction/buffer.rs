@@ -99,7 +99,11 @@ impl WriteBuffer {
     }
 
     /// The keys written in `[begin, end)`, in order.
-    pub(crate) fn points_in(&self, begin: &[u8], end: &[u8]) -> impl Iterator<Item = (&Bytes, &Op)> {
+    pub(crate) fn points_in(
+        &self,
+        begin: &[u8],
+        end: &[u8],
+    ) -> impl DoubleEndedIterator<Item = (&Bytes, &Op)> {
         // An inverted range is a panic of `BTreeMap::range`, and holds nothing.
         let some = begin < end;
         let bounds = (Bound::Included(begin), Bound::Excluded(end));

@@ -1,5 +1,7 @@
 //! Range reads: what the store holds, under what the transaction has written itself.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 
 use super::Transaction;
@@ -7,6 +9,7 @@ use super::buffer::{WriteBuffer, apply_changes};
 use crate::contract::{Op, ReadError, Rows, Scan};
 use crate::keys::{KeyRange, successor};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::row_list::{Packing, RowList};
 
 /// Which rows to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl RangeQuery {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// Keys and values, in the order of the query.
-    pub rows: Vec<(Bytes, Bytes)>,
+    pub rows: RowList,
     /// The query for the rest, when there may be one.
     pub more: Option<RangeQuery>,
 }
@@ -76,8 +79,7 @@ impl Transaction {
     pub async fn get_range(&mut self, query: RangeQuery) -> Result<Page, ReadError> {
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
         let mut rest = query;
-        let mut rows = Vec::new();
-        let mut bytes = 0;
+        let mut rows = RowList::default();
         while rest.begin < rest.end {
             let wanted = limit - rows.len();
             let range = KeyRange { begin: rest.begin.clone(), end: rest.end.clone() };
@@ -90,18 +92,13 @@ impl Transaction {
                 merged.truncate(wanted);
                 cut_behind_last(&mut covered, &merged, rest.reverse);
             }
-            bytes += merged.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-            if rows.is_empty() {
-                rows = merged;
-            } else {
-                rows.append(&mut merged);
-            }
+            rows.append(merged);
             let remaining = rest.after(&covered);
             if !rest.snapshot {
                 self.read_ranges.push(covered);
             }
             rest = remaining;
-            if rows.len() == limit || bytes >= PAGE_BYTES_MAX {
+            if rows.len() == limit || rows.bytes() >= PAGE_BYTES_MAX {
                 break;
             }
         }
@@ -118,10 +115,10 @@ fn covered_by(found: &Rows, mut range: KeyRange, reverse: bool) -> KeyRange {
     range
 }
 
-fn cut_behind_last(range: &mut KeyRange, rows: &[(Bytes, Bytes)], reverse: bool) {
+fn cut_behind_last(range: &mut KeyRange, rows: &RowList, reverse: bool) {
     if let Some((last, _)) = rows.last() {
         if reverse {
-            range.begin = last.clone();
+            range.begin = Bytes::copy_from_slice(last);
         } else {
             range.end = successor(last);
         }
@@ -129,43 +126,56 @@ fn cut_behind_last(range: &mut KeyRange, rows: &[(Bytes, Bytes)], reverse: bool)
 }
 
 /// `rows` of the store in `covered`, with the buffer's clears and writes on top.
-fn overlay(
-    buffer: &WriteBuffer,
-    mut rows: Vec<(Bytes, Bytes)>,
-    covered: &KeyRange,
-    reverse: bool,
-) -> Vec<(Bytes, Bytes)> {
+fn overlay(buffer: &WriteBuffer, rows: RowList, covered: &KeyRange, reverse: bool) -> RowList {
     if buffer.is_empty() {
         return rows;
     }
+    let points = buffer.points_in(&covered.begin, &covered.end);
     if reverse {
-        rows.reverse();
+        merge(buffer, &rows, points.rev(), Ordering::Greater)
+    } else {
+        merge(buffer, &rows, points, Ordering::Less)
     }
-    let mut merged = Vec::with_capacity(rows.len());
-    let mut stored = rows.into_iter().peekable();
-    for (key, op) in buffer.points_in(&covered.begin, &covered.end) {
-        while let Some(row) = stored.next_if(|(k, _)| k < key) {
-            push_unless_cleared(buffer, &mut merged, row);
-        }
-        let below = stored.next_if(|(k, _)| k == key).map(|(_, value)| value);
-        let value = match op {
-            Op::Set(value) => Some(value.clone()),
-            Op::Clear => None,
-            Op::Atomic(changes) => apply_changes(below, changes),
-        };
-        merged.extend(value.map(|value| (key.clone(), value)));
-    }
-    for row in stored {
-        push_unless_cleared(buffer, &mut merged, row);
-    }
-    if reverse {
-        merged.reverse();
-    }
-    merged
 }
 
-fn push_unless_cleared(buffer: &WriteBuffer, merged: &mut Vec<(Bytes, Bytes)>, row: (Bytes, Bytes)) {
-    if !buffer.is_cleared(&row.0) {
-        merged.push(row);
+/// Both in one order; `before` is how an earlier key compares with a later one.
+fn merge<'a>(
+    buffer: &WriteBuffer,
+    rows: &RowList,
+    points: impl Iterator<Item = (&'a Bytes, &'a Op)>,
+    before: Ordering,
+) -> RowList {
+    let mut merged = Packing::default();
+    let mut stored = 0;
+    let push_stored = |merged: &mut Packing, n: usize, key: &[u8]| {
+        if !buffer.is_cleared(key) {
+            merged.push_from(rows, n);
+        }
+    };
+    for (key, op) in points {
+        let mut below = None;
+        while let Some((row, value)) = rows.get(stored) {
+            if row == key {
+                below = Some(value);
+            } else if row.cmp(key) == before {
+                push_stored(&mut merged, stored, row);
+            } else {
+                break;
+            }
+            stored += 1;
+        }
+        match op {
+            Op::Set(value) => merged.push_shared(key, value),
+            Op::Clear => {}
+            Op::Atomic(changes) => {
+                if let Some(value) = apply_changes(below.map(Bytes::copy_from_slice), changes) {
+                    merged.push_shared(key, &value);
+                }
+            }
+        }
     }
+    for (n, (key, _)) in rows.iter().enumerate().skip(stored) {
+        push_stored(&mut merged, n, key);
+    }
+    merged.finish()
 }

@@ -136,6 +136,23 @@ async fn pages_of_large_values_end_early() {
     assert_eq!(rows(&mut store.begin(), RangeQuery::prefix(b"v/")).await.len(), 300);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_figures_tell_commits_their_times_and_conflicts() {
+    let store = open(&fresh()).await;
+    put(&store, b"a", b"1").await;
+    let (mut first, mut second) = (store.begin(), store.begin());
+    for tx in [&mut first, &mut second] {
+        assert_eq!(tx.get(b"a").await.unwrap().as_deref(), Some(&b"1"[..]));
+        tx.set(&b"a"[..], &b"2"[..]);
+    }
+    first.commit().await.unwrap();
+    assert!(matches!(second.commit().await, Err(CommitError::Conflict)));
+    let stats = store.stats();
+    assert_eq!((stats.commits, stats.commit_times.count, stats.conflicts.by_server), (2, 2, 1), "{stats:?}");
+    let times = stats.commit_times;
+    assert!(times.max >= times.p50 && times.p50 > Duration::ZERO, "{times:?}");
+}
+
 /// Two transactions that each read what the other one writes.
 async fn crossed(store: &Store, look: impl AsyncFn(&mut Transaction, &'static [u8])) -> usize {
     let (mut a, mut b) = (store.begin(), store.begin());

@@ -44,7 +44,7 @@ async fn slots(store: &Store) -> Vec<Bytes> {
 /// The slots and what is in them.
 async fn marks(store: &Store) -> Vec<(Bytes, Bytes)> {
     let all = RangeQuery::new(PREFIX, after_prefix(PREFIX));
-    store.begin().get_range(all).await.unwrap().rows
+    store.begin().get_range(all).await.unwrap().rows.into_iter().collect()
 }
 
 async fn clear_slots(store: &Store) {

@@ -102,7 +102,7 @@ impl Snapshot for RemoteSnapshot {
     fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
         let found = async {
             let Said::Rows { rows, more } = self.read(scan.into()).await? else { return confused() };
-            Ok(Rows { rows, more })
+            Ok(Rows { rows: rows.into_iter().collect(), more })
         };
         Answer::Later(found.boxed())
     }

@@ -129,7 +129,7 @@ impl Client {
     }
 
     async fn read(&self, tx: &mut Transaction, key: Key, ops: &mut Vec<Op>) -> Result<List, ReadError> {
-        let list = decoded(tx.get(&row(key)).await?.as_ref());
+        let list = decoded(tx.get(&row(key)).await?.as_deref());
         ops.push(Op::Read(key, list.clone()));
         Ok(list)
     }
@@ -137,7 +137,7 @@ impl Client {
     async fn several(&self, tx: &mut Transaction, oldest: u64, ops: &mut Vec<Op>) -> Result<(), ReadError> {
         let keys = [self.key(oldest), self.key(oldest)];
         let found = tx.get_many(&keys.map(row)).await?;
-        ops.extend(keys.iter().zip(&found).map(|(key, value)| Op::Read(*key, decoded(value.as_ref()))));
+        ops.extend(keys.iter().zip(&found).map(|(key, value)| Op::Read(*key, decoded(value.as_deref()))));
         Ok(())
     }
 
@@ -184,8 +184,8 @@ fn encoded(list: &[u64]) -> Vec<u8> {
     list.iter().flat_map(|element| element.to_le_bytes()).collect()
 }
 
-fn decoded(value: Option<&Bytes>) -> List {
-    let chunks = value.map_or(&[][..], |value| value).chunks(8);
+fn decoded(value: Option<&[u8]>) -> List {
+    let chunks = value.unwrap_or_default().chunks(8);
     chunks.map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap())).collect()
 }
 

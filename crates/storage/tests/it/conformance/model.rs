@@ -288,7 +288,7 @@ async fn act_of(tx: &mut Transaction, slot: &mut Slot, model: &Model, act: Act) 
         Act::Range(query) => {
             let page = tx.get_range(query.clone()).await?;
             let (rows, rest) = slot.range(model, &query);
-            same("rows", page.rows, rows)?;
+            same("rows", page.rows.into_iter().collect(), rows)?;
             if rest && page.more.is_none() {
                 return Err("there are more rows, and no way to them".to_owned().into());
             }

@@ -85,7 +85,7 @@ impl History {
         }
     }
 
-    pub(crate) fn saw(&mut self, attempt: &Bytes) {
+    pub(crate) fn saw(&mut self, attempt: &[u8]) {
         self.learn(Known::Seen(number(attempt)));
     }
 
@@ -129,7 +129,7 @@ impl History {
     ) -> Result<(), Violation> {
         let order = order_of(rows);
         for (_, attempt) in &order {
-            self.saw(&Bytes::copy_from_slice(&(*attempt as u64).to_be_bytes()));
+            self.saw(&(*attempt as u64).to_be_bytes());
         }
         self.check(rows, &order, promised)
     }
@@ -256,7 +256,7 @@ fn total(value: &Bytes) -> u64 {
     u64::from_le_bytes(value[..].try_into().unwrap())
 }
 
-fn number(attempt: &Bytes) -> usize {
+fn number(attempt: &[u8]) -> usize {
     usize::try_from(u64::from_be_bytes(attempt[..].try_into().unwrap())).unwrap()
 }
 
