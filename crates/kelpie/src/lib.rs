@@ -49,6 +49,11 @@
 
 mod cluster;
 
+/// The guide's snippets run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/actors.md")]
+struct Guide;
+
 pub use bytes::Bytes;
 pub use cluster::{Builder, Cluster, NotClosed, NotStarted, open};
 pub use kelpie_core::advice::Advice;

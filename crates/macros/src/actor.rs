@@ -83,6 +83,11 @@ impl Parse for Arguments {
 }
 
 impl Arguments {
+    fn of_nobody() -> Self {
+        let here = Span::call_site();
+        Self { name: LitStr::new("", here), version: (0, here), upgrades: Vec::new() }
+    }
+
     fn check(&self) -> Result<()> {
         let name = self.name.value();
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
@@ -117,31 +122,31 @@ impl Arguments {
 }
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    match write(arguments, item.clone()) {
-        Ok(tokens) => tokens,
+    let item: ItemStruct = match syn::parse2(item) {
+        Ok(item) => item,
         Err(error) => {
-            // The struct stays, so that this is the only error.
-            let error = error.into_compile_error();
-            quote!(#item #error)
+            let problem = "`#[actor]` stands on a struct: the actor's state";
+            return Error::new(error.span(), problem).into_compile_error();
         }
+    };
+    if !item.generics.params.is_empty() {
+        let problem = "an actor has no type parameters: its name is one type's";
+        let error = Error::new_spanned(&item.generics, problem).into_compile_error();
+        return quote!(#item #error);
     }
+    let (arguments, error) = match syn::parse2::<Arguments>(arguments) {
+        Ok(arguments) => (arguments, None),
+        // It stays an actor, so that this is the only error.
+        Err(error) => (Arguments::of_nobody(), Some(error.into_compile_error())),
+    };
+    let state = write(&arguments, &item.ident);
+    quote!(#item #state #error)
 }
 
-fn write(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let item: ItemStruct = syn::parse2(item)
-        .map_err(|error| Error::new(error.span(), "`#[actor]` stands on a struct: the actor's state"))?;
-    if !item.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            &item.generics,
-            "an actor has no type parameters: its name is one type's",
-        ));
-    }
-    let Arguments { name, version: (version, _), upgrades } = syn::parse2(arguments)?;
-    let actor = &item.ident;
+fn write(arguments: &Arguments, actor: &Ident) -> TokenStream {
+    let Arguments { name, version: (version, _), upgrades } = arguments;
     let arms = upgrades.iter().map(|Upgrade { from, function, .. }| quote!(#from => stored.with(#function),));
-    Ok(quote! {
-        #item
-
+    quote! {
         impl ::kelpie::State for #actor {
             const TYPE: &'static str = #name;
             const VERSION: u32 = #version;
@@ -155,5 +160,5 @@ fn write(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
                 }
             }
         }
-    })
+    }
 }

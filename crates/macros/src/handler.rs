@@ -88,14 +88,15 @@ impl Handler {
         let types = self.arguments.iter().map(|argument| &argument.ty);
         let (structure, ty) = self.structure(&quote!(::kelpie::__private::serde::Serialize));
         let kind = if self.reads { quote!(Reads) } else { quote!(Changes) };
-        let outcome = quote_spanned!(returns.span()=> #returns as ::kelpie::__private::Outcome);
+        let reply = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Reply);
+        let refusal = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Refusal);
         let generic = format_ident!("V");
         quote! {
             #(#documentation)*
             pub fn #method(&self, #(#names: #types),*) -> ::kelpie::Invocation<
                 #generic,
-                <#outcome>::Reply,
-                <#outcome>::Refusal,
+                #reply,
+                #refusal,
                 ::kelpie::#kind,
             > {
                 #structure

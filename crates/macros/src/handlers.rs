@@ -7,23 +7,23 @@ use syn::{Error, Ident, ImplItem, ImplItemFn, ItemImpl, Result, Type, Visibility
 use crate::handler::Handler;
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    match write(arguments, item.clone()) {
-        Ok(tokens) => tokens,
+    if !arguments.is_empty() {
+        return Error::new_spanned(arguments, "`#[handlers]` has no arguments").into_compile_error();
+    }
+    match syn::parse2(item) {
+        Ok(mut item) => {
+            // The methods stay in any case, so that what is right does not look wrong.
+            let impls = write(&mut item).unwrap_or_else(Error::into_compile_error);
+            quote!(#item #impls)
+        }
         Err(error) => {
-            // The methods stay, so that what is right does not look wrong.
-            let error = error.into_compile_error();
-            quote!(#item #error)
+            Error::new(error.span(), "`#[handlers]` stands on an `impl` block").into_compile_error()
         }
     }
 }
 
-fn write(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    if !arguments.is_empty() {
-        return Err(Error::new_spanned(arguments, "`#[handlers]` has no arguments"));
-    }
-    let mut item: ItemImpl = syn::parse2(item)
-        .map_err(|error| Error::new(error.span(), "`#[handlers]` stands on an `impl` block"))?;
-    let actor = actor(&item)?;
+fn write(item: &mut ItemImpl) -> Result<TokenStream> {
+    let actor = actor(item)?;
     let ty = item.self_ty.to_token_stream();
     let mut handlers: Vec<Handler> = Vec::new();
     let mut problems: Option<Error> = None;
@@ -51,8 +51,7 @@ fn write(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
             "there is no handler here: handlers are `pub async fn`",
         ));
     }
-    let impls = impls(&actor, &ty, &handlers);
-    Ok(quote!(#item #impls))
+    Ok(impls(&actor, &ty, &handlers))
 }
 
 /// The name of the type whose handlers these are.

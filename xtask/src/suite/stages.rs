@@ -36,6 +36,7 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "typescript", run: typescript },
     Stage { name: "browser", run: browser },
     Stage { name: "readme", run: readme },
+    Stage { name: "newcomer", run: newcomer },
     Stage { name: "fdb types", run: foundationdb::types },
     Stage { name: "foundationdb", run: foundationdb::tests },
 ];
@@ -48,7 +49,9 @@ const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
 const README: &str = "readme";
 const BROWSER: &str = "in_a_browser";
-const NEEDS_TOOLS: &[&str] = &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, BROWSER, README, foundationdb::TESTS];
+const NEWCOMER: &str = "newcomer";
+const NEEDS_TOOLS: &[&str] =
+    &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, BROWSER, README, NEWCOMER, foundationdb::TESTS];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -234,6 +237,11 @@ fn readme(context: &mut Context) -> Result<Ended> {
         return Ok(Ended::NotRun("needs the Python and npm packages, see `tools`".to_owned()));
     }
     part_of_tests(context, README, Scope::Workspace)
+}
+
+/// Builds programs against the library as people do who do not work on it.
+fn newcomer(context: &mut Context) -> Result<Ended> {
+    part_of_tests(context, NEWCOMER, Scope::Workspace)
 }
 
 fn with_node(context: &mut Context, part: &str) -> Result<Ended> {

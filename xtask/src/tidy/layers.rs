@@ -83,6 +83,10 @@ fn problem(edge: &Edge, layer_of: &BTreeMap<&str, usize>) -> Option<&'static str
     if edge.from == edge.to && edge.development {
         return None;
     }
+    // Attributes write paths of the facade, so only there can they be tested.
+    if (edge.from.as_str(), edge.to.as_str(), edge.development) == ("kelpie-macros", "kelpie", true) {
+        return None;
+    }
     let (from, to) = (layer_of.get(edge.from.as_str())?, layer_of.get(edge.to.as_str())?);
     (to >= from).then_some(if to == from { "points sideways" } else { "points up" })
 }
@@ -108,6 +112,7 @@ mod tests {
     fn edges_that_point_down_pass() {
         assert!(found(&["kelpie-core"], &[("kelpie-runtime", "kelpie-core", false)]).is_empty());
         assert!(found(&[], &[("kelpie-storage", "kelpie-dst", true)]).is_empty());
+        assert!(found(&[], &[("kelpie-macros", "kelpie", true)]).is_empty());
         assert!(found(&[], &[("kelpie-storage", "kelpie-storage", true)]).is_empty());
     }
 
@@ -115,6 +120,8 @@ mod tests {
     fn each_wrong_edge_is_reported() {
         let up = found(&[], &[("kelpie-core", "kelpie-runtime", false)]);
         assert_eq!(up, ["kelpie-core -> kelpie-runtime: points up"]);
+        let macros = found(&[], &[("kelpie-macros", "kelpie", false)]);
+        assert_eq!(macros, ["kelpie-macros -> kelpie: points up"]);
         let up_in_tests = found(&[], &[("kelpie-agent", "kelpie-server", true)]);
         assert_eq!(up_in_tests, ["kelpie-agent -> kelpie-server: points up"]);
         let sideways = found(&[], &[("kelpie-core", "kelpie-env", false)]);

@@ -1,8 +1,10 @@
 //! Typed actors through the facade alone, as a user's program has them.
+#![expect(clippy::disallowed_methods, reason = "these tests stand in the real world, beside its seam")]
 
 mod actors;
 mod errors;
 mod lives;
+mod newcomer;
 mod state;
 mod turns;
 

@@ -250,6 +250,7 @@ pub trait Outcome {
     fn into_result(self) -> Result<Self::Reply, Self::Refusal>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E> Outcome for Result<T, E>
 where
     T: Serialize + DeserializeOwned + Send + 'static,
