@@ -2,6 +2,7 @@
 //! call them, and an environment that does its worst.
 
 mod client;
+mod frail;
 mod machine;
 mod operator;
 mod program;

@@ -110,7 +110,10 @@ fn judged(schedule: &Schedule, watch: &Watch) -> Result<Ran, UnknownScenario> {
     let outside = Arc::new(Outside::default());
     let mut ran = execute(schedule, load(workload, schedule, &outside), watch);
     let verdict = &mut ran.verdict;
-    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(&verdict.history, &outside)));
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        assert!(!kelpie_core::mutant!("judge_without_words"), "the seeded bug");
+        judge::judge(&verdict.history, &outside)
+    }));
     match judged {
         Ok(violations) => verdict.violations.extend(violations),
         // A history that the judge has no words for is a find as any other: it is kept and shrunk.
@@ -322,7 +325,7 @@ impl<'a> World<'a> {
             .collect();
         self.faults.play(&self.operator, &schedule.faults).await;
         self.faults.heal();
-        self.clients.healed();
+        self.clients.healed(self.faults.core().into_iter().map(Machine::addr).collect());
         *self.healed.lock() = self.clients.now();
         *self.healed_at.lock() = Some(self.faults.elapsed());
         let mut late = Vec::new();

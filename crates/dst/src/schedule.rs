@@ -86,6 +86,19 @@ pub enum What {
         /// Which.
         node: u32,
     },
+    /// A machine reaches nobody and nobody reaches it, and so it stays: what is healed in the
+    /// end is the cluster without it. Only as long as another machine is left.
+    CutOff {
+        /// Which.
+        node: u32,
+    },
+    /// Ways are clogged one after the other, and opened one after the other in another order.
+    Swizzle {
+        /// From where to where, in the order in which they are clogged.
+        ways: Vec<(u32, u32)>,
+        /// Their indices, in the order in which they are opened.
+        order: Vec<u32>,
+    },
     /// What gets through from one place to another suffers.
     Link {
         /// Where it comes from.
@@ -159,6 +172,11 @@ pub enum MachineFault {
         ppm: i32,
         /// In milliseconds on top.
         offset_ms: i32,
+    },
+    /// Some calls of clients find a panic in the handler of their actor, at its begin or at its end.
+    Panics {
+        /// How many, in millionths.
+        ppm: u32,
     },
     /// Each turn of its tasks takes long.
     Slow {
@@ -277,6 +295,8 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("silent-crash", "of connections: waits for machines that talk to each other"),
     ("restart-with-empty-disk", "machines keep nothing on their disks yet"),
     ("restart-with-old-disk", "machines keep nothing on their disks yet"),
+    ("allocation-limit", "not simulated: who asks for too much memory is killed, as by `process-kill`"),
+    ("mixed-versions", "waits for a second version"),
 ];
 
 /// The names of all faults that the environment and the store can commit; each is counted

@@ -51,6 +51,14 @@ pub(crate) fn sentence(what: &What) -> String {
             format!("nothing gets from {} to {} {between}{again}", place(*from), place(*to))
         }
         What::Isolate { node } => format!("n{node} is cut off from everybody"),
+        What::CutOff { node } => format!("n{node} is cut off from everybody, for good"),
+        What::Swizzle { ways, order } => {
+            let way = |(from, to): &(u32, u32)| format!("{} to {}", place(*from), place(*to));
+            let named: Vec<_> = ways.iter().map(way).collect();
+            let numbers: Vec<_> = order.iter().map(|index| (index + 1).to_string()).collect();
+            let (ways, order) = (named.join(", "), numbers.join(", "));
+            format!("held back one after the other is what goes from {ways}; let go in the order {order}")
+        }
         What::Link { from, to, fault } => {
             format!("what goes from {} to {} suffers {fault:?}", place(*from), place(*to))
         }
@@ -77,6 +85,7 @@ fn of_machine(fault: &MachineFault) -> String {
         MachineFault::Timers { ppm, offset_ms } => {
             format!("has timers {ppm} millionths and {offset_ms} ms late")
         }
+        MachineFault::Panics { ppm } => format!("has {ppm} millionths of its calls panic in their handler"),
         MachineFault::Slow { turn_us } => format!("takes up to {turn_us} µs for each turn of a task"),
     }
 }

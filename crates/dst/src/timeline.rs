@@ -3,7 +3,7 @@
 mod commits;
 mod page;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -251,7 +251,8 @@ fn faults(schedule: &Schedule, seen: &Seen, lanes: &[String]) -> Vec<Span> {
     };
     let span = |fault: &crate::schedule::Fault| {
         let places = match fault.what {
-            What::Machine { node, .. } | What::Isolate { node } => vec![node],
+            What::Machine { node, .. } | What::Isolate { node } | What::CutOff { node } => vec![node],
+            What::Swizzle { ref ways, .. } => ways.iter().flat_map(|(from, to)| [*from, *to]).collect(),
             What::Block { from, to, .. } | What::Link { from, to, .. } => vec![from, to],
             What::Store { .. } | What::StoreCrash { .. } | What::StorePause | What::StoreDisk { .. } => {
                 vec![STORE]
@@ -259,7 +260,7 @@ fn faults(schedule: &Schedule, seen: &Seen, lanes: &[String]) -> Vec<Span> {
         };
         let from = micros(seen.began) + fault.at_ms * 1000;
         Span {
-            lanes: places.into_iter().filter_map(lane).collect(),
+            lanes: places.into_iter().filter_map(lane).collect::<BTreeSet<_>>().into_iter().collect(),
             from,
             to: from + fault.for_ms * 1000,
             what: sentence(&fault.what),

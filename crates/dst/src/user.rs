@@ -11,7 +11,7 @@ use kelpie_runtime::typed::{Behaviours, Handlers};
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
 use crate::run::{self, Load, Ran, Script, Verdict, Watch};
-use crate::schedule::{Draw, Fault, Schedule, draw_faults};
+use crate::schedule::{Draw, Fault, MachineFault, Schedule, What, draw_faults};
 
 /// A simulated cluster for a test of your own actors: `nodes` machines, decided by `seed`.
 ///
@@ -129,11 +129,15 @@ impl Cluster {
     }
 
     /// Faults that the seed draws for the store as it is set so far, all of them over after `span_ms` milliseconds of virtual
-    /// time (at least 200).
+    /// time (at least 200). Handlers that panic are not among them, which callers have to expect:
+    /// [`MachineFault::Panics`] in [`Cluster::faults`] asks for them.
     pub fn swarm(mut self, span_ms: u64) -> Self {
         let mut draw = Draw::new(self.schedule.seed);
         let Schedule { nodes, embedded, .. } = self.schedule;
         self.schedule.faults = draw_faults(&mut draw, nodes, embedded, span_ms.max(200));
+        let panics =
+            |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::Panics { .. }, .. });
+        self.schedule.faults.retain(|fault| !panics(fault));
         self
     }
 

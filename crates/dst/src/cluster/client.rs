@@ -34,7 +34,8 @@ const ANSWERS: u16 = 1;
 pub(crate) struct Clients {
     env: Env,
     mailbox: Mailbox,
-    machines: Vec<SocketAddr>,
+    /// Those that may be asked: all of them, and in the end those that were healed.
+    machines: Mutex<Vec<SocketAddr>>,
     attempts: AtomicU64,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>>,
     history: Mutex<History>,
@@ -48,7 +49,7 @@ impl Clients {
         let clients = Arc::new(Self {
             env: node.env(),
             mailbox: node.mailbox(ANSWERS),
-            machines,
+            machines: Mutex::new(machines),
             attempts: AtomicU64::new(0),
             waiting: Mutex::default(),
             history: Mutex::default(),
@@ -68,8 +69,9 @@ impl Clients {
         self.client(PROBER)
     }
 
-    /// From here on calls are owed an answer.
-    pub(crate) fn healed(&self) {
+    /// From here on calls are owed an answer, by the machines of `core`.
+    pub(crate) fn healed(&self, core: Vec<SocketAddr>) {
+        *self.machines.lock() = core;
         self.healed.store(true, Ordering::Relaxed);
     }
 
@@ -80,6 +82,12 @@ impl Clients {
 
     pub(crate) fn history(&self) -> History {
         self.history.lock().clone()
+    }
+
+    /// The machine to ask, by a number that may be any.
+    fn machine(&self, number: usize) -> SocketAddr {
+        let machines = self.machines.lock();
+        machines[number % machines.len()]
     }
 
     /// One attempt at one machine; nothing if no answer came.
@@ -154,8 +162,9 @@ impl Client {
         let index = self.begin(number, (actor_type, actor_key), operation, payload, &key);
         let mut unanswered = false;
         let mut attempts = 0;
-        let mut machine = usize::try_from(self.env().random_u64() % self.clients.machines.len() as u64)
-            .expect("fewer machines than a usize counts");
+        let machines = self.clients.machines.lock().len() as u64;
+        let mut machine =
+            usize::try_from(self.env().random_u64() % machines).expect("fewer machines than a usize counts");
         let outcome = loop {
             attempts += 1;
             let ask = Ask {
@@ -167,7 +176,7 @@ impl Client {
                 key: key.clone(),
                 deadline_ms: u64::try_from(ATTEMPT.as_millis()).expect("seconds"),
             };
-            let refused = match self.clients.attempt(self.clients.machines[machine], ask).await {
+            let refused = match self.clients.attempt(self.clients.machine(machine), ask).await {
                 Some(outcome @ (Outcome::Reply(_) | Outcome::App { .. } | Outcome::Fix(_))) => break outcome,
                 Some(Outcome::NotRun(reason)) => Some(reason),
                 Some(Outcome::Unknown(_)) | None => None,
@@ -179,7 +188,7 @@ impl Client {
                     Some(_) | None => Outcome::Unknown("no machine has answered".to_owned()),
                 };
             }
-            machine = (machine + 1) % self.clients.machines.len();
+            machine = machine.wrapping_add(1);
             self.env().sleep(BETWEEN).await;
         };
         self.end(index, ended(&outcome), attempts);

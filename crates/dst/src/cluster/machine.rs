@@ -50,6 +50,16 @@ impl Machine {
         self.seat.options.node.node.as_str()
     }
 
+    /// Lets so many millionths of the calls to it panic in their handler.
+    pub(crate) fn set_panics(&self, ppm: u32) {
+        self.seat.program.set_panics(ppm);
+    }
+
+    /// How many calls to it have panicked so.
+    pub(crate) fn panicked(&self) -> u64 {
+        self.seat.program.panicked()
+    }
+
     /// Where it takes calls.
     pub(crate) fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.node.ip(), CALLS)

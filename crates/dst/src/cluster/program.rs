@@ -14,6 +14,7 @@ use kelpie_env::Env;
 use kelpie_runtime::{Actor, Call, CallError, Health, Options, Runtime};
 use kelpie_storage::Store;
 
+use super::frail::Nerves;
 use super::wire::Outcome;
 
 /// What is installed on every machine of a cluster.
@@ -25,6 +26,15 @@ pub trait Program: Send + Sync + 'static {
         store: Store,
         options: Options,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>>;
+
+    /// Lets so many millionths of the calls panic in their handler, from now on. For programs
+    /// that run handlers.
+    fn set_panics(&self, _ppm: u32) {}
+
+    /// How many have panicked so.
+    fn panicked(&self) -> u64 {
+        0
+    }
 }
 
 /// One life of a [`Program`].
@@ -61,12 +71,13 @@ type Make = Box<dyn Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync>;
 /// Runs actors on the production runtime.
 pub struct Actors {
     make: Make,
+    nerves: Arc<Nerves>,
 }
 
 impl Actors {
     /// Runs the actors that `make` gives for the environment of a process.
     pub fn new(make: impl Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make) }
+        Self { make: Box::new(make), nerves: Arc::default() }
     }
 }
 
@@ -77,7 +88,7 @@ impl Program for Actors {
         store: Store,
         options: Options,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
-        let actors = (self.make)(&env);
+        let actors = (self.make)(&env).into_iter().map(|actor| self.nerves.frail(&env, actor)).collect();
         async move {
             match Runtime::start(options, env, store, actors).await {
                 Ok(runtime) => Ok(Arc::new(Running(runtime)) as Arc<dyn Process>),
@@ -85,6 +96,14 @@ impl Program for Actors {
             }
         }
         .boxed()
+    }
+
+    fn set_panics(&self, ppm: u32) {
+        self.nerves.set(ppm);
+    }
+
+    fn panicked(&self) -> u64 {
+        self.nerves.lost()
     }
 }
 
@@ -131,6 +150,10 @@ fn refusal(error: &CallError) -> Outcome {
             message: message.clone(),
             detail: detail.as_ref().map(|detail| detail.to_vec()),
         },
+        // Nothing of it was kept, and the client does not ask again.
+        (Advice::Fix, CallError::Panicked) => {
+            Outcome::App { code: error.code().to_owned(), message: error.to_string(), detail: None }
+        }
         (Advice::App | Advice::Fix, _) => Outcome::Fix(error.to_string()),
         (Advice::NotRun, _) => Outcome::NotRun(error.to_string()),
         (Advice::Unknown, _) => Outcome::Unknown(error.to_string()),

@@ -41,11 +41,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::say(&format!("  {name:<22} {about}"))?;
     }
     super::say(&format!("\n{} faults", faults.len()))?;
+    let known = faults.clone();
     for fault in faults {
         match schedule::NOT_DRAWN.iter().find(|(name, _)| *name == fault) {
             Some((_, why)) => super::say(&format!("  {fault:<26} not in clusters: {why}"))?,
             None => super::say(&format!("  {fault}"))?,
         }
+    }
+    super::say("\nfaults that wait")?;
+    for (name, why) in schedule::NOT_DRAWN.iter().filter(|(name, _)| !known.contains(name)) {
+        super::say(&format!("  {name:<26} {why}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -34,9 +34,9 @@ pub(crate) struct Args {
     /// The first of them
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// As many seeds as fit into so many minutes, instead of a number of them
+    /// As many seeds as fit into so many minutes (may be a fraction), instead of a number of them
     #[arg(long, conflicts_with = "seeds")]
-    minutes: Option<u64>,
+    minutes: Option<f64>,
     /// Of how many seeds, the first ones, to compare a second run in this process and one in a
     /// fresh process with the first; all of them if not given
     #[arg(long, value_name = "SEEDS")]
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::arm(args.mutant.as_deref())?;
     let scenarios = scenarios(args)?;
     let began = Instant::now();
-    let limit = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let limit = args.minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes)).transpose();
+    let limit = limit.context("--minutes takes a number of minutes")?;
     let seeds = match (args.seed, limit) {
         (Some(seed), _) => seed..=seed,
         (None, Some(_)) => args.from..=u64::MAX,

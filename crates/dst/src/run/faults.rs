@@ -4,18 +4,23 @@
 //! or ends has the state of links, store and clocks made anew from those that are left, so
 //! that two that overlap do not heal each other.
 
+mod healing;
+mod shape;
+mod swizzle;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_env::Env;
-use kelpie_env::sim::{DiskFaults, Drift, LinkFaults, Node, Sim, TimerError};
+use kelpie_env::sim::{DiskFaults, LinkFaults, Node, Sim};
 use parking_lot::Mutex;
 
 use crate::cluster::{self, Connect, Machine, Program};
-use crate::schedule::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, STORE, Schedule, What};
+use crate::schedule::{CLIENTS, DiskFault, Fault, MachineFault, STORE, Schedule, What};
 use crate::service::{ServerCrash, StoreFaults, StoreService};
+
+use shape::{panics, shape_clocks, suffer};
 
 /// How long a drain waits for what was admitted.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -23,8 +28,15 @@ const DRAIN: Duration = Duration::from_secs(2);
 const REPEATS_MAX: u64 = 50;
 
 /// Faults that are counted here: the world does not know them as such.
-pub const HAND_FAULTS: &[&str] =
-    &["crash-loop", "flapping-link", "graceful-shutdown", "two-processes-one-id"];
+pub const HAND_FAULTS: &[&str] = &[
+    "crash-loop",
+    "flapping-link",
+    "graceful-shutdown",
+    "panic-in-a-handler",
+    "permanent-partition",
+    "swizzle-clog",
+    "two-processes-one-id",
+];
 
 /// Machines that will be started under the name of another, by the number of their fault.
 pub(super) struct Twins(BTreeMap<usize, Machine>);
@@ -67,6 +79,10 @@ struct State {
     active: BTreeSet<usize>,
     /// Links that flap and are down, by the number of their fault.
     down: BTreeSet<usize>,
+    /// Ways that are held back, by the number of their fault and their place in it.
+    swizzled: BTreeSet<(usize, usize)>,
+    /// Machines that stay cut off when all others are healed.
+    lost: BTreeSet<u32>,
     /// Ways on which nothing gets through.
     closed: BTreeSet<(u32, u32)>,
     /// Machines that are cut off from everybody.
@@ -101,6 +117,8 @@ impl<'a> Faults<'a> {
         for (fault, times) in self.sim.fired().into_iter().chain(self.service.fired()) {
             *fired.entry(fault.to_owned()).or_default() += times;
         }
+        *fired.entry("panic-in-a-handler".to_owned()).or_default() +=
+            self.machines.iter().chain(self.twins.all()).map(Machine::panicked).sum::<u64>();
         for fault in HAND_FAULTS {
             fired.entry((*fault).to_owned()).or_default();
         }
@@ -109,13 +127,12 @@ impl<'a> Faults<'a> {
 
     /// Does everything at its time. Returns when all of it is over.
     pub(super) async fn play(&self, env: &Env, faults: &[Fault]) {
+        self.give_up(faults);
         let began = env.now();
         let mut edges: Vec<(u64, Edge, usize)> = Vec::new();
         for (index, fault) in faults.iter().enumerate() {
-            let again = repeats_every(&fault.what);
-            let times = again.map_or(1, |every| (fault.for_ms / every).clamp(1, REPEATS_MAX));
-            for time in 0..times {
-                edges.push((fault.at_ms + time * again.unwrap_or(0), Edge::Begin(time), index));
+            for (time, after_ms) in (0..).zip(begins_after(fault)) {
+                edges.push((fault.at_ms + after_ms, Edge::Begin(time), index));
             }
             edges.push((fault.at_ms + fault.for_ms.max(1), Edge::End, index));
         }
@@ -151,6 +168,7 @@ impl<'a> Faults<'a> {
             machine.node.resume();
             machine.start_again();
         }
+        self.cut_off_the_lost();
     }
 
     fn count(&self, fault: &str) {
@@ -199,8 +217,10 @@ impl<'a> Faults<'a> {
                 }
             }
             What::StorePause => self.service.pause(),
+            What::Swizzle { ways, order } => self.swizzle(index, ways, order, time),
             What::Block { .. }
             | What::Isolate { .. }
+            | What::CutOff { .. }
             | What::Link { .. }
             | What::Store { .. }
             | What::StoreDisk { .. } => {}
@@ -237,14 +257,19 @@ impl<'a> Faults<'a> {
             | MachineFault::Freeze
             | MachineFault::Coarse { .. }
             | MachineFault::Timers { .. }
+            | MachineFault::Panics { .. }
             | MachineFault::Slow { .. } => {}
         }
     }
 
     fn end(&self, index: usize, what: &What) {
+        if self.lasts(what) {
+            return;
+        }
         let mut state = self.state.lock();
         state.active.remove(&index);
         state.down.remove(&index);
+        state.swizzled.retain(|(fault, _)| *fault != index);
         drop(state);
         match what {
             What::Machine { node, fault } => {
@@ -260,6 +285,8 @@ impl<'a> Faults<'a> {
             What::StorePause => self.service.resume(),
             What::Block { .. }
             | What::Isolate { .. }
+            | What::CutOff { .. }
+            | What::Swizzle { .. }
             | What::Link { .. }
             | What::Store { .. }
             | What::StoreDisk { .. } => {}
@@ -287,6 +314,7 @@ impl<'a> Faults<'a> {
             | MachineFault::Freeze
             | MachineFault::Coarse { .. }
             | MachineFault::Timers { .. }
+            | MachineFault::Panics { .. }
             | MachineFault::Slow { .. } => {}
         }
     }
@@ -305,6 +333,7 @@ impl<'a> Faults<'a> {
         self.shape_store(&active);
         for (number, machine) in (0..).zip(&self.machines) {
             shape_clocks(&machine.node, number, &active);
+            machine.set_panics(panics(number, &active));
         }
     }
 
@@ -325,6 +354,8 @@ impl<'a> Faults<'a> {
                     }
                     What::Machine { .. }
                     | What::Isolate { .. }
+                    | What::CutOff { .. }
+                    | What::Swizzle { .. }
                     | What::Link { .. }
                     | What::Store { .. }
                     | What::StoreCrash { .. }
@@ -342,6 +373,7 @@ impl<'a> Faults<'a> {
                         suffer(&mut suffers, fault);
                     }
                 }
+                suffers.clogged |= self.is_swizzled(active, (from, to));
                 if self.sim.link_faults(near, far) != suffers {
                     self.sim.set_link_faults(near, far, suffers);
                 }
@@ -354,10 +386,7 @@ impl<'a> Faults<'a> {
                 self.sim.heal(near, far);
             }
         }
-        let isolated: BTreeSet<u32> = active
-            .iter()
-            .filter_map(|(_, what)| if let What::Isolate { node } = what { Some(*node) } else { None })
-            .collect();
+        let isolated: BTreeSet<u32> = active.iter().filter_map(|(_, what)| isolated(what)).collect();
         let before = std::mem::replace(&mut self.state.lock().isolated, isolated.clone());
         for machine in before.difference(&isolated).filter_map(|node| self.machine(*node)) {
             for other in self.everybody().filter(|other| other.name() != machine.node.name()) {
@@ -381,6 +410,8 @@ impl<'a> Faults<'a> {
             What::Machine { .. }
             | What::Block { .. }
             | What::Isolate { .. }
+            | What::CutOff { .. }
+            | What::Swizzle { .. }
             | What::Link { .. }
             | What::StoreCrash { .. }
             | What::StorePause
@@ -409,78 +440,29 @@ impl<'a> Faults<'a> {
     }
 }
 
-fn shape_clocks(node: &Node, number: u32, active: &[(usize, &What)]) {
-    let mut timers = TimerError::default();
-    let (mut drift, mut frozen, mut step, mut cost) =
-        (Drift::default(), false, Duration::ZERO, Duration::ZERO);
-    for (_, what) in active {
-        let What::Machine { node, fault } = what else { continue };
-        if *node != number {
-            continue;
-        }
-        match fault {
-            MachineFault::Drift { ppm } => drift = Drift { monotonic_ppm: *ppm, wall_ppm: *ppm },
-            MachineFault::Freeze => frozen = true,
-            MachineFault::Coarse { step_ms } => step = Duration::from_millis(*step_ms),
-            MachineFault::Timers { ppm, offset_ms } => {
-                timers = TimerError { ppm: *ppm, offset_ms: *offset_ms };
-            }
-            MachineFault::Slow { turn_us } => cost = Duration::from_micros(*turn_us),
-            MachineFault::PowerCut
-            | MachineFault::Kill
-            | MachineFault::CrashLoop { .. }
-            | MachineFault::Pause
-            | MachineFault::Drain
-            | MachineFault::Twin
-            | MachineFault::WallJump { .. } => {}
-        }
-    }
-    node.set_drift(drift);
-    node.freeze_wall(frozen);
-    node.set_clock_granularity(step);
-    node.set_timer_error(timers);
-    node.set_turn_cost(cost);
+/// The machine that is cut off from everybody.
+fn isolated(what: &What) -> Option<u32> {
+    if let What::Isolate { node } | What::CutOff { node } = what { Some(*node) } else { None }
 }
 
-fn suffer(link: &mut LinkFaults, fault: &LinkFault) {
-    match *fault {
-        LinkFault::Drop { ppm } => link.drop_ppm = ppm,
-        LinkFault::Duplicate { ppm } => link.duplicate_ppm = ppm,
-        LinkFault::Replay { ppm, after_ms } => {
-            link.replay_ppm = ppm;
-            link.replay_after_max = Duration::from_millis(after_ms);
-        }
-        LinkFault::Reorder { ppm, max_ms } => {
-            link.reorder_ppm = ppm;
-            link.reorder_max = Duration::from_millis(max_ms);
-        }
-        LinkFault::Delay { ms } => link.delay = Duration::from_millis(ms),
-        LinkFault::Tail { ppm, max_ms } => {
-            link.tail_ppm = ppm;
-            link.tail_max = Duration::from_millis(max_ms);
-        }
-        LinkFault::FlipBit { ppm } => link.flip_bit_ppm = ppm,
-        LinkFault::Truncate { ppm } => link.truncate_ppm = ppm,
-        LinkFault::Narrow { bytes_per_second, queue_bytes } => {
-            link.bytes_per_second = NonZeroU64::new(bytes_per_second);
-            link.queue_bytes_max = Some(queue_bytes);
-        }
-        LinkFault::Clog => link.clogged = true,
-    }
-}
-
-/// A fault that happens again and again, and how often in milliseconds.
-fn repeats_every(what: &What) -> Option<u64> {
-    match what {
-        What::Machine { fault: MachineFault::CrashLoop { every_ms }, .. } => Some((*every_ms).max(1)),
-        What::Block { every_ms: every @ 1.., .. } => Some(*every),
+/// Milliseconds after which a fault begins, again and again if it is one that does.
+fn begins_after(fault: &Fault) -> Vec<u64> {
+    let repeats = |every: u64| {
+        let every = every.max(1);
+        (0..(fault.for_ms / every).clamp(1, REPEATS_MAX)).map(|time| time * every).collect()
+    };
+    match &fault.what {
+        What::Machine { fault: MachineFault::CrashLoop { every_ms }, .. } => repeats(*every_ms),
+        What::Block { every_ms: every @ 1.., .. } => repeats(*every),
+        What::Swizzle { ways, .. } => swizzle::steps(ways.len(), fault.for_ms),
         What::Machine { .. }
         | What::Block { .. }
         | What::Isolate { .. }
+        | What::CutOff { .. }
         | What::Link { .. }
         | What::Store { .. }
         | What::StoreCrash { .. }
         | What::StorePause
-        | What::StoreDisk { .. } => None,
+        | What::StoreDisk { .. } => vec![0],
     }
 }

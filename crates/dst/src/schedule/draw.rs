@@ -155,6 +155,12 @@ const KINDS: &[Kind] = &[
         What::Block { from, to, both: true, every_ms: draw.between(50, 1_000) }
     },
     |draw, nodes| What::Isolate { node: draw.node(nodes) },
+    |draw, nodes| What::CutOff { node: draw.node(nodes) },
+    swizzle,
+    |draw, nodes| {
+        let fault = MachineFault::Panics { ppm: ppm(draw) };
+        machine(draw, nodes, fault)
+    },
     |draw, nodes| {
         let fault = LinkFault::Drop { ppm: ppm(draw) };
         link(draw, nodes, fault)
@@ -204,6 +210,24 @@ const KINDS: &[Kind] = &[
         machine(draw, nodes, MachineFault::Timers { ppm, offset_ms })
     },
 ];
+
+/// A few ways, opened in another order than they are clogged.
+fn swizzle(draw: &mut Draw, nodes: u32) -> What {
+    let mut ways: Vec<(u32, u32)> = Vec::new();
+    for _ in 0..draw.between(2, 5) {
+        let next = way(draw, nodes);
+        if !ways.contains(&next) {
+            ways.push(next);
+        }
+    }
+    let mut left: Vec<u32> = (0..).take(ways.len()).collect();
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        let chosen = usize::try_from(draw.below(left.len() as u64)).expect("an index");
+        order.push(left.swap_remove(chosen));
+    }
+    What::Swizzle { ways, order }
+}
 
 const OF_DISKS: &[Kind] = &[
     |draw, _| What::StoreDisk { fault: DiskFault::SyncError { ppm: ppm(draw) } },

@@ -90,6 +90,33 @@ fn what_is_no_schedule_is_refused_with_its_place() {
 
 #[cfg(feature = "mutants")]
 #[test]
+fn sim_a_judge_that_panics_is_a_find_and_ends_nothing() {
+    let _armed = kelpie_core::mutant::arm("judge_without_words");
+    let verdict = run(&draw(workload::by_name("counters").unwrap(), 0)).unwrap();
+    let found: Vec<_> = verdict.violations.iter().map(|violation| violation.invariant).collect();
+    assert_eq!(found, ["Judge"]);
+    assert!(verdict.events > 0 && !verdict.history.calls.is_empty());
+}
+
+#[test]
+fn sim_a_batch_ends_with_its_time() {
+    let run = |minutes: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kelpie-sim"));
+        command.args(["run", "--minutes", minutes, "--check", "1", "--json"]).output().unwrap()
+    };
+    let output = run("0.03");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let batch: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert!(batch["runs"].as_u64().unwrap() >= 1 && batch["checked"].as_u64().unwrap() >= 1, "{batch}");
+    assert_eq!(told.lines().count() as u64, batch["runs"].as_u64().unwrap() + 1);
+    for wrong in ["-1", "NaN", "soon"] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
 fn sim_seeded_bugs_are_found() {
     use kelpie_dst::mutants::{ALL, hunt};
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod clusters;
+mod faults;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #[path = "../../src/libc_net.rs"]
 mod libc_net;

@@ -40,7 +40,7 @@ fn a_timeline_has_what_happened_and_looking_changes_nothing() {
         assert!(lane == n0 && down == was_down && lasts.abs_diff(lasted) < 5_000, "{lane} {down} {lasts}");
     }
     let faults: Vec<_> = timeline.faults.iter().map(|fault| (&*fault.lanes, fault.to - fault.from)).collect();
-    assert_eq!(faults, [(&[n0][..], 300_000), (&[n0], 500_000), (&[n0, store], 300_000)]);
+    assert_eq!(faults, [(&[n0][..], 300_000), (&[n0], 500_000), (&[store, n0], 300_000)]);
     assert_eq!(timeline.calls.len(), verdict.history.calls.len());
     assert!(
         timeline.calls.iter().all(|call| call.from <= call.to && call.to <= timeline.ended && !call.violates)
