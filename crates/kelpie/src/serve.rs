@@ -110,15 +110,15 @@ fn greet(address: SocketAddr, node: &Node) {
 }
 
 fn announce(why: &Result<Why, Health>, seconds: u64) {
-    match why {
-        Ok(why) => tracing::info!(?why, "draining for at most {seconds} s"),
-        Err(Health::Restored) => tracing::error!(
-            "the store was restored from a backup under this node: draining for at most {seconds} s; start it anew"
-        ),
-        Err(_) => {
-            tracing::error!("another process has taken this node's place: draining for at most {seconds} s")
+    let lost = match why {
+        Ok(why) => {
+            tracing::info!(?why, "draining for at most {seconds} s");
+            return;
         }
-    }
+        Err(Health::Restored) => "the store was restored from a backup under this node, start it anew",
+        Err(_) => "another process has taken this node's place",
+    };
+    tracing::error!("{lost}: draining for at most {seconds} s");
 }
 
 #[cfg(feature = "mutants")]
