@@ -171,3 +171,28 @@ async fn wake(node: &Arc<Node>, at_once: &Arc<Semaphore>, actor: ActorId) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_late_is_not_kept_in_memory_and_what_is_due_soon_comes_in_order() {
+        let waker = Waker::default();
+        let now_ms = 1_000_000;
+        for i in 0..10_000 {
+            let actor = ActorId::new("t", "a", &format!("late{i}")).unwrap();
+            waker.expect(&actor, now_ms + millis(LOOK_AHEAD) + 1 + i, now_ms);
+        }
+        assert_eq!(waker.next(), None);
+        let soon = |name| ActorId::new("t", "a", name).unwrap();
+        for (name, after) in [("second", 20), ("first", 10), ("last", millis(LOOK_AHEAD))] {
+            waker.expect(&soon(name), now_ms + after, now_ms);
+        }
+        assert_eq!(waker.next(), Some(now_ms + 10));
+        assert_eq!(waker.take_due(now_ms + 9), None);
+        assert_eq!(waker.take_due(now_ms + 20), Some((now_ms + 10, soon("first"))));
+        assert_eq!(waker.take_due(now_ms + 20), Some((now_ms + 20, soon("second"))));
+        assert_eq!(waker.take_due(now_ms + 20), None);
+    }
+}
