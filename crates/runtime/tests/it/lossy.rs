@@ -1,9 +1,11 @@
 //! A store that loses answers, or is only slow: a double, around the real memory backend.
 //!
 //! One commit in eight is answered `Unknown`: it has landed, or never will, or lands later,
-//! after somebody may have looked.
+//! after somebody may have looked. While it is also *away*, one transaction in three is refused
+//! at its beginning.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,15 +22,16 @@ pub(crate) struct Lossy {
     env: Env,
     /// Whether it loses anything, or is only slow.
     loses: bool,
+    away: Arc<AtomicBool>,
 }
 
 impl Lossy {
-    pub(crate) fn new(inner: Arc<dyn Backend>, env: Env) -> Self {
-        Self { inner, env, loses: true }
+    pub(crate) fn new(inner: Arc<dyn Backend>, env: Env, away: Arc<AtomicBool>) -> Self {
+        Self { inner, env, loses: true, away }
     }
 
     pub(crate) fn slow(inner: Arc<dyn Backend>, env: Env) -> Self {
-        Self { inner, env, loses: false }
+        Self { inner, env, loses: false, away: Arc::default() }
     }
 }
 
@@ -40,6 +43,9 @@ impl Backend for Lossy {
     fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
         Answer::Later(
             async move {
+                if self.away.load(Ordering::Relaxed) && self.env.random_u64().is_multiple_of(3) {
+                    return Err(ReadError::Unavailable(Outage::Remote { reason: "it is away".into() }));
+                }
                 let inner = self.inner.begin().wait().await?;
                 Ok(Box::new(LossySnapshot { inner, env: self.env.clone(), loses: self.loses })
                     as Box<dyn Snapshot>)

@@ -1,6 +1,7 @@
 //! A store that loses answers: each key still has its effect once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -86,14 +87,17 @@ fn what_was_told_not_to_have_happened_never_happens() {
 
 /// One turn with three recorded steps, called once, and in every second world another turn
 /// after it. Returns whether all is as it was told, once what was owed has had its time in
-/// this life of the node and in the next.
-fn believe_a_turn_with_steps(seed: u64) -> bool {
+/// this life of the node and in the next. The store may be `away` now and then while the call
+/// is answered.
+fn believe_a_turn_with_steps(seed: u64, away: bool) -> bool {
     let outside = Arc::new(Outside::default());
     let world = World::lossy(seed);
     world.sim.block_on(async {
         let runtime = world.start(Counter::with(&world.node.env(), &outside)).await;
         let a = actor("counter", "a");
+        world.away.store(away, Ordering::Relaxed);
         let told = call_with_key(&runtime, &a, "steps", bytes(1), "k").await;
+        world.away.store(false, Ordering::Relaxed);
         let others = seed % 2;
         if others == 1 {
             add_until_taken(&runtime, 7).await;
@@ -115,7 +119,15 @@ fn believe_a_turn_with_steps(seed: u64) -> bool {
 
 #[test]
 fn a_turn_with_recorded_steps_is_never_refused_as_not_run() {
-    let wrong: Vec<u64> = (0..400).filter(|&seed| !believe_a_turn_with_steps(seed)).collect();
+    let wrong: Vec<u64> = (0..400).filter(|&seed| !believe_a_turn_with_steps(seed, false)).collect();
+    assert!(wrong.is_empty(), "seeds {wrong:?}");
+}
+
+/// Where the next activation cannot be loaded, or cannot begin the turn again, nobody knows
+/// there whether it will be resumed.
+#[test]
+fn a_turn_under_way_is_never_denied_while_the_store_is_away() {
+    let wrong: Vec<u64> = (0..400).filter(|&seed| !believe_a_turn_with_steps(seed, true)).collect();
     assert!(wrong.is_empty(), "seeds {wrong:?}");
 }
 
@@ -157,7 +169,13 @@ mod mutants {
     #[test]
     fn refusing_a_turn_with_recorded_steps_is_caught() {
         let _armed = kelpie_core::mutant::arm("refused_after_step");
-        assert!((0..400).any(|seed| !believe_a_turn_with_steps(seed)));
+        assert!((0..400).any(|seed| !believe_a_turn_with_steps(seed, false)));
+    }
+
+    #[test]
+    fn forgetting_that_a_turn_had_begun_is_caught() {
+        let _armed = kelpie_core::mutant::arm("begun_forgotten");
+        assert!((0..400).any(|seed| !believe_a_turn_with_steps(seed, true)));
     }
 
     fn caught(name: &'static str) -> bool {

@@ -1,6 +1,7 @@
 //! One simulated node over a store that outlives it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) backend: Arc<dyn Backend>,
     store_node: Node,
+    /// Whether a lossy store refuses transactions as well.
+    pub(crate) away: Arc<AtomicBool>,
 }
 
 impl World {
@@ -27,13 +30,13 @@ impl World {
         let store_node = sim.node("store");
         let backend: Arc<dyn Backend> = Arc::new(Memory::new(store_node.env()));
         let node = sim.node("n1");
-        Self { sim, node, backend, store_node }
+        Self { sim, node, backend, store_node, away: Arc::default() }
     }
 
     /// The same with a store that loses answers and commits now and then.
     pub(crate) fn lossy(seed: u64) -> Self {
         let world = Self::new(seed);
-        let backend = Arc::new(Lossy::new(world.backend.clone(), world.store_node.env()));
+        let backend = Arc::new(Lossy::new(world.backend.clone(), world.store_node.env(), world.away.clone()));
         Self { backend, ..world }
     }
 
