@@ -33,11 +33,13 @@ fn orders(seed: u64, ends: Arc<Mutex<BTreeSet<Status>>>) -> Verdict {
         assert!(!matches!(stocked, Err(Error::Fix(_) | Error::App(_))), "{stocked:?}");
         for (number, item, amount) in ORDERS {
             let order = client.actor::<Order>(number);
-            // Until the bank's answer is heard; a failed step leaves nothing of its turn.
+            // Until the bank's answer is heard; a failed step, or a crash for longer than the
+            // call had time, leaves nothing of its turn.
             for attempt in 0..5 {
                 let placed = order.place(item.to_owned(), amount);
                 match placed.idempotent(format!("place {number} {attempt}")).await {
-                    Err(Error::Fix(reason)) if reason.code == "step.failed" => {}
+                    Err(Error::Fix(reason))
+                        if ["step.failed", "turn.given_up"].contains(&reason.code.as_str()) => {}
                     Err(wrong @ Error::Fix(_)) => panic!("{wrong}"),
                     Ok(_) | Err(_) => break,
                 }
