@@ -73,7 +73,8 @@ pub(crate) fn start(entries: &[(u64, Entry)], from: u64, room: usize) -> u64 {
     let mut start = from;
     let mut seen = 0;
     for (index, (position, entry)) in entries.iter().enumerate() {
-        if index > 0 && entry.starts_exchange() {
+        let anywhere = kelpie_core::mutant!("prompt_cut_in_an_exchange");
+        if index > 0 && (anywhere || entry.starts_exchange()) {
             left -= bytes(&entries[seen..index]);
             (start, seen) = (*position, index);
             if left <= target {

@@ -1,10 +1,16 @@
 //! Judges the history of a run, after the fact: one file for each property.
 
+mod agents;
 mod conservation;
+mod conversation;
 mod exactly_once;
 mod linearizability;
 mod liveness;
+mod memory_edits;
+mod memory_isolation;
+mod orphan_calls;
 mod reminders;
+mod tool_effects;
 
 use std::any::Any;
 
@@ -41,7 +47,7 @@ pub struct Judge {
 pub const ALL: &[Judge] = &[
     Judge {
         name: "Linearizability",
-        about: "each counter and log behaves as if its calls happened one at a time, between asking and answer",
+        about: "each counter, log and board behaves as if its calls happened one at a time, between asking and answer",
         judge: linearizability::judge,
     },
     Judge {
@@ -55,6 +61,31 @@ pub const ALL: &[Judge] = &[
         judge: exactly_once::judge,
     },
     Judge { name: "RemindersOnce", about: "a reminder that was set comes due once", judge: reminders::judge },
+    Judge {
+        name: "MemoryIsolation",
+        about: "what was said to one agent is shown by no other, and no tenant sees another's agents",
+        judge: memory_isolation::judge,
+    },
+    Judge {
+        name: "NoOrphanCall",
+        about: "each call of a tool has one result, before its model is asked again and in the end",
+        judge: orphan_calls::judge,
+    },
+    Judge {
+        name: "Conversation",
+        about: "messages stay in their order under their ids, each is heard and answered once, each run ends",
+        judge: conversation::judge,
+    },
+    Judge {
+        name: "MemoryEdits",
+        about: "memory holds each edit that the conversation calls done, once, and no other",
+        judge: memory_edits::judge,
+    },
+    Judge {
+        name: "ToolEffects",
+        about: "no effect of a tool before its call is recorded, one where it succeeded, at most one for each call",
+        judge: tool_effects::judge,
+    },
     Judge {
         name: "Liveness",
         about: "after the faults every call is answered, and none with a refusal",

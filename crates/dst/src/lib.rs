@@ -12,6 +12,7 @@
 //! Invariant: a dev-dependency. No product crate depends on it, and it simulates no weaker
 //! a world than [`kelpie_env::sim`] does.
 
+pub mod agents;
 pub mod check;
 pub mod cluster;
 pub mod history;

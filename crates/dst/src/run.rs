@@ -17,11 +17,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use crate::agents;
 use crate::cluster::{self, Client, Clients, Connect, Machine, Program};
 use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
-use crate::schedule::{Draw, Operation, Schedule, draw_faults};
+use crate::schedule::{Draw, FaultKinds, Operation, Schedule, draw_faults};
 use crate::service::{ServiceBackend, StoreService};
 use crate::timeline::{self, Commits, Seen, Timeline};
 use crate::workload::{self, Outside, Size, Workload};
@@ -66,13 +67,14 @@ pub fn draw(workload: &Workload, seed: u64) -> Schedule {
     let nodes = u32::try_from(draw.between(1, u64::from(workload.nodes_max))).expect("small");
     let size = Size {
         clients: u32::try_from(draw.between(1, 6)).expect("small"),
-        calls: u32::try_from(draw.between(4, 24)).expect("small"),
+        calls: u32::try_from(draw.between(4, u64::from(workload.calls_max))).expect("small"),
         actors: u32::try_from(draw.between(1, 5)).expect("small"),
         span_ms: draw.between(2_000, 20_000),
     };
     let operations = workload.draw(&mut draw, size, nodes);
     let embedded = draw.one_in(2);
-    let faults = draw_faults(&mut draw, nodes, embedded, size.span_ms);
+    let kinds = FaultKinds { disk: embedded, world: workload.has_agents() };
+    let faults = draw_faults(&mut draw, nodes, kinds, size.span_ms);
     Schedule { scenario: workload.name.to_owned(), seed, nodes, embedded, operations, faults, mutant: None }
 }
 
@@ -129,6 +131,8 @@ pub(crate) type Script = Box<dyn FnOnce(Client) -> BoxFuture<'static, ()> + Send
 pub(crate) struct Load {
     /// What is installed on a machine.
     pub(crate) program: Box<dyn Fn() -> Arc<dyn Program> + Send>,
+    /// What models and tools that machines ask are in, if they ask any.
+    pub(crate) world: Option<Arc<agents::World>>,
     /// What each client does, by its number.
     pub(crate) clients: Vec<(u32, Script)>,
     /// The last look at the healed and settled cluster.
@@ -154,6 +158,7 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
     };
     let outside = outside.clone();
     Load {
+        world: workload.has_agents().then(|| outside.world.clone()),
         program: Box::new(move || workload.program(&outside)),
         last: script(workload::probes(&schedule.operations)),
         clients: by_client.into_iter().map(|(number, operations)| (number, script(operations))).collect(),
@@ -201,7 +206,7 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
         ..Options::new(schedule.seed)
     });
     let _entered = sim.enter();
-    let world = World::new(&sim, schedule, &load.program, watch.sights_max > 0);
+    let world = World::new(&sim, schedule, &load.program, load.world, watch.sights_max > 0);
     let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule, load.clients, load.last))));
     let mut violations = match ran {
         Ok(violations) => violations,
@@ -263,7 +268,16 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(sim: &'a Sim, schedule: &Schedule, program: &dyn Fn() -> Arc<dyn Program>, watched: bool) -> Self {
+    fn new(
+        sim: &'a Sim,
+        schedule: &Schedule,
+        program: &dyn Fn() -> Arc<dyn Program>,
+        outside: Option<Arc<agents::World>>,
+        watched: bool,
+    ) -> Self {
+        if let Some(outside) = &outside {
+            outside.open(sim.node("outside").env());
+        }
         let backend =
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
@@ -293,8 +307,14 @@ impl<'a> World<'a> {
             invariants.know(machine.node.ip(), machine.name());
         }
         let store = service.store(&operator);
-        let faults =
-            faults::Faults::new(sim, machines.clone(), twins, service, (clients_node, operator.clone()));
+        let faults = faults::Faults::new(
+            sim,
+            machines.clone(),
+            twins,
+            service,
+            outside,
+            (clients_node, operator.clone()),
+        );
         Self {
             machines,
             clients,

@@ -4,9 +4,10 @@ mod draw;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
-pub use draw::{Draw, draw_faults};
+pub use draw::{Draw, FaultKinds, draw_faults};
 
 /// Everything that decides one run. Written to a file it can be replayed, and taken apart to
 /// find the smallest part that still fails.
@@ -113,6 +114,11 @@ pub enum What {
     Store {
         /// How.
         faults: StoreFaults,
+    },
+    /// Models and tools serve badly.
+    World {
+        /// How.
+        faults: WorldFaults,
     },
     /// The server of the store goes down and comes back.
     StoreCrash {
@@ -297,12 +303,27 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("restart-with-old-disk", "machines keep nothing on their disks yet"),
     ("allocation-limit", "not simulated: who asks for too much memory is killed, as by `process-kill`"),
     ("mixed-versions", "waits for a second version"),
+    ("approval-racing-cancel", "waits for tools that need somebody's approval"),
+    ("checkpoint-crash", "waits for snapshots of virtual machines"),
+    ("embedding-failure", "waits for search by meaning"),
+    ("mcp-server-crash", "waits for MCP servers"),
+    ("mcp-slow-start", "waits for MCP servers"),
+    ("migration-source-crash", "waits for moving actors between machines"),
+    ("migration-target-crash", "waits for moving actors between machines"),
+    ("sandbox-boot-failure", "waits for sandboxes"),
+    ("sandbox-crash", "waits for sandboxes"),
+    ("sandbox-exec-time-out", "waits for sandboxes"),
+    ("sandbox-pool-exhausted", "waits for sandboxes"),
+    ("snapshot-corrupt", "waits for snapshots of virtual machines"),
+    ("snapshot-too-large", "waits for snapshots of virtual machines"),
+    ("snapshot-wrong-architecture", "waits for snapshots of virtual machines"),
 ];
 
-/// The names of all faults that the environment and the store can commit; each is counted
-/// when it has an effect.
+/// The names of all faults that the environment, the store, models and tools can commit; each is
+/// counted when it has an effect.
 pub fn fault_names() -> Vec<&'static str> {
-    let mut names = [kelpie_env::sim::FAULTS, crate::service::STORE_FAULTS, crate::run::HAND_FAULTS].concat();
+    let own = [crate::service::STORE_FAULTS, crate::run::HAND_FAULTS, crate::agents::AGENT_FAULTS];
+    let mut names = [&own.concat(), kelpie_env::sim::FAULTS].concat();
     names.sort_unstable();
     names.dedup();
     names

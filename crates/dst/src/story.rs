@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::run::Verdict;
 use crate::schedule::{CLIENTS, MachineFault, STORE, Schedule, What};
-use crate::service::StoreFaults;
 
 /// A short story of a run: faults, calls with their ends, and what does not hold.
 pub fn story(schedule: &Schedule, verdict: &Verdict) -> String {
@@ -63,6 +64,7 @@ pub(crate) fn sentence(what: &What) -> String {
             format!("what goes from {} to {} suffers {fault:?}", place(*from), place(*to))
         }
         What::Store { faults } => format!("the store serves badly: {}", wrong(faults)),
+        What::World { faults } => format!("models and tools serve badly: {}", wrong(faults)),
         What::StoreCrash { power: true } => "the store loses its power".to_owned(),
         What::StoreCrash { power: false } => "the process of the store is killed".to_owned(),
         What::StorePause => "the store stands still".to_owned(),
@@ -90,9 +92,9 @@ fn of_machine(fault: &MachineFault) -> String {
     }
 }
 
-/// What differs from a store that serves well, as JSON.
-fn wrong(faults: &StoreFaults) -> String {
-    let sound = serde_json::to_value(StoreFaults::default()).expect("plain data is JSON");
+/// What differs from a service that serves well, as JSON.
+fn wrong<T: Serialize + Default>(faults: &T) -> String {
+    let sound = serde_json::to_value(T::default()).expect("plain data is JSON");
     let serde_json::Value::Object(all) = serde_json::to_value(faults).expect("plain data is JSON") else {
         return String::new();
     };

@@ -11,7 +11,7 @@ use kelpie_runtime::typed::{Behaviours, Handlers};
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
 use crate::run::{self, Load, Ran, Script, Verdict, Watch};
-use crate::schedule::{Draw, Fault, MachineFault, Schedule, What, draw_faults};
+use crate::schedule::{Draw, Fault, FaultKinds, MachineFault, Schedule, What, draw_faults};
 
 /// A simulated cluster for a test of your own actors: `nodes` machines, decided by `seed`.
 ///
@@ -134,7 +134,8 @@ impl Cluster {
     pub fn swarm(mut self, span_ms: u64) -> Self {
         let mut draw = Draw::new(self.schedule.seed);
         let Schedule { nodes, embedded, .. } = self.schedule;
-        self.schedule.faults = draw_faults(&mut draw, nodes, embedded, span_ms.max(200));
+        let kinds = FaultKinds { disk: embedded, world: false };
+        self.schedule.faults = draw_faults(&mut draw, nodes, kinds, span_ms.max(200));
         let panics =
             |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::Panics { .. }, .. });
         self.schedule.faults.retain(|fault| !panics(fault));
@@ -175,7 +176,7 @@ impl Cluster {
             let make = make.clone();
             Arc::new(Actors::new(move |env| make(env)))
         };
-        let load = Load { program: Box::new(program), clients: self.clients, last: self.last };
+        let load = Load { program: Box::new(program), world: None, clients: self.clients, last: self.last };
         let watch = Watch { record: record.clone(), sights_max: 0 };
         let Ran { mut verdict, recording, .. } = run::execute(&self.schedule, load, &watch);
         verdict.violations.extend(judge::owed(&verdict.history));

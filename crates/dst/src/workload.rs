@@ -1,10 +1,12 @@
 //! What clients do to a cluster.
 
 mod actors;
+mod agents;
 mod outside;
 
 use std::sync::Arc;
 
+use crate::agents::AgentProgram;
 use crate::cluster::{Actors, Program};
 use crate::schedule::{Draw, Operation};
 pub(crate) use actors::OPENING;
@@ -19,6 +21,8 @@ pub struct Workload {
     /// On how many machines at most. Machines do not call each other yet, so actors that do
     /// share one.
     pub nodes_max: u32,
+    /// Calls of one client at most. An agent takes its time for each.
+    pub calls_max: u32,
     /// The types of actors that it calls, with a function that draws a call of each.
     kinds: &'static [(&'static str, Kind)],
 }
@@ -44,12 +48,14 @@ pub const ALL: &[Workload] = &[
     Workload {
         name: "counters",
         nodes_max: 5,
+        calls_max: 24,
         about: "adds to counters and reads them",
         kinds: &[("counter", counter)],
     },
     Workload {
         name: "logs",
         nodes_max: 5,
+        calls_max: 24,
         about: "appends words to logs and reads them",
         kinds: &[("log", log)],
     },
@@ -57,24 +63,35 @@ pub const ALL: &[Workload] = &[
         name: "bank",
         about: "transfers between accounts, by messages that leave with the turn",
         nodes_max: 1,
+        calls_max: 24,
         kinds: &[("account", account)],
     },
     Workload {
         name: "orders",
         about: "orders that charge and ship outside, in recorded steps",
         nodes_max: 5,
+        calls_max: 24,
         kinds: &[("shop", shop)],
     },
     Workload {
         name: "reminders",
         about: "reminders that come due while machines come and go",
         nodes_max: 5,
+        calls_max: 24,
         kinds: &[("alarm", alarm)],
+    },
+    Workload {
+        name: "agents",
+        about: "people talk to agents, whose models edit memory and call tools that have effects",
+        nodes_max: 5,
+        calls_max: 8,
+        kinds: &[("agent", agents::agent)],
     },
     Workload {
         name: "mixed",
         about: "all of them at once",
         nodes_max: 5,
+        calls_max: 24,
         kinds: &[("counter", counter), ("log", log), ("account", account), ("shop", shop), ("alarm", alarm)],
     },
 ];
@@ -87,8 +104,16 @@ pub fn by_name(name: &str) -> Option<&'static Workload> {
 impl Workload {
     /// What runs on every machine. `outside` outlives all of them.
     pub fn program(&self, outside: &Arc<Outside>) -> Arc<dyn Program> {
+        if self.has_agents() {
+            return Arc::new(AgentProgram { world: outside.world.clone() });
+        }
         let outside = outside.clone();
         Arc::new(Actors::new(move |env| actors::all(env, &outside)))
+    }
+
+    /// Whether its actors are agents, which ask models and tools.
+    pub fn has_agents(&self) -> bool {
+        self.kinds.iter().any(|(actor_type, _)| *actor_type == "agent")
     }
 
     /// Draws what the clients do.
@@ -104,13 +129,13 @@ impl Workload {
                 operations.push(Operation {
                     client,
                     after_ms: draw.below(2 * pause + 1),
-                    actor: ((*actor_type).to_owned(), key(draw, size)),
+                    actor: ((*actor_type).to_owned(), key_of(actor_type, draw, size)),
                     operation: operation.to_owned(),
                     payload,
                 });
             }
         }
-        operations
+        agents::made_first(operations)
     }
 }
 
@@ -140,7 +165,16 @@ pub fn probes(operations: &[Operation]) -> Vec<Operation> {
         let operation = read_of(&actor.0)?.to_owned();
         Some(Operation { client: 0, after_ms: 0, actor, operation, payload: String::new() })
     };
-    actors.into_iter().filter_map(probe).collect()
+    agents::probes(operations).into_iter().chain(actors.into_iter().filter_map(probe)).collect()
+}
+
+/// Agents have names within their tenants, of which there are two.
+fn key_of(actor_type: &str, draw: &mut Draw, size: Size) -> String {
+    if actor_type == "agent" {
+        let number = draw.below(u64::from(size.actors));
+        return format!("a{}@t{}", number / 2, number % 2);
+    }
+    key(draw, size)
 }
 
 fn key(draw: &mut Draw, size: Size) -> String {

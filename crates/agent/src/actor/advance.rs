@@ -190,6 +190,9 @@ impl Desk<'_> {
                 Effect::Close { step, call, why } => self.close_call(step, call, why).await?,
                 Effect::Finish(reason) => {
                     self.finish(reason).await?;
+                    if kelpie_core::mutant!("run_next_not_begun") {
+                        continue;
+                    }
                     // What the ended run still wants comes before what the next one wants.
                     let more = self.begin_next().await?;
                     effects.extend(more);
@@ -241,13 +244,17 @@ impl Desk<'_> {
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
         // An empty text was taken for an empty object when the call was judged.
         let arguments = if made.arguments.trim().is_empty() { "{}".to_owned() } else { made.arguments };
+        // Without the attempt: a repetition is the same call.
+        let mut idempotency_key = format!("{}/{run_id}/{step}/{call}", self.agent.id);
+        if kelpie_core::mutant!("tool_key_of_the_attempt") {
+            idempotency_key.push_str(&format!("/{attempt}"));
+        }
         let invocation = Invocation {
             tool: made.name,
             arguments,
             agent_id: self.agent.id.clone(),
             call_id: made.id,
-            // Without the attempt: a repetition is the same call.
-            idempotency_key: format!("{}/{run_id}/{step}/{call}", self.agent.id),
+            idempotency_key,
             run_id: run_id.clone(),
         };
         let job = Job::Invoke(Invoke { step, call, attempt, invocation });

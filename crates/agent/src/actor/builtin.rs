@@ -136,7 +136,9 @@ impl Desk<'_> {
         let id = name::placed("passage", &self.agent.id, Place { position, part: 0 });
         let passage = Passage::new(id, insert.content, insert.tags, self.turn.now_ms())?;
         self.turn.set(layout::passage(position), record::encode(&passage));
-        self.progress.passages += 1;
+        if !kelpie_core::mutant!("passage_position_not_counted") {
+            self.progress.passages += 1;
+        }
         Ok("Kept in archival memory.".to_owned())
     }
 

@@ -1,7 +1,7 @@
 //! A provider on the other side of an HTTP connection.
 //!
-//! Carries a wire's bytes, keeps the time, and asks again where that can help. An adapter:
-//! the connection is tokio's, but clock, pauses and chance are the environment's.
+//! Carries a wire's bytes and keeps the time. An adapter: the connection is tokio's, but the
+//! clock is the environment's.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 
 use super::error::{Awaited, ModelError};
-use super::patience::{Attempts, Next, Patience};
+use super::patience::Patience;
 use super::refusal::{Refusal, presentable, retry_after};
 use super::secret::Secret;
 use super::wire::{Answering, Fault, Progress, Wire, models};
-use super::{Delta, DeltaSink, ModelAnswer, ModelInfo, ModelRequest, Provider, name_at};
+use super::{DeltaSink, ModelAnswer, ModelInfo, ModelRequest, Provider, name_at};
 use crate::http_client;
 
 /// The longest body that is read: an answer of a million tokens fits.
@@ -24,7 +24,7 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest body of an error that is read.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
-/// One provider.
+/// One provider, asked once at a time: [`super::Patient`] asks again.
 pub(super) struct Remote {
     pub(super) env: Env,
     pub(super) client: reqwest::Client,
@@ -68,62 +68,6 @@ impl Remote {
     async fn ask(&self, request: &ModelRequest, deltas: DeltaSink<'_>) -> Result<ModelAnswer, ModelError> {
         let name = name_at(self.wire.provider(), &request.model)?;
         let body = self.wire.body(name, request);
-        let mut attempts = Attempts::new(&self.patience, self.env.now());
-        loop {
-            let mut streamed = false;
-            let mut sink = |delta| {
-                streamed = true;
-                deltas(delta);
-            };
-            let limit = self.patience.answer;
-            let attempt = self.attempt(name, request, body.clone(), &mut sink);
-            let outcome = match self.env.timeout(limit, Box::pin(attempt)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(ModelError::TimedOut { what: Awaited::Finish, limit }),
-            };
-            self.count(outcome.as_ref().map_or_else(ModelError::code, |_| "ok"));
-            let error = match outcome {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let (code, shown) = (error.code(), error.to_string());
-            match attempts.failed(self.env.now(), error, self.env.random_u64()) {
-                Next::GiveUp(error) => return Err(error),
-                Next::Again(pause) => {
-                    let (provider, attempt) = (self.wire.provider(), attempts.made());
-                    tracing::warn!(
-                        provider,
-                        model = name,
-                        attempt,
-                        code,
-                        ?pause,
-                        error = shown,
-                        "asking again"
-                    );
-                    self.env.sleep(pause).await;
-                    if streamed {
-                        deltas(Delta::Restart);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Each attempt is counted by how it ended.
-    fn count(&self, outcome: &'static str) {
-        metrics::counter!(
-            "kelpie_model_attempts_total", "provider" => self.wire.provider(), "outcome" => outcome
-        )
-        .increment(1);
-    }
-
-    async fn attempt(
-        &self,
-        name: &str,
-        request: &ModelRequest,
-        body: String,
-        deltas: DeltaSink<'_>,
-    ) -> Result<ModelAnswer, ModelError> {
         let ask = self.client.post(self.url(self.wire.ask_path()));
         let ask = ask.header(CONTENT_TYPE, "application/json").body(body);
         let mut response = self.send(ask, &request.model).await?;

@@ -8,6 +8,7 @@ use reqwest::Url;
 use super::anthropic::{self, Messages};
 use super::openai::{self, Chat};
 use super::patience::Patience;
+use super::patient::Patient;
 use super::remote::Remote;
 use super::secret::Secret;
 use super::wire::Wire;
@@ -113,7 +114,8 @@ fn remote(
     let client = Remote::client(base, wire.as_ref(), patience)
         .map_err(|message| VariablesError::Unusable { variable, message })?;
     let base = base.as_str().trim_end_matches('/').to_owned();
-    Ok(Arc::new(Remote { env: env.clone(), client, base, key, patience: Arc::clone(patience), wire }))
+    let remote = Remote { env: env.clone(), client, base, key, patience: Arc::clone(patience), wire };
+    Ok(Arc::new(Patient::new(env.clone(), Arc::clone(patience), remote)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Each actor on its own: its calls have an order that explains all answers.
 
-use crate::check::spec::{Counter, CounterInput};
+use crate::check::spec::{Counter, CounterInput, Register, RegisterInput, RegisterOutput};
 use crate::check::{Linearizability, Operation, Outcome, Specification};
 use crate::history::{Call, Ended, History};
 use crate::workload::Outside;
@@ -34,6 +34,29 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
         );
         if let Err(error) = Linearizability::new(Words).check(&operations) {
             found.push(format!("log/{key}: {error}"));
+        }
+    }
+    for (key, calls) in history.by_actor("agent") {
+        let operations = operations(
+            &calls,
+            |call| match call.operation.as_str() {
+                "write" => Some(RegisterInput::Write(call.payload.clone())),
+                "read" => Some(RegisterInput::Read),
+                _ => None,
+            },
+            |input, reply| {
+                Ok(match input {
+                    RegisterInput::Write(_) => RegisterOutput::Written,
+                    RegisterInput::Read | RegisterInput::CompareAndSet { .. } => {
+                        RegisterOutput::Value(Some(reply.to_owned()))
+                    }
+                })
+            },
+            found,
+        );
+        let board = Register::holding(String::new());
+        if let Err(error) = Linearizability::new(board).check(&operations) {
+            found.push(format!("the board of agent/{key}: {error}"));
         }
     }
 }

@@ -16,6 +16,7 @@ use kelpie_env::Env;
 use kelpie_env::sim::{DiskFaults, LinkFaults, Node, Sim};
 use parking_lot::Mutex;
 
+use crate::agents::{AGENT_FAULTS, World};
 use crate::cluster::{self, Connect, Machine, Program};
 use crate::schedule::{CLIENTS, DiskFault, Fault, MachineFault, STORE, Schedule, What};
 use crate::service::{ServerCrash, StoreFaults, StoreService};
@@ -66,6 +67,7 @@ impl Twins {
 pub(super) struct Faults<'a> {
     sim: &'a Sim,
     service: StoreService,
+    world: Option<Arc<World>>,
     clients: Node,
     operator: Node,
     machines: Vec<Machine>,
@@ -106,9 +108,10 @@ impl<'a> Faults<'a> {
         machines: Vec<Machine>,
         twins: Twins,
         service: StoreService,
+        world: Option<Arc<World>>,
         (clients, operator): (Node, Node),
     ) -> Self {
-        Self { sim, service, clients, operator, machines, twins, state: Mutex::default() }
+        Self { sim, service, world, clients, operator, machines, twins, state: Mutex::default() }
     }
 
     /// How often each fault had an effect.
@@ -119,7 +122,10 @@ impl<'a> Faults<'a> {
         }
         *fired.entry("panic-in-a-handler".to_owned()).or_default() +=
             self.machines.iter().chain(self.twins.all()).map(Machine::panicked).sum::<u64>();
-        for fault in HAND_FAULTS {
+        if let Some(world) = &self.world {
+            fired.extend(world.fired().into_iter().map(|(fault, times)| (fault.to_owned(), times)));
+        }
+        for fault in HAND_FAULTS.iter().chain(AGENT_FAULTS) {
             fired.entry((*fault).to_owned()).or_default();
         }
         fired
@@ -223,6 +229,7 @@ impl<'a> Faults<'a> {
             | What::CutOff { .. }
             | What::Link { .. }
             | What::Store { .. }
+            | What::World { .. }
             | What::StoreDisk { .. } => {}
         }
     }
@@ -289,6 +296,7 @@ impl<'a> Faults<'a> {
             | What::Swizzle { .. }
             | What::Link { .. }
             | What::Store { .. }
+            | What::World { .. }
             | What::StoreDisk { .. } => {}
         }
     }
@@ -331,6 +339,7 @@ impl<'a> Faults<'a> {
         drop(state);
         self.shape_links(&active, &down);
         self.shape_store(&active);
+        self.shape_world(&active);
         for (number, machine) in (0..).zip(&self.machines) {
             shape_clocks(&machine.node, number, &active);
             machine.set_panics(panics(number, &active));
@@ -358,6 +367,7 @@ impl<'a> Faults<'a> {
                     | What::Swizzle { .. }
                     | What::Link { .. }
                     | What::Store { .. }
+                    | What::World { .. }
                     | What::StoreCrash { .. }
                     | What::StorePause
                     | What::StoreDisk { .. } => false,
@@ -404,6 +414,24 @@ impl<'a> Faults<'a> {
     }
 
     /// The latest of the active faults counts.
+    fn shape_world(&self, active: &[(usize, &What)]) {
+        let latest = active.iter().rev().find_map(|(_, what)| match what {
+            What::World { faults } => Some(faults.clone()),
+            What::Machine { .. }
+            | What::Block { .. }
+            | What::Isolate { .. }
+            | What::Link { .. }
+            | What::Store { .. }
+            | What::StoreCrash { .. }
+            | What::StorePause
+            | What::StoreDisk { .. } => None,
+        });
+        if let Some(world) = &self.world {
+            world.set_faults(latest.unwrap_or_default());
+        }
+    }
+
+    /// The latest of the active faults counts.
     fn shape_store(&self, active: &[(usize, &What)]) {
         let latest = active.iter().rev().find_map(|(_, what)| match what {
             What::Store { faults } => Some(faults.clone()),
@@ -413,6 +441,7 @@ impl<'a> Faults<'a> {
             | What::CutOff { .. }
             | What::Swizzle { .. }
             | What::Link { .. }
+            | What::World { .. }
             | What::StoreCrash { .. }
             | What::StorePause
             | What::StoreDisk { .. } => None,
@@ -461,6 +490,7 @@ fn begins_after(fault: &Fault) -> Vec<u64> {
         | What::CutOff { .. }
         | What::Link { .. }
         | What::Store { .. }
+        | What::World { .. }
         | What::StoreCrash { .. }
         | What::StorePause
         | What::StoreDisk { .. } => vec![0],

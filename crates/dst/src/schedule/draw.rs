@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, STORE, What};
+use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
 /// Numbers from a seed, for schedules; the world draws its own.
@@ -50,19 +51,26 @@ impl Draw {
     }
 }
 
+/// Which kinds of faults a run may meet beside those that every run may meet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FaultKinds {
+    /// Those of the disk below an embedded store.
+    pub disk: bool,
+    /// Those of models and tools.
+    pub world: bool,
+}
+
 /// Draws the faults of one run.
 ///
 /// Swarm testing (Groce et al., ISSTA 2012): each seed enables a random part of the kinds with
 /// random weights, so that rare combinations get runs of their own. The budget keeps liveness
 /// owed: every fault ends, and all of them before `span_ms`.
-pub fn draw_faults(draw: &mut Draw, nodes: u32, embedded: bool, span_ms: u64) -> Vec<Fault> {
-    let kinds = || KINDS.iter().chain(if embedded { OF_DISKS } else { &[] });
+pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) -> Vec<Fault> {
+    let of_disks = if more.disk { OF_DISKS } else { &[] };
+    let kinds = || KINDS.iter().chain(of_disks);
     let weights: Vec<u64> = kinds().map(|_| if draw.one_in(2) { 0 } else { draw.between(1, 8) }).collect();
     let total: u64 = weights.iter().sum();
-    if total == 0 {
-        return Vec::new();
-    }
-    let count = draw.between(1, 10);
+    let count = if total == 0 { 0 } else { draw.between(1, 10) };
     let mut faults: Vec<Fault> = (0..count)
         .map(|_| {
             let mut drawn = draw.below(total);
@@ -78,8 +86,30 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, embedded: bool, span_ms: u64) ->
             Fault { at_ms, for_ms, what }
         })
         .collect();
+    if more.world && !draw.one_in(3) {
+        faults.extend((0..draw.between(1, 4)).map(|_| of_world(draw, span_ms)));
+    }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// Models and tools are bad for longer than anything else: who asks them asks rarely.
+fn of_world(draw: &mut Draw, span_ms: u64) -> Fault {
+    let (models, both) = (draw.one_in(2), draw.one_in(3));
+    let mut faults = WorldFaults::default();
+    if models || both {
+        model(draw, &mut faults);
+    }
+    if !models || both {
+        tools(draw, &mut faults);
+    }
+    let for_ms = draw.between(span_ms / 4, span_ms / 2);
+    Fault { at_ms: draw.below(span_ms - for_ms), for_ms, what: What::World { faults } }
+}
+
+/// How often models and tools do it: nobody asks them a million times.
+fn often(draw: &mut Draw) -> u32 {
+    u32::try_from(500_000 >> draw.below(4)).expect("small")
 }
 
 type Kind = fn(&mut Draw, u32) -> What;
@@ -236,6 +266,35 @@ const OF_DISKS: &[Kind] = &[
     |draw, _| What::StoreDisk { fault: DiskFault::Slow { max_ms: draw.between(1, 100) } },
     |_, _| What::StoreCrash { power: true },
 ];
+
+/// A model that does one or two of the things that models do.
+fn model(draw: &mut Draw, faults: &mut WorldFaults) {
+    for _ in 0..draw.between(1, 2) {
+        let often = often(draw);
+        match draw.below(7) {
+            0 => faults.model_hang_ppm = often,
+            1 => faults.model_cut_ppm = often,
+            2 => faults.rate_limit_ppm = often,
+            3 => faults.model_down_ppm = often,
+            4 => (faults.model_slow_ppm, faults.model_slow_max) = (often, ms(draw, 1_500)),
+            5 => faults.malformed_call_ppm = often,
+            _ => faults.double_call_ppm = often,
+        }
+    }
+}
+
+/// Tools that do one or two of the things that tools do.
+fn tools(draw: &mut Draw, faults: &mut WorldFaults) {
+    for _ in 0..draw.between(1, 2) {
+        let often = often(draw);
+        match draw.below(4) {
+            0 => faults.tool_answer_lost_ppm = often,
+            1 => faults.tool_hang_ppm = often,
+            2 => (faults.tool_slow_ppm, faults.tool_slow_max) = (often, ms(draw, 2_500)),
+            _ => faults.tool_failure_ppm = often,
+        }
+    }
+}
 
 /// A store that does one or two of the things that it may do.
 fn store(draw: &mut Draw) -> StoreFaults {

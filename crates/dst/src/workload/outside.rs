@@ -1,13 +1,18 @@
 //! The world outside of the cluster: it keeps what was done to it, whatever dies inside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use crate::agents::World;
 
 /// What was done to the world, by the key under which it was asked for.
 #[derive(Debug, Default)]
 pub struct Outside {
     effects: Mutex<BTreeMap<String, Effect>>,
+    /// The models and tools that agents ask.
+    pub world: Arc<World>,
 }
 
 /// One effect on the world.

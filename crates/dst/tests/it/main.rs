@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "says which run it was when it fails")]
 
+mod agents;
 mod check;
 mod clusters;
 mod faults;

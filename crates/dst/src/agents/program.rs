@@ -1,0 +1,237 @@
+//! Production agents as a program for machines, and what clients may ask of them.
+//!
+//! An agent's name among clients is `<name>@<tenant>`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kelpie_agent::error::AgentError;
+use kelpie_agent::message::NewMessage;
+use kelpie_agent::models::Models;
+use kelpie_agent::provider::Patient;
+use kelpie_agent::query::{AgentQuery, Order, PAGE_MAX, Page, Scope, SendOptions};
+use kelpie_agent::record::CreateAgent;
+use kelpie_agent::service::{Agents, Parts};
+use kelpie_core::advice::Advice;
+use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
+use kelpie_env::Env;
+use kelpie_memory::block::{BlockChange, NewBlock};
+use kelpie_memory::name;
+use kelpie_runtime::{Health, Options};
+use kelpie_storage::Store;
+use serde::Serialize;
+
+use super::model::{self, Model};
+use super::script;
+use super::shown::{Cancelled, Listed, Look};
+use super::tools::{BOOK, NOTE, Tools};
+use super::world::World;
+use crate::cluster::{Outcome, Process, Program, Request};
+
+/// The block that people write to.
+pub(crate) const BOARD: &str = "board";
+/// The block that agents write to.
+pub(crate) const HUMAN: &str = "human";
+/// The tag of all agents.
+const TAG: &str = "team";
+
+/// Runs the agent service as `kelpie serve` does, over doubles of models and tools.
+pub(crate) struct AgentProgram {
+    pub(crate) world: Arc<World>,
+}
+
+impl Program for AgentProgram {
+    fn start(
+        &self,
+        env: Env,
+        store: Store,
+        options: Options,
+    ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
+        let world = self.world.clone();
+        async move {
+            let patience = Arc::new(model::patience());
+            let model = Model { env: env.clone(), world: world.clone(), idle: patience.idle };
+            let provider = Arc::new(Patient::new(env.clone(), patience, model));
+            let models = Models::new(env.clone(), vec![provider], None);
+            let tools = Arc::new(Tools { env: env.clone(), world });
+            match Agents::start(env.clone(), store, options, Parts { models, tools }).await {
+                Ok(agents) => Ok(Arc::new(Running { env, agents }) as Arc<dyn Process>),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
+    }
+}
+
+struct Running {
+    env: Env,
+    agents: Agents,
+}
+
+impl Process for Running {
+    fn serve(&self, request: Request) -> BoxFuture<'static, Outcome> {
+        let (env, agents) = (self.env.clone(), self.agents.clone());
+        async move {
+            let served = env.timeout(request.deadline, Box::pin(serve(&agents, &request))).await;
+            match served {
+                Ok(Ok(reply)) => Outcome::Reply(reply.into_bytes()),
+                Ok(Err(Refused::Request(why))) => Outcome::Fix(why),
+                Ok(Err(Refused::Agent(error))) => refusal(&error),
+                Err(_) => Outcome::Unknown("not yet".to_owned()),
+            }
+        }
+        .boxed()
+    }
+
+    fn health(&self) -> Health {
+        self.agents.runtime().health()
+    }
+
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()> {
+        let runtime = self.agents.runtime().clone();
+        async move { drop(runtime.drain(limit).await) }.boxed()
+    }
+}
+
+/// Why a request was not served.
+enum Refused {
+    /// It makes no sense.
+    Request(String),
+    /// The service says so.
+    Agent(AgentError),
+}
+
+impl From<AgentError> for Refused {
+    fn from(error: AgentError) -> Self {
+        Self::Agent(error)
+    }
+}
+
+/// What a client is told about an error.
+fn refusal(error: &AgentError) -> Outcome {
+    match (error, error.advice()) {
+        (AgentError::NotFound { .. }, _) => {
+            Outcome::App { code: error.code().to_owned(), message: error.to_string() }
+        }
+        // A bug: nothing that is asked here makes a service err like that.
+        (AgentError::Internal { .. }, _) | (_, Advice::Fix | Advice::App) => Outcome::Fix(error.to_string()),
+        (_, Advice::NotRun) => Outcome::NotRun(error.to_string()),
+        (_, Advice::Unknown) => Outcome::Unknown(error.to_string()),
+    }
+}
+
+/// Who is meant, and who asks.
+struct Seat {
+    scope: Scope,
+    name: String,
+    id: String,
+}
+
+impl Seat {
+    fn new(name: &str) -> Result<Self, Refused> {
+        let tenant = name.split_once('@').map_or("default", |(_, tenant)| tenant);
+        let caller = Caller::Principal { tenant: tenant.to_owned(), principal: "client".to_owned() };
+        let scope = Scope { tenant: tenant.to_owned(), caller };
+        // The id that the service derives from the key under which the agent is made.
+        let id = name::plain("agent", CallKey::new(&scope.caller, &key(&format!("create {name}"))?).0);
+        Ok(Self { scope, name: name.to_owned(), id })
+    }
+
+    fn create(&self) -> CreateAgent {
+        let block =
+            |label: &str, value: String| NewBlock { label: label.to_owned(), value, ..NewBlock::default() };
+        CreateAgent {
+            name: Some(self.name.clone()),
+            blocks: vec![
+                block("persona", script::persona(&self.name)),
+                block(HUMAN, String::new()),
+                block(BOARD, String::new()),
+            ],
+            tools: vec![BOOK.to_owned(), NOTE.to_owned()],
+            tags: vec![TAG.to_owned()],
+            model: Some(model::HANDLE.to_owned()),
+            ..CreateAgent::default()
+        }
+    }
+}
+
+fn key(text: &str) -> Result<IdempotencyKey, Refused> {
+    IdempotencyKey::new(text).map_err(|error| Refused::Request(error.to_string()))
+}
+
+fn json(shown: &impl Serialize) -> String {
+    serde_json::to_string(shown).expect("plain data is JSON")
+}
+
+/// The longest page, from the beginning.
+fn whole() -> Page {
+    Page { limit: PAGE_MAX, order: Order::Ascending, ..Page::default() }
+}
+
+async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
+    let Request { actor_key, operation, payload, key: own, .. } = request;
+    let payload = String::from_utf8_lossy(payload).into_owned();
+    let Seat { scope, id, .. } = &Seat::new(actor_key)?;
+    match operation.as_str() {
+        "create" => {
+            let seat = Seat::new(actor_key)?;
+            let name = key(&format!("create {actor_key}"))?;
+            Ok(agents.create(scope, Some(&name), seat.create()).await?.id)
+        }
+        // Under the key of its word, so that it can be said again, by whomever.
+        "say" => {
+            let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
+            Ok(json(&agents.send(scope, id, Some(&name), say, SendOptions::default()).await?))
+        }
+        "leave" => {
+            let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
+            let run = agents.send_and_leave(scope, id, Some(&name), say, SendOptions::default()).await?;
+            Ok(run.id)
+        }
+        "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
+        "cancel" => {
+            let latest = Page { limit: 1, order: Order::Descending, ..Page::default() };
+            let Some(run) = agents.runs(scope, id, &latest).await?.pop() else {
+                return Ok(json(&None::<Cancelled>));
+            };
+            let run_id = agents.cancel(scope, id, &run.id).await?.id;
+            Ok(json(&Some(Cancelled { run_id })))
+        }
+        "write" => {
+            let change = BlockChange { value: Some(payload), ..BlockChange::default() };
+            Ok(agents.update_block(scope, id, BOARD, Some(&key(own)?), change).await?.value)
+        }
+        "read" => Ok(agents.block(scope, id, BOARD).await?.value),
+        "list" => Ok(json(&listed(agents, scope, id).await?)),
+        "look" => Ok(json(&look(agents, scope, id).await?)),
+        unknown => Err(Refused::Request(format!("there is no operation `{unknown}`"))),
+    }
+}
+
+fn said(text: String) -> Vec<NewMessage> {
+    vec![NewMessage { text, ..NewMessage::default() }]
+}
+
+async fn listed(agents: &Agents, scope: &Scope, id: &str) -> Result<Listed, Refused> {
+    let query = AgentQuery { page: whole(), tags: vec![TAG.to_owned()], ..AgentQuery::default() };
+    let names = agents.list(scope, &query).await?.into_iter().map(|agent| agent.name).collect();
+    let tenant = if scope.tenant == "t0" { "t1" } else { "t0" };
+    let stranger = Scope { tenant: tenant.to_owned(), caller: scope.caller.clone() };
+    let strangers = match agents.get(&stranger, id).await {
+        Ok(agent) => vec![agent.name],
+        Err(AgentError::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Listed { names, strangers })
+}
+
+async fn look(agents: &Agents, scope: &Scope, id: &str) -> Result<Look, Refused> {
+    Ok(Look {
+        messages: agents.messages(scope, id, &whole()).await?,
+        runs: agents.runs(scope, id, &whole()).await?,
+        blocks: agents.blocks(scope, id).await?,
+        passages: agents.passages(scope, id, &whole()).await?,
+    })
+}

@@ -1,0 +1,164 @@
+//! Conversations: what was acknowledged stays, in its order and under its ids; each message is
+//! there once and has one answer, however often it is sent; each run ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kelpie_agent::message::{Message, MessageBody};
+use kelpie_agent::outcome::{RunResult, RunStatus};
+
+use crate::agents::{Look, word_of};
+use crate::history::{Call, History};
+use crate::workload::Outside;
+
+use super::agents::{calls, looks, said};
+
+pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
+    let looks = looks(history, found);
+    for (agent, calls) in calls(history) {
+        let mut told = Vec::new();
+        if let Some(look) = looks.get(agent) {
+            lists(&calls, look, &mut told);
+            answers(&calls, look, &mut told);
+            messages(&calls, look, &mut told);
+            runs(&calls, look, &mut told);
+        }
+        again(&calls, &mut told);
+        found.extend(told.into_iter().map(|what| format!("agent/{agent}: {what}")));
+    }
+}
+
+fn ids(messages: &[Message]) -> impl Iterator<Item = &str> {
+    messages.iter().map(|message| message.id.as_str())
+}
+
+/// Each list that a client got is what everything that was said begins with.
+fn lists(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
+    let mut distinct = BTreeSet::new();
+    if let Some(twice) = ids(&look.messages).find(|id| !distinct.insert(*id)) {
+        found.push(format!("two messages have the id {twice}"));
+    }
+    let mut lists: Vec<(&Call, usize)> = Vec::new();
+    for call in calls.iter().filter(|call| call.operation == "messages") {
+        let Some(reply) = call.reply() else { continue };
+        let Ok(list) = serde_json::from_str::<Vec<Message>>(reply) else {
+            found.push(format!("{} got no list: {reply:?}", call.key));
+            continue;
+        };
+        if !look.messages.starts_with(&list) {
+            let (had, have): (Vec<&str>, Vec<&str>) = (ids(&list).collect(), ids(&look.messages).collect());
+            found.push(format!("{} was shown {had:?}; in the end there is {have:?}", call.key));
+        }
+        lists.push((call, list.len()));
+    }
+    for (earlier, before) in &lists {
+        for (later, after) in &lists {
+            if earlier.ended_at < later.asked_at && before > after {
+                found.push(format!(
+                    "{} was shown {before} messages and then {} only {after}",
+                    earlier.key, later.key
+                ));
+            }
+        }
+    }
+}
+
+fn result(call: &Call) -> Option<RunResult> {
+    serde_json::from_str(call.reply()?).ok()
+}
+
+/// What a client was told of a run stands in the end, too.
+fn answers(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
+    for call in calls.iter().filter(|call| call.operation == "say" && call.reply().is_some()) {
+        let Some(result) = result(call) else {
+            found.push(format!("{} got no answer of a run: {:?}", call.key, call.reply()));
+            continue;
+        };
+        for message in &result.messages {
+            if !look.messages.contains(message) {
+                found.push(format!("{} was told {message:?}, which is gone", call.key));
+            }
+        }
+        match look.runs.iter().find(|run| run.id == result.run_id) {
+            Some(run) if run.stop_reason == Some(result.stop_reason) && run.usage == result.usage => {}
+            run => found.push(format!("{} was told of {result:?}; in the end there is {run:?}", call.key)),
+        }
+    }
+}
+
+/// Each message was heard as often as it should.
+fn messages(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
+    let mut heard: BTreeMap<&str, u32> = BTreeMap::new();
+    for message in &look.messages {
+        if let MessageBody::User { text } = &message.body {
+            *heard.entry(word_of(text)).or_default() += 1;
+        }
+    }
+    // Those that were sent again in the end are here whatever became of them before, but for
+    // those whose run was cancelled before it began.
+    let cancelled: BTreeSet<&str> = calls
+        .iter()
+        .filter(|call| {
+            let Some(result) = result(call).filter(|_| call.operation == "say") else { return false };
+            look.runs.iter().any(|run| run.id == result.run_id && run.first == run.end)
+        })
+        .map(|call| word_of(&call.payload))
+        .collect();
+    for call in calls.iter().filter(|call| call.operation == "say" && call.probe && call.reply().is_some()) {
+        let word = word_of(&call.payload);
+        let times = heard.remove(word).unwrap_or_default();
+        if times != u32::from(!cancelled.contains(word)) {
+            found.push(format!("{word} was said once and heard {times} times"));
+        }
+    }
+    let all: BTreeSet<&str> = said(calls).map(|call| word_of(&call.payload)).collect();
+    for (word, times) in heard.iter().filter(|(word, times)| !all.contains(*word) || **times > 1) {
+        found.push(format!("{word} was heard {times} times"));
+    }
+}
+
+/// Each run has ended, and none as cancelled that nobody wanted to end.
+fn runs(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
+    let wanted = calls.iter().any(|call| call.operation == "cancel" && call.may_have_happened());
+    for run in &look.runs {
+        if !run.status.ended() || run.stop_reason.is_none() || run.end.is_none() {
+            found.push(format!("{} has not ended: {run:?}", run.id));
+        }
+        if run.status == RunStatus::Cancelled && !wanted {
+            found.push(format!("{} was cancelled, and nobody wanted it", run.id));
+        }
+    }
+}
+
+/// The same message under the same key has the same answer, the same run.
+fn again(calls: &[&Call], found: &mut Vec<String>) {
+    let mut runs: BTreeMap<&str, (&Call, String)> = BTreeMap::new();
+    let mut answers: BTreeMap<&str, (&Call, &str)> = BTreeMap::new();
+    for call in calls {
+        let Some(reply) = call.reply() else { continue };
+        let word = word_of(&call.payload);
+        let run = match call.operation.as_str() {
+            "leave" => reply.to_owned(),
+            "say" => match result(call) {
+                Some(result) => result.run_id,
+                None => continue,
+            },
+            _ => continue,
+        };
+        if let Some((first, before)) = runs.get(word).filter(|(_, before)| *before != run) {
+            found.push(format!("{word}: {} set off {before}, {} {run}", first.key, call.key));
+        }
+        runs.entry(word).or_insert((call, run));
+        if call.operation != "say" {
+            continue;
+        }
+        if let Some((first, before)) = answers.get(word).filter(|(_, before)| *before != reply) {
+            found.push(format!("{word}: {} was told {before}, {} {reply}", first.key, call.key));
+        }
+        answers.entry(word).or_insert((call, reply));
+    }
+    let mut made: BTreeSet<&str> = BTreeSet::new();
+    made.extend(calls.iter().filter(|call| call.operation == "create").filter_map(|call| call.reply()));
+    if made.len() > 1 {
+        found.push(format!("it was made as {made:?}"));
+    }
+}

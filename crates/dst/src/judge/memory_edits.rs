@@ -1,0 +1,57 @@
+//! Memory is what the conversation says that it is: each edit with a result that says so is
+//! there once, and no other.
+
+use std::collections::BTreeMap;
+
+use kelpie_agent::message::{Message, MessageBody, ToolStatus};
+
+use crate::agents::{HUMAN, Look};
+use crate::history::History;
+use crate::workload::Outside;
+
+use super::agents::looks;
+
+pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
+    for (agent, look) in looks(history, found) {
+        let block = look.blocks.iter().find(|block| block.label == HUMAN);
+        let lines = block.map_or("", |block| block.value.as_str()).lines().map(str::to_owned);
+        compare(&look, "core_memory_append", lines, &mut |what| found.push(format!("agent/{agent}: {what}")));
+        let passages = look.passages.iter().map(|passage| passage.text.clone());
+        compare(&look, "archival_memory_insert", passages, &mut |what| {
+            found.push(format!("agent/{agent}: {what}"));
+        });
+    }
+}
+
+/// Compares what successful calls of a tool have put aside with what is there.
+fn compare(look: &Look, tool: &str, kept: impl Iterator<Item = String>, tell: &mut dyn FnMut(String)) {
+    let mut there: BTreeMap<String, i64> = BTreeMap::new();
+    for text in kept {
+        *there.entry(text).or_default() += 1;
+    }
+    let mut arguments: BTreeMap<&str, &str> = BTreeMap::new();
+    for Message { body, .. } in &look.messages {
+        match body {
+            MessageBody::ToolCall { call_id, name, arguments: text } if name == tool => {
+                arguments.insert(call_id, text);
+            }
+            MessageBody::ToolReturn { call_id, status: ToolStatus::Success, .. } => {
+                let Some(text) = arguments.get(call_id.as_str()) else { continue };
+                let content = serde_json::from_str::<serde_json::Value>(text).ok();
+                match content.as_ref().and_then(|value| value["content"].as_str()) {
+                    Some(content) => *there.entry(content.to_owned()).or_default() -= 1,
+                    None => tell(format!("{tool} succeeded with {text}")),
+                }
+            }
+            MessageBody::ToolCall { .. }
+            | MessageBody::ToolReturn { .. }
+            | MessageBody::System { .. }
+            | MessageBody::User { .. }
+            | MessageBody::Reasoning { .. }
+            | MessageBody::Assistant { .. } => {}
+        }
+    }
+    for (text, more) in there.into_iter().filter(|(_, more)| *more != 0) {
+        tell(format!("memory holds {text:?} {more} times more than {tool} succeeded"));
+    }
+}

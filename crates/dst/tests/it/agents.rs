@@ -1,0 +1,52 @@
+//! Clusters of agents: that they do what they are asked, and what the world does to them.
+
+use std::collections::BTreeMap;
+
+use kelpie_agent::message::{MessageBody, ToolStatus};
+use kelpie_dst::agents::{AGENT_FAULTS, Look};
+use kelpie_dst::run::{Verdict, draw, run};
+use kelpie_dst::schedule::Schedule;
+use kelpie_dst::workload;
+
+fn drawn(seed: u64) -> Schedule {
+    draw(workload::by_name("agents").unwrap(), seed)
+}
+
+fn looks(verdict: &Verdict) -> Vec<Look> {
+    let looks = verdict.history.calls.iter().filter(|call| call.operation == "look");
+    looks.map(|call| serde_json::from_str(call.reply().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn sim_agents_do_what_they_are_asked() {
+    let mut succeeded: BTreeMap<String, u32> = BTreeMap::new();
+    let mut kept = 0;
+    for seed in 0..3 {
+        let verdict = run(&Schedule { faults: Vec::new(), ..drawn(seed) }).unwrap();
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        for look in looks(&verdict) {
+            assert!(look.runs.iter().all(|run| run.failure.is_none()), "{:?}", look.runs);
+            kept += look.passages.len();
+            for message in look.messages {
+                if let MessageBody::ToolReturn { name, status: ToolStatus::Success, .. } = message.body {
+                    *succeeded.entry(name).or_default() += 1;
+                }
+            }
+        }
+    }
+    for tool in ["book", "note", "core_memory_append", "archival_memory_insert", "conversation_search"] {
+        assert!(succeeded.contains_key(tool), "{tool} never succeeded: {succeeded:?}");
+    }
+    assert!(kept > 0);
+}
+
+#[test]
+fn sim_what_models_and_tools_do_is_counted() {
+    let mut schedule = drawn(1);
+    let text = r#"{"at_ms":1,"for_ms":20000,"what":{"kind":"world","faults":{"model_cut_ppm":300000,"tool_answer_lost_ppm":500000,"double_call_ppm":500000}}}"#;
+    schedule.faults = vec![serde_json::from_str(text).unwrap()];
+    let verdict = run(&schedule).unwrap();
+    assert_eq!(verdict.violations, []);
+    let fired: Vec<&str> = AGENT_FAULTS.iter().copied().filter(|fault| verdict.fired[*fault] > 0).collect();
+    assert_eq!(fired, ["model-stream-cut", "duplicate-tool-call", "tool-answer-lost"]);
+}
