@@ -35,6 +35,18 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "memtable_forgotten_before_fold", scenario: "counters" },
     Mutant { name: "wal_cut_before_checkpoint_durable", scenario: "counters" },
     Mutant { name: "wal_position_in_second_commit", scenario: "counters" },
+    Mutant { name: "run_effect_before_record", scenario: "agents" },
+    Mutant { name: "run_late_result_accepted", scenario: "agents" },
+    Mutant { name: "run_orphan_call_at_cancel", scenario: "agents" },
+    Mutant { name: "run_wake_cleared_early", scenario: "agents" },
+    Mutant { name: "run_unknown_asked_again", scenario: "agents" },
+    Mutant { name: "run_next_not_begun", scenario: "agents" },
+    Mutant { name: "tool_key_of_the_attempt", scenario: "agents" },
+    Mutant { name: "cancel_drops_the_waiting", scenario: "agents" },
+    Mutant { name: "prompt_cut_in_an_exchange", scenario: "agents" },
+    Mutant { name: "block_edit_not_seen_by_the_next", scenario: "agents" },
+    Mutant { name: "passage_position_not_counted", scenario: "agents" },
+    Mutant { name: "range_of_every_actor", scenario: "agents" },
 ];
 
 /// What a search for a seeded bug came to.

@@ -157,6 +157,9 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
         })
     };
     let outside = outside.clone();
+    if workload.has_agents() {
+        agents::draw_once();
+    }
     Load {
         world: workload.has_agents().then(|| outside.world.clone()),
         program: Box::new(move || workload.program(&outside)),

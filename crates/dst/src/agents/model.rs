@@ -60,7 +60,7 @@ impl Provider for Model {
             handle: HANDLE.to_owned(),
             provider: "double".to_owned(),
             name: "lines".to_owned(),
-            context_window: Some(5_000),
+            context_window: Some(3_000),
         };
         std::future::ready(Ok(vec![info])).boxed()
     }

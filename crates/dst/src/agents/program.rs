@@ -113,7 +113,7 @@ impl From<AgentError> for Refused {
 fn refusal(error: &AgentError) -> Outcome {
     match (error, error.advice()) {
         (AgentError::NotFound { .. }, _) => {
-            Outcome::App { code: error.code().to_owned(), message: error.to_string() }
+            Outcome::App { code: error.code().to_owned(), message: error.to_string(), detail: None }
         }
         // A bug: nothing that is asked here makes a service err like that.
         (AgentError::Internal { .. }, _) | (_, Advice::Fix | Advice::App) => Outcome::Fix(error.to_string()),
@@ -192,8 +192,8 @@ async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
         }
         "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
         "cancel" => {
-            let latest = Page { limit: 1, order: Order::Descending, ..Page::default() };
-            let Some(run) = agents.runs(scope, id, &latest).await?.pop() else {
+            let runs = agents.runs(scope, id, &whole()).await?;
+            let Some(run) = runs.into_iter().find(|run| !run.status.ended()) else {
                 return Ok(json(&None::<Cancelled>));
             };
             let run_id = agents.cancel(scope, id, &run.id).await?.id;

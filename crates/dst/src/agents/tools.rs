@@ -1,6 +1,6 @@
 //! Doubles of tools outside, with a ledger of what arrived and what had an effect.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use kelpie_agent::provider::ToolSpec;
 use kelpie_agent::tool::runner::{Invocation, OutsideTool, ToolOutcome, ToolRunner};
 use kelpie_env::Env;
+use kelpie_env::sim::Sim;
 use tokio::sync::oneshot;
 
 use super::faults::Mark;
@@ -21,9 +22,35 @@ pub(crate) const NOTE: &str = "note";
 /// How long a tool is waited for.
 const TIME_MAX: Duration = Duration::from_secs(3);
 /// How long each way takes at most when nothing is wrong.
-const WAY_MAX: Duration = Duration::from_millis(20);
+const WAY_MAX: Duration = Duration::from_millis(80);
 /// After how long a tool that hangs has its effect, at most.
 const HANGS_MAX: Duration = Duration::from_secs(20);
+
+/// What there is.
+fn offered() -> Vec<OutsideTool> {
+    let tool = |name: &str, idempotent| {
+        let parameters = serde_json::json!({
+            "type": "object",
+            "properties": { "what": { "type": "string" } },
+            "required": ["what"],
+        });
+        let spec = ToolSpec { name: name.to_owned(), description: "A double.".to_owned(), parameters };
+        OutsideTool::new(spec, idempotent, TIME_MAX).expect("the schema stands above")
+    };
+    vec![tool(BOOK, false), tool(NOTE, true)]
+}
+
+/// Draws what the library for schemas keeps for the whole process, the keys of its hash maps,
+/// from a world of its own: the first run would have it from its world, and be another run
+/// than those after it.
+pub(crate) fn draw_once() {
+    static DRAWN: Once = Once::new();
+    DRAWN.call_once(|| {
+        let sim = Sim::new(0);
+        let _entered = sim.enter();
+        drop(offered());
+    });
+}
 
 /// The tools as one machine sees them.
 pub(super) struct Tools {
@@ -33,16 +60,7 @@ pub(super) struct Tools {
 
 impl ToolRunner for Tools {
     fn tools(&self) -> Vec<OutsideTool> {
-        let tool = |name: &str, idempotent| {
-            let parameters = serde_json::json!({
-                "type": "object",
-                "properties": { "what": { "type": "string" } },
-                "required": ["what"],
-            });
-            let spec = ToolSpec { name: name.to_owned(), description: "A double.".to_owned(), parameters };
-            OutsideTool::new(spec, idempotent, TIME_MAX).expect("the schema stands above")
-        };
-        vec![tool(BOOK, false), tool(NOTE, true)]
+        offered()
     }
 
     fn run(&self, invocation: Invocation) -> BoxFuture<'static, ToolOutcome> {

@@ -40,6 +40,24 @@ fn sim_agents_do_what_they_are_asked() {
     assert!(kept > 0);
 }
 
+/// One for each judge of agents.
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_seeded_bugs_of_agents_are_found() {
+    use kelpie_dst::mutants::{ALL, hunt};
+
+    for (name, judge) in [
+        ("range_of_every_actor", "MemoryIsolation"),
+        ("prompt_cut_in_an_exchange", "NoOrphanCall"),
+        ("passage_position_not_counted", "MemoryEdits"),
+        ("run_effect_before_record", "ToolEffects"),
+    ] {
+        let mutant = ALL.iter().find(|mutant| mutant.name == name).unwrap();
+        let hunt = hunt(*mutant, 1, 40).unwrap();
+        assert!(hunt.by.contains_key(judge), "{hunt:?}");
+    }
+}
+
 #[test]
 fn sim_what_models_and_tools_do_is_counted() {
     let mut schedule = drawn(1);
