@@ -459,8 +459,7 @@ impl Call {
         if in_flight.contains(&Owed::Result { step, call: number, attempt }) {
             return None;
         }
-        let again = self.idempotent || crate::mutant!("run_unknown_asked_again");
-        if again && attempt < ATTEMPTS_MAX {
+        if self.idempotent && attempt < ATTEMPTS_MAX {
             self.state = CallState::Started { attempt: attempt + 1 };
             return Some(Effect::Perform(Owed::Result { step, call: number, attempt: attempt + 1 }));
         }

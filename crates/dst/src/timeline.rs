@@ -257,6 +257,8 @@ fn faults(schedule: &Schedule, seen: &Seen, lanes: &[String]) -> Vec<Span> {
             What::Store { .. } | What::StoreCrash { .. } | What::StorePause | What::StoreDisk { .. } => {
                 vec![STORE]
             }
+            // Models and tools are no machine of the cluster: who suffers are those that ask them.
+            What::World { .. } => (0..schedule.nodes).collect(),
         };
         let from = micros(seen.began) + fault.at_ms * 1000;
         Span {

@@ -244,17 +244,13 @@ impl Desk<'_> {
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
         // An empty text was taken for an empty object when the call was judged.
         let arguments = if made.arguments.trim().is_empty() { "{}".to_owned() } else { made.arguments };
-        // Without the attempt: a repetition is the same call.
-        let mut idempotency_key = format!("{}/{run_id}/{step}/{call}", self.agent.id);
-        if kelpie_core::mutant!("tool_key_of_the_attempt") {
-            idempotency_key.push_str(&format!("/{attempt}"));
-        }
         let invocation = Invocation {
             tool: made.name,
             arguments,
             agent_id: self.agent.id.clone(),
             call_id: made.id,
-            idempotency_key,
+            // Without the attempt: a repetition is the same call.
+            idempotency_key: format!("{}/{run_id}/{step}/{call}", self.agent.id),
             run_id: run_id.clone(),
         };
         let job = Job::Invoke(Invoke { step, call, attempt, invocation });

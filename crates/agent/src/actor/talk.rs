@@ -93,9 +93,6 @@ impl Desk<'_> {
             return Ok(run);
         }
         if self.progress.current.as_ref().is_some_and(|current| current.number == number) {
-            if kelpie_core::mutant!("cancel_drops_the_waiting") {
-                self.progress.waiting.clear();
-            }
             self.feed(Input::Cancelled).await?;
         } else {
             self.progress.waiting.retain(|waiting| *waiting != number);
