@@ -415,16 +415,8 @@ impl<'a> Faults<'a> {
 
     /// The latest of the active faults counts.
     fn shape_world(&self, active: &[(usize, &What)]) {
-        let latest = active.iter().rev().find_map(|(_, what)| match what {
-            What::World { faults } => Some(faults.clone()),
-            What::Machine { .. }
-            | What::Block { .. }
-            | What::Isolate { .. }
-            | What::Link { .. }
-            | What::Store { .. }
-            | What::StoreCrash { .. }
-            | What::StorePause
-            | What::StoreDisk { .. } => None,
+        let latest = active.iter().rev().find_map(|(_, what)| {
+            if let What::World { faults } = what { Some(faults.clone()) } else { None }
         });
         if let Some(world) = &self.world {
             world.set_faults(latest.unwrap_or_default());
