@@ -103,14 +103,7 @@ impl Machine {
 }
 
 async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
-    if kelpie_core::mutant!("starts_late_by_process_id") {
-        env.sleep(Duration::from_nanos(std::process::id().into())).await;
-    }
-    if kelpie_core::mutant!("looks_at_the_clock_of_the_process") {
-        #[expect(clippy::disallowed_methods, reason = "the seeded bug")]
-        let now = std::time::Instant::now();
-        tracing::debug!(?now, "starts");
-    }
+    leak(&env).await;
     let process = loop {
         match seat.program.start(env.clone(), store.clone(), seat.options.clone()).await {
             Ok(process) => break process,
@@ -122,6 +115,18 @@ async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
     while let Some((from, message)) = mailbox.recv().await {
         let Some(ask) = wire::decode::<Ask>(&message) else { continue };
         env.spawn("call", answer(process.clone(), mailbox.clone(), from, ask));
+    }
+}
+
+/// The seeded bugs of letting something from outside the simulation in.
+async fn leak(env: &Env) {
+    if kelpie_core::mutant!("starts_late_by_process_id") {
+        env.sleep(Duration::from_nanos(std::process::id().into())).await;
+    }
+    if kelpie_core::mutant!("looks_at_the_clock_of_the_process") {
+        #[expect(clippy::disallowed_methods, reason = "the seeded bug")]
+        let now = std::time::Instant::now();
+        tracing::debug!(?now, "starts");
     }
 }
 

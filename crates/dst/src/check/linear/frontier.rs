@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 
 use super::super::spec::Specification;
-use super::search::{Demand, Item, REACHED_MAX, Searched, Stuck, twins};
+use super::search::{Demand, FixedHash, Item, REACHED_MAX, Searched, Stuck, twins};
 
 /// Steps of orders that are kept for each configuration that may be.
 const STEPS_PER_CONFIGURATION: usize = 64;
@@ -66,12 +66,12 @@ impl<State> Configuration<State> {
 struct Front<State> {
     configurations: Vec<Configuration<State>>,
     /// By early operations and state.
-    places: HashMap<(Vec<usize>, State), Vec<usize>>,
+    places: HashMap<(Vec<usize>, State), Vec<usize>, FixedHash>,
 }
 
 impl<State: Clone + Eq + std::hash::Hash> Front<State> {
     fn new() -> Self {
-        Self { configurations: Vec::new(), places: HashMap::new() }
+        Self { configurations: Vec::new(), places: HashMap::default() }
     }
 
     fn add(&mut self, configuration: Configuration<State>) -> bool {

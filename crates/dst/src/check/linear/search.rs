@@ -8,8 +8,13 @@
 //! to be placed before. Then the last placed one is put back, and another tried.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::super::spec::Specification;
+
+/// Without keys drawn from the operating system: a judge inside a simulation would change its
+/// trace by asking for them.
+pub(super) type FixedHash = BuildHasherDefault<DefaultHasher>;
 
 /// An operation as the search sees it. Items are sorted by their invocation.
 pub(super) struct Item<'a, I, O> {
@@ -114,7 +119,7 @@ struct Search<'a, 's, S: Specification> {
     state: S::State,
     /// Calls that were placed, with the state before each.
     order: Vec<(usize, S::State)>,
-    seen: HashSet<(Box<[u32]>, S::State)>,
+    seen: HashSet<(Box<[u32]>, S::State), FixedHash>,
     /// The last return that could not be passed.
     furthest: usize,
     /// The return at which orders are written down.
@@ -159,7 +164,7 @@ impl<'a, 's, S: Specification> Search<'a, 's, S> {
             twins: twins(items),
             state: specification.initial(),
             order: Vec::new(),
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             furthest: HEAD,
             noted,
             reached: Vec::new(),
