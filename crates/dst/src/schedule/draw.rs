@@ -87,7 +87,7 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) 
         })
         .collect();
     if more.world && !draw.one_in(3) {
-        faults.extend((0..draw.between(1, 4)).map(|_| of_world(draw, span_ms)));
+        faults.extend((0..draw.between(2, 5)).map(|_| of_world(draw, span_ms)));
     }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
@@ -109,7 +109,7 @@ fn of_world(draw: &mut Draw, span_ms: u64) -> Fault {
 
 /// How often models and tools do it: nobody asks them a million times.
 fn often(draw: &mut Draw) -> u32 {
-    u32::try_from(500_000 >> draw.below(4)).expect("small")
+    u32::try_from(500_000 >> draw.below(3)).expect("small")
 }
 
 type Kind = fn(&mut Draw, u32) -> What;
@@ -267,9 +267,9 @@ const OF_DISKS: &[Kind] = &[
     |_, _| What::StoreCrash { power: true },
 ];
 
-/// A model that does one or two of the things that models do.
+/// A model that does some of the things that models do.
 fn model(draw: &mut Draw, faults: &mut WorldFaults) {
-    for _ in 0..draw.between(1, 2) {
+    for _ in 0..draw.between(1, 3) {
         let often = often(draw);
         match draw.below(7) {
             0 => faults.model_hang_ppm = often,
@@ -283,9 +283,9 @@ fn model(draw: &mut Draw, faults: &mut WorldFaults) {
     }
 }
 
-/// Tools that do one or two of the things that tools do.
+/// Tools that do some of the things that tools do.
 fn tools(draw: &mut Draw, faults: &mut WorldFaults) {
-    for _ in 0..draw.between(1, 2) {
+    for _ in 0..draw.between(1, 3) {
         let often = often(draw);
         match draw.below(4) {
             0 => faults.tool_answer_lost_ppm = often,
