@@ -81,7 +81,7 @@ mod mutants {
 }
 
 /// Kills a server, planned by `planned`, under load.
-pub(crate) async fn crash(dir: &Path, kills: usize, planned: impl FnOnce(Plan) -> Plan) -> Seen {
+pub(crate) async fn crash(dir: &Path, kills_wanted: usize, planned: impl FnOnce(Plan) -> Plan) -> Seen {
     let tool = Tool::start(dir, TOOL_MS).await;
     let plan = planned(Plan::new(dir).await.arg("--tools", tool.file(dir).display()));
     let env = kelpie_env::real::env();
@@ -99,7 +99,7 @@ pub(crate) async fn crash(dir: &Path, kills: usize, planned: impl FnOnce(Plan) -
         .flat_map(|agent| std::iter::repeat_n(agent.clone(), CLIENTS_PER_AGENT))
         .map(|agent| tokio::spawn(load.clone().run(agent)))
         .collect();
-    let hits = kill_again_and_again(&plan, &tool, &env, kills).await;
+    let (kills, hits) = kill_again_and_again(&plan, &tool, &env, kills_wanted).await;
 
     let server = plan.start().await;
     load.stop();
@@ -116,15 +116,18 @@ pub(crate) async fn crash(dir: &Path, kills: usize, planned: impl FnOnce(Plan) -
     Seen { kills, hits, sent, histories, tool }
 }
 
-/// Starts and kills the server; gives how many kills hit a turn whose tool was running.
-async fn kill_again_and_again(plan: &Plan, tool: &Tool, env: &Env, kills: usize) -> usize {
-    let mut hits = 0;
-    for _ in 0..kills {
+/// Starts and kills the server, until more than a quarter of `wanted` kills hit a turn whose tool
+/// was running, however slow the machine is; at most four times as often. Gives how many kills
+/// there were, and how many of them hit.
+async fn kill_again_and_again(plan: &Plan, tool: &Tool, env: &Env, wanted: usize) -> (usize, usize) {
+    let (mut kills, mut hits) = (0, 0);
+    while kills < wanted || (hits <= wanted / 4 && kills < 4 * wanted) {
+        kills += 1;
         let server = plan.start().await;
         let life = LIFE_MS.start + env.random_u64() % (LIFE_MS.end - LIFE_MS.start);
         tokio::time::sleep(Duration::from_millis(life)).await;
         hits += usize::from(tool.running() > 0);
         server.kill().await;
     }
-    hits
+    (kills, hits)
 }
