@@ -96,7 +96,7 @@ pub fn actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 /// let cluster = kelpie::open("memory:").actor::<Counter>().start().await?;
 /// let counter: CounterClient<_> = cluster.actor::<Counter>("a");
 /// assert_eq!(counter.add(3).idempotent("req-7").await?, 3);
