@@ -34,8 +34,9 @@
 (* simulated cluster (dst/src/invariant, seeded bugs in dst/src/mutants).  *)
 (*                                                                         *)
 (* Not covered.  Capacity; claims over a holder that lives and cannot be   *)
-(* reached; migration; rejoining under the next incarnation: a process     *)
-(* whose session has ended stops.                                          *)
+(* reached; migration; the store's generation, by which a restore ends all *)
+(* sessions; rejoining under the next incarnation: a process whose session *)
+(* has ended stops.                                                        *)
 (***************************************************************************)
 EXTENDS Naturals, FiniteSets, TLC
 

@@ -3,8 +3,7 @@
 //! `mutant!("name")` is the constant `false` unless the feature `mutants` is on; then it is
 //! true while a test of this process has armed that name. Tests arm per thread (the
 //! simulator is one thread); the environment variable `KELPIE_MUTANT` is read by the binary
-//! and arms a whole process. `a+b` arms both: where two guards hold alone what each of them
-//! is for, a bug in one of them shows only without the other.
+//! and arms a whole process.
 
 /// Whether the seeded bug of this name is on. Constant `false` without the feature
 /// `mutants`.
@@ -36,12 +35,7 @@ mod switch {
 
     /// Whether the seeded bug `name` is armed on this thread or for the process.
     pub fn active(name: &str) -> bool {
-        OF_THREAD.get().is_some_and(|armed| names(armed, name))
-            || OF_PROCESS.get().is_some_and(|armed| names(armed, name))
-    }
-
-    fn names(armed: &str, name: &str) -> bool {
-        armed.split('+').any(|one| one == name)
+        OF_THREAD.get() == Some(name) || OF_PROCESS.get().is_some_and(|armed| armed == name)
     }
 
     /// What is armed on this thread, for one that it starts.

@@ -264,11 +264,7 @@ async fn standing(
     holder: &Holder,
 ) -> Result<(Option<Session>, Renewal), RegistryError> {
     let keys = [row::session(node), row::generation()];
-    let stored = if kelpie_core::mutant!("ReceiveHeartbeat_Racy") {
-        tx.get_many_snapshot(&keys).await?
-    } else {
-        tx.get_many(&keys).await?
-    };
+    let stored = tx.get_many(&keys).await?;
     let [session, generation] = &stored[..] else { unreachable!("as many values as keys") };
     let session: Option<Session> = decode("session", session.as_deref())?;
     let renewal = session::renew(session.as_ref(), parse_generation(generation.as_deref())?, holder);

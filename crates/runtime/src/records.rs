@@ -32,8 +32,7 @@ impl Fence {
         tx: &mut Transaction,
         actor: &ActorId,
     ) -> Result<bool, kelpie_storage::ReadError> {
-        let [same_own, same_head] = self.compared(&tx.get_many_snapshot(&fence_keys(actor)).await?);
-        Ok(same_own && (same_head || kelpie_core::mutant!("read_check_by_epoch_only")))
+        Ok(self.compared(&tx.get_many_snapshot(&fence_keys(actor)).await?) == [true, true])
     }
 
     /// Reads a row in one question with those two, which must still stand.

@@ -61,12 +61,12 @@ impl Storage {
         Self { state: Mutex::default(), latency_ns: AtomicU64::new(0) }
     }
 
-    /// How long work on this disk may take, when it was made slow.
     /// How many operations it has been asked for.
     pub(super) fn operations(&self) -> u64 {
         self.state.lock().operations
     }
 
+    /// How long work on this disk may take, when it was made slow.
     pub(super) fn latency_max(&self) -> Duration {
         Duration::from_nanos(self.latency_ns.load(Ordering::Relaxed))
     }
