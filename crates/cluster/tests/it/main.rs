@@ -1,0 +1,7 @@
+//! Nodes through their public seam: simulated ones, and real sockets on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod certificates;
+mod links;
+mod peers;
