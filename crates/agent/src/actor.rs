@@ -30,6 +30,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::record;
 use kelpie_memory::block::{BlockChange, NewBlock};
+use kelpie_runtime::typed::STATE_OPERATION;
 use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, Turn, View};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -182,8 +183,8 @@ impl Actor for AgentActor {
         ACTOR_TYPE
     }
 
-    fn is_read(&self, _operation: &str) -> bool {
-        false
+    fn is_read(&self, operation: &str) -> bool {
+        operation == STATE_OPERATION
     }
 
     fn handle<'a>(
@@ -197,12 +198,21 @@ impl Actor for AgentActor {
 
     fn read<'a>(
         &'a self,
-        _view: &'a View,
+        view: &'a View,
         operation: &'a str,
         _payload: &'a [u8],
     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
-        let error = invalid("operation", format!("`{operation}` is no read: agents are read from the store"));
-        std::future::ready(Err(error)).boxed()
+        async move {
+            if operation != STATE_OPERATION {
+                return Err(invalid(
+                    "operation",
+                    format!("`{operation}` is no read: agents are read from the store"),
+                ));
+            }
+            let agent = rows::viewed(view).await?;
+            serde_json::to_vec(&agent).map(Bytes::from).map_err(|error| invalid("state", error.to_string()))
+        }
+        .boxed()
     }
 
     fn wake<'a>(&'a self, turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {

@@ -15,6 +15,9 @@ pub struct ErrorBody {
     /// again with the same key), `fix` (the request is wrong) or `app` (the agent's own answer).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// An actor's own error, as it has written it, where it has a type for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<serde_json::Value>,
     /// The run that is in the way, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,

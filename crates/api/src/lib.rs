@@ -10,6 +10,7 @@
 //! Invariant: these types know JSON and nothing of the domain. The server translates, so that
 //! a change in the domain can't change the wire by accident.
 
+pub mod actor;
 pub mod agent;
 pub mod block;
 pub mod error;

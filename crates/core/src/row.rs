@@ -56,6 +56,16 @@ pub fn own(actor: &ActorId) -> Bytes {
     join("own/", &[actor.encoded()])
 }
 
+/// What the ownership of every actor of a type starts with.
+pub fn owns(tenant: &str, actor_type: &str) -> Bytes {
+    join("own/", &[tenant.as_bytes(), b"\0", actor_type.as_bytes(), b"\0"])
+}
+
+/// The actor whose ownership stands under `key`, if it is one's.
+pub fn parse_own(key: &[u8]) -> Option<ActorId> {
+    ActorId::decode(key.strip_prefix(b"own/")?)
+}
+
 /// How many commits, and what is owed.
 pub fn head(actor: &ActorId) -> Bytes {
     join("head/", &[actor.encoded()])
@@ -74,6 +84,11 @@ pub fn dedups(actor: &ActorId) -> Bytes {
 /// The reply to one call.
 pub fn dedup(actor: &ActorId, key: CallKey) -> Bytes {
     join("dedup/", &[actor.encoded(), &key.0])
+}
+
+/// What the record of every message to an actor starts with.
+pub fn all_inboxes(actor: &ActorId) -> Bytes {
+    join("inbox/", &[actor.encoded()])
 }
 
 /// What the record of every message from a sender starts with.
@@ -271,6 +286,17 @@ mod tests {
         );
         assert_eq!(parse_wake(&late), Some((256, a)));
         assert_eq!(parse_wake(b"wake/x"), None);
+    }
+
+    #[test]
+    fn the_actors_of_a_type_stand_together_and_read_back() {
+        let a = ActorId::new("t", "agent", "a").unwrap();
+        let other_type = ActorId::new("t", "agents", "a").unwrap();
+        assert!(
+            own(&a).starts_with(&owns("t", "agent")) && !own(&other_type).starts_with(&owns("t", "agent"))
+        );
+        assert_eq!(parse_own(&own(&a)), Some(a));
+        assert_eq!(parse_own(b"own/t"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can be said on the command line and in the environment.
 
+mod actor;
 mod store;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+pub(crate) use actor::{ActorAction, ActorArgs, ActorName};
 pub(crate) use store::{BackupArgs, CompactArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
 
 /// Where a server listens unless told otherwise.
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     /// List, create, show and delete agents
     #[command(after_help = exit::HELP)]
     Agents(AgentsArgs),
+    /// Call actors of any type, and look at them
+    #[command(after_help = exit::HELP)]
+    Actor(ActorArgs),
     /// Look into a store, check it, back it up and restore it
     #[command(after_help = exit::HELP)]
     Store(StoreArgs),
@@ -205,13 +210,21 @@ mod tests {
     /// Words as a shell would give them, as far as the guide needs it.
     fn words(line: &str) -> Vec<String> {
         let line = line.split(" #").next().unwrap_or(line);
-        let mut quoted = false;
+        let mut quote = None;
         let is_end = |c: char| {
-            quoted ^= c == '"';
-            c == ' ' && !quoted
+            match (quote, c) {
+                (Some(begun), c) if begun == c => quote = None,
+                (None, '"' | '\'') => quote = Some(c),
+                _ => {}
+            }
+            c == ' ' && quote.is_none()
         };
         let words = line.split(is_end).filter(|word| !word.is_empty());
-        words.map(|word| word.replace('"', "")).collect()
+        let bare = |word: &str| match word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')) {
+            Some(bare) => bare.to_owned(),
+            None => word.replace('"', ""),
+        };
+        words.map(bare).collect()
     }
 
     #[test]

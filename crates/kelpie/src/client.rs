@@ -4,6 +4,7 @@
 //! sent again: the server gives the first answer and does nothing twice. That is why a
 //! chat goes on over a restart of its server.
 
+mod actors;
 mod agents;
 mod events;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use kelpie_api::error::ErrorBody;
 use kelpie_env::Env;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -240,10 +242,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// What an error body says: `{"detail": "…"}`, or a list of validation errors.
 fn detail(status: StatusCode, body: &str) -> String {
+    if let Ok(body) = serde_json::from_str::<ErrorBody>(body) {
+        return body.to_string();
+    }
     let parsed: Option<Value> = serde_json::from_str(body).ok();
     let parsed = parsed.as_ref();
     // A server that is not ready gives its reason under another name.
-    match parsed.and_then(|value| value.get("detail").or_else(|| value.get("reason"))) {
+    match parsed.and_then(|value| value.get("reason")) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => format!("{status}: {other}"),
         None => format!("the server answered {status}"),
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(detail(StatusCode::NOT_FOUND, r#"{"detail":"Agent not found"}"#), "Agent not found");
         assert_eq!(
             detail(StatusCode::UNPROCESSABLE_ENTITY, r#"{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}"#),
-            r#"422 Unprocessable Entity: [{"loc":["body"],"msg":"m","type":"t"}]"#
+            "body: m"
         );
         assert_eq!(detail(StatusCode::BAD_GATEWAY, "<html>"), "the server answered 502 Bad Gateway");
     }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use kelpie_core::id::NameError;
 use kelpie_registry::RegistryError;
 use kelpie_runtime::typed::{AppAnswer, Behaviours, Error, Handlers, Target, Via};
-use kelpie_runtime::{Actor, Call, Drained, Options, Runtime, StartError};
+use kelpie_runtime::{Actor, Call, CallLimits, Drained, Options, Runtime, StartError};
 use kelpie_storage::{CloseError, OpenError, Store, StoreConfig, StoreUrlError};
 
 use crate::Bytes;
@@ -31,6 +31,7 @@ pub fn open(store: impl Into<String>) -> Builder {
         store: store.into(),
         node: "node-1".to_owned(),
         idle_after: None,
+        call_limits: CallLimits::default(),
         behaviours: Behaviours::new(),
         untyped: Vec::new(),
     }
@@ -42,6 +43,7 @@ pub struct Builder {
     store: String,
     node: String,
     idle_after: Option<Duration>,
+    call_limits: CallLimits,
     behaviours: Behaviours,
     untyped: Vec<Arc<dyn Actor>>,
 }
@@ -100,6 +102,28 @@ impl Builder {
         Self { idle_after: Some(idle_after), ..self }
     }
 
+    /// How often and how much at once this node may be called from outside; as much as it can
+    /// unless you say so. What is refused has done nothing and says when to come again
+    /// (`call.too_many`). Calls between actors are not counted.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    ///
+    /// use kelpie::{CallLimits, Rate};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let ten = NonZeroU32::new(10).ok_or("not zero")?;
+    /// let limits = CallLimits { actor_rate: Some(Rate { per_second: ten, burst: ten }), ..CallLimits::default() };
+    /// let cluster = kelpie::open("memory:").call_limits(limits).start().await?;
+    /// # cluster.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn call_limits(self, call_limits: CallLimits) -> Self {
+        Self { call_limits, ..self }
+    }
+
     /// Opens the store, joins, and goes on with what is owed from before: reminders, messages,
     /// turns that a crash has interrupted.
     ///
@@ -111,6 +135,7 @@ impl Builder {
     pub async fn start(self) -> Result<Cluster, NotStarted> {
         let config: StoreConfig = self.store.parse()?;
         let mut options = Options::alone(&self.node)?;
+        options.call_limits = self.call_limits;
         options.idle_after = self.idle_after.unwrap_or(options.idle_after);
         let env = kelpie_env::real::env();
         let store = Store::open(&config, &env).await?;
@@ -141,6 +166,12 @@ impl Cluster {
     #[must_use]
     pub fn tenant(&self, tenant: &str) -> Self {
         Self { runtime: self.runtime.clone(), tenant: Arc::from(tenant) }
+    }
+
+    /// Whose actors [`Cluster::actor`] names.
+    #[cfg(feature = "http")]
+    pub(crate) fn tenant_name(&self) -> &str {
+        &self.tenant
     }
 
     /// The runtime underneath.

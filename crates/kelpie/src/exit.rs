@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// No server answers, or it refuses the token.
     Unreachable = 3,
-    /// There is no such agent.
+    /// There is no such agent, actor type or handler.
     NotFound = 4,
     /// The address to listen at is taken.
     PortTaken = 5,
@@ -36,7 +36,7 @@ Exit codes:
   1    not done; a check of `doctor` or `demo` failed
   2    bad arguments
   3    no server answers there, or it refuses the token
-  4    no such agent
+  4    no such agent, actor type or handler
   5    the address to listen at is taken
   6    the store cannot be opened (held by another process, damaged)
   7    the drain ended at its limit with work in flight (it resumes at the next start)

@@ -48,6 +48,8 @@
 //! `default-features = false`.
 
 mod cluster;
+#[cfg(feature = "http")]
+mod http;
 
 /// The guide's snippets run with the documentation's.
 #[cfg(doctest)]
@@ -56,6 +58,8 @@ struct Guide;
 
 pub use bytes::Bytes;
 pub use cluster::{Builder, Cluster, NotClosed, NotStarted, open};
+#[cfg(feature = "http")]
+pub use http::{Http, HttpBuilder, NotServed};
 pub use kelpie_core::advice::Advice;
 pub use kelpie_core::call::Caller;
 pub use kelpie_core::id::ActorId;
@@ -65,7 +69,10 @@ pub use kelpie_runtime::typed::{
     AppAnswer, AppError, Behaviours, Changes, Detached, Error, Failed, Handlers, Invocation, Kv, KvView, Me,
     Reads, Reason, Refusal, Result, State, StepError, Stop, Turn, Via, View, me, refuse, to,
 };
-pub use kelpie_runtime::{Firing, Reminder, Repeat, Schedule, ScheduleError, StepKey, TurnError};
+pub use kelpie_runtime::{
+    CallLimits, Cancelled, Firing, InspectedTurn, Inspection, Rate, Reminder, Repeat, Schedule,
+    ScheduleError, StepKey, TurnError,
+};
 
 /// What stands under typed actors: operation names and bytes in, bytes out.
 ///

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   serve ──▶ server ── agent ── runtime ── store      the one command that opens a store
-//!   chat · agents · doctor ──HTTP──▶ a running server
+//!   chat · agents · actor · doctor ──HTTP──▶ a running server
 //!   store ──HTTP──▶ a running server, or the directory of one that does not run
 //!   demo ──▶ starts `serve` as a child, speaks HTTP to it, and pulls its plug
 //! ```
@@ -11,6 +11,7 @@
 //! public API, so what it can do a user's program can do too. `store` opens a directory only
 //! under its lock, so never one that a server has open.
 
+mod actor;
 mod agents;
 mod args;
 mod chat;
@@ -53,6 +54,7 @@ async fn run(cli: Cli, env: Env) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(args, env).await,
         Command::Chat(args) => chat::run(args, env).await,
         Command::Agents(args) => agents::run(args, env).await,
+        Command::Actor(args) => actor::run(args, env).await,
         Command::Store(args) => store::run(args, env).await,
         Command::Doctor(args) => doctor::run(args, env).await,
         Command::Demo(args) => demo::run(args, env).await,

@@ -22,6 +22,12 @@ pub trait Actor: Send + Sync + 'static {
     /// waits, and sees the last committed version.
     fn is_read(&self, operation: &str) -> bool;
 
+    /// Whether operations take and give JSON, so that a program in another language can call
+    /// them as they are.
+    fn takes_json(&self) -> bool {
+        false
+    }
+
     /// An exclusive turn. What it sets on `turn` commits together with the reply, or not at
     /// all; after an error nothing of it remains. Between steps its course may depend only
     /// on committed state, recorded results and what `turn` gives it: after a crash it runs

@@ -168,6 +168,9 @@ impl Request {
 /// A reply, or why there is none. Shared by all calls with one key.
 pub(crate) type Outcome = Result<Bytes, CallError>;
 
+/// What a call that gave way says before the cycle.
+pub(crate) const GAVE_WAY: &str = "turns wait for each other, and this call gave way: ";
+
 /// A call has no reply.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
@@ -190,6 +193,12 @@ pub enum CallError {
         /// What was asked for.
         actor_type: String,
     },
+    /// The operation may change the actor, and only a read can be answered like that.
+    #[error("`{operation}` does not only read")]
+    NotARead {
+        /// What was asked for.
+        operation: String,
+    },
     /// Something about the request is too large.
     #[error("{what} has {bytes} bytes, at most {bytes_max} are allowed")]
     TooLarge {
@@ -208,7 +217,7 @@ pub enum CallError {
     },
     /// The call waited for an actor whose turn waits for the caller's: one of them had to give
     /// way, and it was this one.
-    #[error("turns wait for each other, and this call gave way: {cycle}")]
+    #[error("{GAVE_WAY}{cycle}")]
     Deadlock {
         /// The actors that wait, in order.
         cycle: String,
@@ -263,6 +272,7 @@ impl CallError {
             Self::App { .. } => Advice::App,
             Self::KeyReused
             | Self::NoSuchType { .. }
+            | Self::NotARead { .. }
             | Self::TooLarge { .. }
             | Self::Cycle { .. }
             | Self::TooDeep
@@ -285,6 +295,7 @@ impl CallError {
             Self::App { code, .. } => code,
             Self::KeyReused => "call.key_reused",
             Self::NoSuchType { .. } => "call.no_such_type",
+            Self::NotARead { .. } => "call.not_a_read",
             Self::TooLarge { .. } => "call.too_large",
             Self::Cycle { .. } => "call.cycle",
             Self::Deadlock { .. } => "call.deadlock",

@@ -342,6 +342,8 @@ impl Activation {
             TurnError::Moved | TurnError::Read(_) | TurnError::NotRecorded { .. } => {
                 CallError::NotRun { reason: describe(&error) }
             }
+            // Its caller gives way as well, and is told so.
+            TurnError::Call(error) if matches!(*error, CallError::Deadlock { .. }) => *error,
             // Nothing of this turn was kept; what the other call says holds for this one.
             TurnError::Call(error) if error.advice() == Advice::NotRun => {
                 CallError::NotRun { reason: describe(&error) }

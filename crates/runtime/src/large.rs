@@ -58,6 +58,18 @@ pub(crate) fn put(tx: &mut Transaction, key: &Bytes, value: &[u8]) {
     }
 }
 
+/// The bytes of the value of a stored row, which is not read for it.
+pub(crate) fn bytes(stored: &[u8]) -> usize {
+    match stored.split_first() {
+        Some((&IN_CHUNKS, length)) => {
+            let length = length.try_into().map_or(0, u64::from_be_bytes);
+            usize::try_from(length).unwrap_or(usize::MAX)
+        }
+        Some((_, value)) => value.len(),
+        None => 0,
+    }
+}
+
 /// Clears the chunks of a value, not the value's own row.
 pub(crate) fn clear_chunks(tx: &mut Transaction, key: &[u8]) {
     let KeyRange { begin, end } = KeyRange::prefix(&chunk_prefix(key));

@@ -179,6 +179,30 @@ impl Node {
         read::answer(behaviour.as_ref(), &self.view(&request.actor), request).await
     }
 
+    /// Answers a read from the last commit.
+    pub(crate) async fn read_stored(self: Arc<Self>, call: Call) -> Outcome {
+        self.ready()?;
+        let request = self.request(call)?;
+        let Some(behaviour) = self.behaviour(request.actor.actor_type()) else {
+            return Err(CallError::NoSuchType { actor_type: request.actor.actor_type().to_owned() });
+        };
+        if !behaviour.is_read(&request.operation) {
+            return Err(CallError::NotARead { operation: request.operation });
+        }
+        let _permit = Self::admit(&self, Admission::New).ok_or(CallError::ShuttingDown)?;
+        let moved = || CallError::NotRun { reason: "the actor kept moving".to_owned() };
+        read::answer(behaviour.as_ref(), &self.view(&request.actor), &request).await.ok_or_else(moved)?
+    }
+
+    /// What the actors of a type do, if this node has it.
+    pub(crate) fn behaviour(&self, actor_type: &str) -> Option<&Arc<dyn Actor>> {
+        self.actors.get(actor_type)
+    }
+
+    pub(crate) fn actor_types(&self) -> impl Iterator<Item = &str> {
+        self.actors.keys().map(String::as_str)
+    }
+
     fn ready(&self) -> Result<(), CallError> {
         match self.membership.health() {
             Health::Ready => Ok(()),

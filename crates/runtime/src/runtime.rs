@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::id::{ActorId, NameError};
+use kelpie_core::ownership::Own;
 use kelpie_core::row;
 use kelpie_env::Env;
 use kelpie_registry::{Health, JoinError, Membership, RegistryError, Settings};
@@ -106,6 +107,47 @@ impl Runtime {
     /// Calls an actor, wherever it is.
     pub async fn call(&self, call: Call) -> Result<Bytes, CallError> {
         self.node.clone().call(call, Admission::New).await
+    }
+
+    /// A read turn on what was committed last, straight from the store: it activates nothing,
+    /// and an actor that was never called reads as it begins.
+    ///
+    /// # Errors
+    /// [`CallError::NotARead`] when the operation may change the actor; else as of any call.
+    pub async fn read_stored(&self, call: Call) -> Result<Bytes, CallError> {
+        self.node.clone().read_stored(call).await
+    }
+
+    /// Whether the actors of a type take and give JSON. Nothing: this node has no such type.
+    pub fn takes_json(&self, actor_type: &str) -> Option<bool> {
+        self.node.behaviour(actor_type).map(|behaviour| behaviour.takes_json())
+    }
+
+    /// The names of the actor types of this node.
+    pub fn actor_types(&self) -> impl Iterator<Item = &str> {
+        self.node.actor_types()
+    }
+
+    /// The actors of a type that were ever called and who may commit for each, in the order of
+    /// their keys: those after the key `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a record cannot be read.
+    pub async fn actors(
+        &self,
+        tenant: &str,
+        actor_type: &str,
+        after: Option<&ActorId>,
+        limit: usize,
+    ) -> Result<Vec<(ActorId, Own)>, TurnError> {
+        let prefix = row::owns(tenant, actor_type);
+        let begin = after.map_or_else(|| prefix.clone(), |after| row::after(&row::own(after)));
+        let mut tx = self.node.store.begin();
+        let rows = pages(&mut tx, begin, row::after(&prefix), limit, false).await?;
+        let actor = |(key, own): (Bytes, Bytes)| {
+            row::parse_own(&key).map(|actor| Ok((actor, kelpie_core::record::decode(&own)?)))
+        };
+        rows.into_iter().filter_map(actor).collect()
     }
 
     /// An actor's records straight from the store: the last committed ones, without

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use kelpie_agent::query::{AgentQuery, PAGE_MAX, Page, Scope};
+use kelpie_agent::query::{AgentQuery, PAGE_MAX, Page};
 use kelpie_agent::record::AgentRecord;
 use kelpie_api::agent::{AgentState, CreateAgent, UpdateAgent};
 use kelpie_api::error::ErrorBody;
@@ -28,9 +28,9 @@ pub(crate) async fn create(
     Key(key): Key,
     JsonBody(wire): JsonBody<CreateAgent>,
 ) -> Answer<Json<AgentState>> {
-    let new = translate::agent::create(wire, &front.agents().tools())?;
-    let agent = front.agents().create(&Scope::anonymous(), key.as_ref(), new).await?;
-    Ok(Json(show(&front, agent)))
+    let new = translate::agent::create(wire, &front.agents()?.tools())?;
+    let agent = front.agents()?.create(front.scope(), key.as_ref(), new).await?;
+    show(&front, agent)
 }
 
 /// Lists agents, newest first.
@@ -50,8 +50,9 @@ pub(crate) async fn list(
     let page = reader.page(PAGE_DEFAULT);
     let query = filter(&mut reader, page);
     reader.finish()?;
-    let agents = front.agents().list(&Scope::anonymous(), &query).await?;
-    Ok(Json(agents.into_iter().map(|agent| show(&front, agent)).collect()))
+    let agents = front.agents()?.list(front.scope(), &query).await?;
+    let tools = front.agents()?.tools();
+    Ok(Json(agents.into_iter().map(|agent| translate::agent::state(agent, &tools)).collect()))
 }
 
 /// Counts agents; takes the same filters as the list.
@@ -64,7 +65,7 @@ pub(crate) async fn count(State(front): State<Front>, parameters: Parameters) ->
     reader.finish()?;
     let mut count = 0;
     loop {
-        let agents = front.agents().list(&Scope::anonymous(), &query).await?;
+        let agents = front.agents()?.list(front.scope(), &query).await?;
         count += agents.len() as u64;
         match agents.last() {
             Some(last) if agents.len() == PAGE_MAX => query.page.after = Some(last.id.clone()),
@@ -77,8 +78,8 @@ pub(crate) async fn count(State(front): State<Front>, parameters: Parameters) ->
 #[utoipa::path(get, path = "/v1/agents/{agent_id}", tag = "agents", params(("agent_id" = String, Path)),
     responses((status = 200, body = AgentState), (status = 404, body = ErrorBody)))]
 pub(crate) async fn retrieve(State(front): State<Front>, Path(id): Path<String>) -> Answer<Json<AgentState>> {
-    let agent = front.agents().get(&Scope::anonymous(), &id).await?;
-    Ok(Json(show(&front, agent)))
+    let agent = front.agents()?.get(front.scope(), &id).await?;
+    show(&front, agent)
 }
 
 /// Changes an agent.
@@ -92,9 +93,9 @@ pub(crate) async fn update(
     Key(key): Key,
     JsonBody(wire): JsonBody<UpdateAgent>,
 ) -> Answer<Json<AgentState>> {
-    let change = translate::agent::update(wire, &front.agents().tools())?;
-    let agent = front.agents().update(&Scope::anonymous(), &id, key.as_ref(), change).await?;
-    Ok(Json(show(&front, agent)))
+    let change = translate::agent::update(wire, &front.agents()?.tools())?;
+    let agent = front.agents()?.update(front.scope(), &id, key.as_ref(), change).await?;
+    show(&front, agent)
 }
 
 /// Deletes an agent with its memory and messages.
@@ -106,7 +107,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
     Key(key): Key,
 ) -> Answer<Json<Value>> {
-    front.agents().delete(&Scope::anonymous(), &id, key.as_ref()).await?;
+    front.agents()?.delete(front.scope(), &id, key.as_ref()).await?;
     Ok(Json(json!({ "message": format!("Agent {id} deleted") })))
 }
 
@@ -120,6 +121,6 @@ fn filter(reader: &mut Reader<'_>, page: Page) -> AgentQuery {
     }
 }
 
-fn show(front: &Front, agent: AgentRecord) -> AgentState {
-    translate::agent::state(agent, &front.agents().tools())
+fn show(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
+    Ok(Json(translate::agent::state(agent, &front.agents()?.tools())))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use kelpie_agent::query::{Order, Scope};
+use kelpie_agent::query::Order;
 use kelpie_api::block::{Block, UpdateBlock};
 use kelpie_api::error::ErrorBody;
 
@@ -27,7 +27,7 @@ pub(crate) async fn list(
     let mut reader = parameters.reader();
     let page = reader.page(kelpie_memory::block::BLOCKS_MAX);
     reader.finish()?;
-    let mut blocks = front.agents().blocks(&Scope::anonymous(), &id).await?;
+    let mut blocks = front.agents()?.blocks(front.scope(), &id).await?;
     match page.order {
         Order::Ascending => {}
         Order::Descending => blocks.reverse(),
@@ -44,7 +44,7 @@ pub(crate) async fn retrieve(
     State(front): State<Front>,
     Path((id, label)): Path<(String, String)>,
 ) -> Answer<Json<Block>> {
-    let block = front.agents().block(&Scope::anonymous(), &id, &label).await?;
+    let block = front.agents()?.block(front.scope(), &id, &label).await?;
     Ok(Json(translate::agent::block(block)))
 }
 
@@ -61,6 +61,6 @@ pub(crate) async fn update(
     JsonBody(wire): JsonBody<UpdateBlock>,
 ) -> Answer<Json<Block>> {
     let change = translate::agent::block_change(&label, wire)?;
-    let block = front.agents().update_block(&Scope::anonymous(), &id, &label, key.as_ref(), change).await?;
+    let block = front.agents()?.update_block(front.scope(), &id, &label, key.as_ref(), change).await?;
     Ok(Json(translate::agent::block(block)))
 }

@@ -38,6 +38,34 @@ impl<T: DeserializeOwned> FromRequest<Front> for JsonBody<T> {
     }
 }
 
+/// A JSON body as it came: an object, an array, or nothing at all.
+#[derive(Debug)]
+pub(crate) struct JsonText(pub(crate) Bytes);
+
+impl FromRequest<Front> for JsonText {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, front: &Front) -> Result<Self, HttpError> {
+        let is_json = says_json(request.headers());
+        let bytes = read(front.env(), request.into_body()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(bytes));
+        }
+        if !is_json {
+            return Err(unsupported());
+        }
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| not_json(&bytes, &error))?;
+        match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b'[') => Ok(Self(bytes)),
+            Some(_) | None => {
+                let msg =
+                    "Input should be an object of arguments by name, or an array of them in their order";
+                Err(HttpError::issue(["body".into()], "dict_type", msg))
+            }
+        }
+    }
+}
+
 /// Refuses a body by the length that its header announces, before any of it is read.
 pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), HttpError> {
     let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(()) };

@@ -8,6 +8,8 @@
 //! says it; `x-should-retry: false` keeps SDKs, which send no key of their own, from
 //! repeating what may have happened.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -16,6 +18,9 @@ use axum::response::{IntoResponse, Response};
 use kelpie_agent::error::AgentError;
 use kelpie_api::error::{Detail, ErrorBody, Issue, Place};
 use kelpie_core::advice::Advice;
+use kelpie_runtime::typed::Misfit;
+use kelpie_runtime::{CallError, TurnError};
+use serde_json::Value;
 
 /// Tells an SDK whether to repeat a request by itself.
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -27,15 +32,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct HttpError {
     status: StatusCode,
     detail: Detail,
-    code: &'static str,
+    code: Cow<'static, str>,
     advice: Advice,
     run_id: Option<String>,
+    /// An actor's own error.
+    error: Option<Box<Value>>,
     retry_after: Option<Duration>,
 }
 
 impl HttpError {
     /// An error with a sentence.
-    pub fn new(status: StatusCode, code: &'static str, advice: Advice, detail: impl Into<String>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        advice: Advice,
+        detail: impl Into<String>,
+    ) -> Self {
         let retry_after = match (status, advice) {
             (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Advice::NotRun) => {
                 Some(RETRY_AFTER)
@@ -43,7 +55,7 @@ impl HttpError {
             _ => None,
         };
         let detail = Detail::Text(detail.into());
-        Self { status, detail, code, advice, run_id: None, retry_after }
+        Self { status, detail, code: code.into(), advice, run_id: None, error: None, retry_after }
     }
 
     /// The request itself is wrong, in these places.
@@ -92,13 +104,15 @@ impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let body = ErrorBody {
             detail: self.detail,
-            code: Some(self.code.to_owned()),
+            code: Some(self.code.into_owned()),
             advice: Some(self.advice.word().to_owned()),
             run_id: self.run_id,
+            error: self.error.map(|error| *error),
         };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(after) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         match self.advice {
             // Repeating gives the same answer, or may do the work twice.
@@ -107,6 +121,7 @@ impl IntoResponse for HttpError {
             }
             Advice::NotRun => {}
         }
+        response.extensions_mut().insert(self.advice);
         response
     }
 }
@@ -129,6 +144,93 @@ impl From<AgentError> for HttpError {
         };
         Self::new(status, code, advice, error.to_string())
     }
+}
+
+impl From<CallError> for HttpError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::App { code, message, detail } => {
+                let mut answer = Self::new(StatusCode::CONFLICT, code, Advice::App, message);
+                answer.error = detail.and_then(|detail| serde_json::from_slice(&detail).ok());
+                answer
+            }
+            CallError::TooMany { retry_after, .. } => {
+                let mut answer = Self::of_call(StatusCode::TOO_MANY_REQUESTS, &error);
+                answer.retry_after = Some(retry_after);
+                answer
+            }
+            CallError::Handler(ref why) => match why.misfit() {
+                Some(Misfit::Arguments { argument, reason, .. }) => {
+                    let place = argument.as_deref().map(Place::from);
+                    let mut answer = Self::issue(
+                        std::iter::once("body".into()).chain(place),
+                        "value_error",
+                        reason.clone(),
+                    );
+                    answer.code = error.code().to_owned().into();
+                    answer
+                }
+                Some(Misfit::NoHandler { .. }) => Self::of_call(StatusCode::NOT_FOUND, &error),
+                Some(_) | None => {
+                    tracing::error!(error = causes(&error), "an actor cannot handle a call");
+                    Self::of_call(StatusCode::INTERNAL_SERVER_ERROR, &error)
+                }
+            },
+            CallError::Panicked => Self::of_call(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            CallError::KeyReused => Self::of_call(StatusCode::CONFLICT, &error),
+            CallError::NoSuchType { .. } | CallError::NotARead { .. } => {
+                Self::of_call(StatusCode::NOT_FOUND, &error)
+            }
+            CallError::TooLarge { .. } => Self::of_call(StatusCode::PAYLOAD_TOO_LARGE, &error),
+            CallError::Cycle { .. } | CallError::TooDeep => Self::of_call(StatusCode::LOOP_DETECTED, &error),
+            CallError::MailboxFull => Self::of_call(StatusCode::TOO_MANY_REQUESTS, &error),
+            CallError::Deadlock { .. }
+            | CallError::TooLate
+            | CallError::ShuttingDown
+            | CallError::NotReady { .. }
+            | CallError::NotRun { .. } => Self::of_call(StatusCode::SERVICE_UNAVAILABLE, &error),
+            CallError::Unknown => Self::of_call(StatusCode::GATEWAY_TIMEOUT, &error),
+        }
+    }
+}
+
+impl HttpError {
+    fn of_call(status: StatusCode, error: &CallError) -> Self {
+        Self::new(status, error.code().to_owned(), error.advice(), causes(error))
+    }
+}
+
+impl From<TurnError> for HttpError {
+    /// Looking at an actor has failed: nothing was to happen.
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Read(_) | TurnError::Moved => {
+                let detail = causes(&error);
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store.unavailable", Advice::NotRun, detail)
+            }
+            TurnError::NotRecorded { .. }
+            | TurnError::Record(_)
+            | TurnError::StepTaken { .. }
+            | TurnError::StepDiverged { .. }
+            | TurnError::StepUnknown { .. }
+            | TurnError::TooLarge { .. }
+            | TurnError::Cancelled
+            | TurnError::Schedule(_)
+            | TurnError::Call(_)
+            | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)).into(),
+        }
+    }
+}
+
+/// An error with what is behind it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// A handler's result.

@@ -1,30 +1,41 @@
-//! What all handlers share: the agents, the seam to the world, and whether the node takes calls.
+//! What all handlers share: the actors, the seam to the world, and whether the node takes calls.
 //!
 //! Invariant: no state of its own. Everything a request reads or writes goes through the
-//! agents; what is here is configuration, handles and counters.
+//! actors; what is here is configuration, handles and counters.
 
 use std::sync::Arc;
 
+use kelpie_agent::query::Scope;
 use kelpie_agent::service::Agents;
+use kelpie_core::call::Caller;
 use kelpie_env::Env;
-use kelpie_runtime::Health;
+use kelpie_runtime::{Health, Runtime};
 use kelpie_storage::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::HttpError;
 use crate::options::Options;
 
 /// The parts of a [`Front`].
 pub struct Parts {
-    /// The agents.
-    pub agents: Agents,
-    /// The node's world.
-    pub env: Env,
+    /// What is served.
+    pub serves: Serves,
+    /// Whose actors.
+    pub tenant: String,
     /// Where counters are read from; `None` leaves `/metrics` empty.
     pub metrics: Option<PrometheusHandle>,
     /// What the operator chose.
     pub options: Options,
+}
+
+/// What a front serves.
+pub enum Serves {
+    /// A server's agents, and its actors.
+    Agents(Agents),
+    /// The actors of a program that has no agents.
+    Actors(Runtime),
 }
 
 /// What all handlers share. Cheap to clone.
@@ -33,6 +44,7 @@ pub struct Front(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    scope: Scope,
     permits: Arc<Semaphore>,
     draining: CancellationToken,
     cut_off: CancellationToken,
@@ -42,27 +54,46 @@ impl Front {
     /// Joins the parts.
     pub fn new(parts: Parts) -> Self {
         let permits = Arc::new(Semaphore::new(parts.options.requests_max));
+        let tenant = parts.tenant.clone();
+        let caller = Caller::Principal { tenant: tenant.clone(), principal: "anonymous".to_owned() };
         Self(Arc::new(Shared {
             parts,
+            scope: Scope { tenant, caller },
             permits,
             draining: CancellationToken::new(),
             cut_off: CancellationToken::new(),
         }))
     }
 
-    /// The agents.
-    pub fn agents(&self) -> &Agents {
-        &self.0.parts.agents
+    /// The agents, or that there are none.
+    pub(crate) fn agents(&self) -> Result<&Agents, HttpError> {
+        match &self.0.parts.serves {
+            Serves::Agents(agents) => Ok(agents),
+            Serves::Actors(_) => Err(HttpError::not_built("agents; this program serves /v1/actors")),
+        }
     }
 
-    /// The store behind the agents.
+    /// The actors.
+    pub fn runtime(&self) -> &Runtime {
+        match &self.0.parts.serves {
+            Serves::Agents(agents) => agents.runtime(),
+            Serves::Actors(runtime) => runtime,
+        }
+    }
+
+    /// The store behind them.
     pub(crate) fn store(&self) -> &Store {
-        self.agents().runtime().store()
+        self.runtime().store()
     }
 
     /// The node's world.
     pub fn env(&self) -> &Env {
-        &self.0.parts.env
+        self.runtime().env()
+    }
+
+    /// Whose actors a request is about, and who asks.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.0.scope
     }
 
     /// What the operator chose.
@@ -84,7 +115,7 @@ impl Front {
         if self.0.draining.is_cancelled() {
             return Err("this node is shutting down".to_owned());
         }
-        let runtime = self.agents().runtime();
+        let runtime = self.runtime();
         match runtime.health() {
             Health::Ready if runtime.is_draining() => Err("this node is shutting down".to_owned()),
             Health::Ready => Ok(()),

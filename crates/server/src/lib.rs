@@ -1,20 +1,23 @@
 //! The HTTP front of Kelpie.
 //!
 //! ```text
-//!   socket ─▶ listener ─▶ request_log ─▶ guard ─▶ handler ─▶ Agents
+//!   socket ─▶ listener ─▶ request_log ─▶ guard ─▶ handler ─▶ Agents, Runtime
 //!                              │           │         └─ translate: wire ◀─▶ domain
 //!                              └─ id, log, metrics   └─ error: one answer for all failures
 //! ```
 //!
-//! Speaks the Letta v1 wire format, so that its clients work unchanged. Reads go to the store,
-//! writes through the agent; this crate keeps no state of its own.
+//! Speaks the Letta v1 wire format, so that its clients work unchanged, and serves actors of any
+//! type as JSON at `/v1/actors`. Reads go to the store, writes through the actor; this crate keeps
+//! no state of its own. A [program without agents](front::Serves::Actors) gets the same front.
 //!
 //! Invariant: every answer that is not a success is JSON with a `detail`, whatever came in;
 //! no request makes the process end.
 
+mod actors;
 mod agents;
 mod blocks;
 mod body;
+pub mod deadline;
 pub mod error;
 pub mod front;
 mod guard;

@@ -73,7 +73,7 @@ pub(crate) async fn list(
     let backwards = page.before.is_some() && page.after.is_none();
     let mut found: Vec<Message> = Vec::new();
     loop {
-        let messages = front.agents().messages(&Scope::anonymous(), &id, &page).await?;
+        let messages = front.agents()?.messages(front.scope(), &id, &page).await?;
         let whole = messages.len() == page.limit;
         let next = if backwards { messages.first() } else { messages.last() }.map(|last| last.id.clone());
         let messages = messages.into_iter().map(translate::message::message);
@@ -117,9 +117,8 @@ pub(crate) async fn create(
     let Arrived { key, wire, admission: _admission } = arrived;
     let sending = translate::message::sending(&wire)?;
     let filter = Filter::new(wire.include_return_message_types, "body")?;
-    let agents = front.agents();
-    let result =
-        agents.send(&Scope::anonymous(), &id, key.0.as_ref(), sending.messages, sending.options).await?;
+    let agents = front.agents()?;
+    let result = agents.send(front.scope(), &id, key.0.as_ref(), sending.messages, sending.options).await?;
     Ok(Json(respond(result, &filter)?).into_response())
 }
 
@@ -148,15 +147,15 @@ pub(crate) async fn cancel(
     Key(_): Key,
     JsonBody(wire): JsonBody<CancelRuns>,
 ) -> Answer<Json<Cancelled>> {
-    let (agents, scope) = (front.agents(), Scope::anonymous());
+    let (agents, scope) = (front.agents()?, front.scope());
     let run_ids = match wire.run_ids {
         Some(run_ids) => run_ids,
-        None => going_on(agents, &scope, &id).await?,
+        None => going_on(agents, scope, &id).await?,
     };
     let mut cancelled = Cancelled::new();
     for run_id in run_ids {
         // A run ends once: cancelling it again changes nothing and gives the same answer.
-        let run = agents.cancel(&scope, &id, &run_id).await?;
+        let run = agents.cancel(scope, &id, &run_id).await?;
         cancelled.insert(run_id, translate::message::status(run.status).to_owned());
     }
     Ok(Json(cancelled))
@@ -194,10 +193,10 @@ async fn watch(front: Front, id: &str, arrived: Arrived) -> Answer<Response> {
     let filter = Filter::new(wire.include_return_message_types, "body")?;
     let wanted = Wanted { filter, pings: wire.include_pings.unwrap_or(true) };
     let watching = WatchOptions { pieces: wire.stream_tokens.unwrap_or(false), after: None };
-    let agents = front.agents();
-    let scope = Scope::anonymous();
-    let run = agents.send_and_leave(&scope, id, key.0.as_ref(), sending.messages, sending.options).await?;
-    let events = agents.watch(&scope, id, &run.id, watching).await?.boxed();
+    let agents = front.agents()?;
+    let scope = front.scope();
+    let run = agents.send_and_leave(scope, id, key.0.as_ref(), sending.messages, sending.options).await?;
+    let events = agents.watch(scope, id, &run.id, watching).await?.boxed();
     Ok(stream::respond(front, admission, run.id, events, wanted))
 }
 

@@ -12,7 +12,7 @@ use crate::translate;
 /// Lists the models that agents can use.
 #[utoipa::path(get, path = "/v1/models/", tag = "models", responses((status = 200, body = Vec<Model>)))]
 pub(crate) async fn list(State(front): State<Front>) -> Answer<Json<Vec<Model>>> {
-    let models = front.agents().models().await;
+    let models = front.agents()?.models().await;
     Ok(Json(models.iter().map(translate::model::model).collect()))
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::{agents, blocks, messages, models, runs, store, system, tools};
+use crate::{actors, agents, blocks, messages, models, runs, store, system, tools};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,11 @@ use crate::{agents, blocks, messages, models, runs, store, system, tools};
         messages::cancel,
         runs::retrieve,
         runs::stream,
+        actors::list,
+        actors::call,
+        actors::state,
+        actors::why,
+        actors::history,
         store::stats,
         store::backup,
         store::checkpoint,

@@ -22,6 +22,8 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 /// Silence in a stream after which it says that it lives: well below the minute after which
 /// proxies and clients give up.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest deadline that a call of an actor may ask for: its connection stays open so long.
+pub const DEADLINE_MAX: Duration = Duration::from_hours(1);
 /// How long a drain waits for requests before it cuts them off.
 pub const DRAIN_TIME_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -49,15 +51,15 @@ impl Default for Options {
 pub enum StartError {
     /// Anybody who reaches the address could use it.
     #[error(
-        "will not listen on {address} without a token, because others can reach it: set KELPIE_TOKEN to a \
-         secret of your own, or listen on 127.0.0.1"
+        "will not listen on {address} without a token, because others can reach it: set KELPIE_TOKEN (in a \
+         program: `.token(…)`) to a secret of your own, or listen on 127.0.0.1"
     )]
     TokenNeeded {
         /// The address.
         address: SocketAddr,
     },
     /// The token can't be sent in a header.
-    #[error("KELPIE_TOKEN {problem}")]
+    #[error("the token (KELPIE_TOKEN) {problem}")]
     BadToken {
         /// What is wrong with it.
         problem: &'static str,

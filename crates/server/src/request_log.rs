@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use kelpie_core::advice::Advice;
 use tracing::Instrument;
 
 use crate::error::SHOULD_RETRY;
@@ -35,19 +36,16 @@ pub(crate) async fn log(State(front): State<Front>, request: Request, next: Next
     span.in_scope(|| {
         tracing::info!(%method, route, status = status.as_u16(), ms = took.as_secs_f64() * 1e3, "answered");
     });
+    // Nobody knows what happened; a key makes asking again safe.
+    let response_advice = response.extensions().get::<Advice>().copied();
     let headers = response.headers_mut();
-    if has_key && may_repeat_with_key(status) {
+    if has_key && response_advice == Some(Advice::Unknown) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
     response
-}
-
-/// These say that nobody knows what happened; a key makes asking again safe.
-fn may_repeat_with_key(status: StatusCode) -> bool {
-    matches!(status, StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn given_id(headers: &HeaderMap) -> Option<String> {

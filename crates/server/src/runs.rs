@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use futures::StreamExt;
-use kelpie_agent::query::{Scope, WatchOptions};
+use kelpie_agent::query::WatchOptions;
 use kelpie_api::error::ErrorBody;
 use kelpie_api::request::ResumeStream;
 use kelpie_api::run::Run;
@@ -28,7 +28,7 @@ pub(crate) async fn retrieve(
     parameters: Parameters,
 ) -> Answer<Json<Run>> {
     let agent_id = agent_of(&front, &id, &parameters, None).await?;
-    let run = front.agents().run(&Scope::anonymous(), &agent_id, &id).await?;
+    let run = front.agents()?.run(front.scope(), &agent_id, &id).await?;
     Ok(Json(translate::message::run(run)))
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn stream(
     let JsonBody(wire) = JsonBody::<ResumeStream>::from_request(request, &front).await?;
     let options = WatchOptions { pieces: true, after: wire.starting_after };
     let agent_id = agent_of(&front, &id, &parameters, wire.agent_id).await?;
-    let events = front.agents().watch(&Scope::anonymous(), &agent_id, &id, options).await?.boxed();
+    let events = front.agents()?.watch(front.scope(), &agent_id, &id, options).await?.boxed();
     let wanted = Wanted { filter: Filter::default(), pings: wire.include_pings.unwrap_or(true) };
     Ok(stream::respond(front, admission, id, events, wanted))
 }
@@ -60,6 +60,6 @@ async fn agent_of(
 ) -> Answer<String> {
     match in_body.or_else(|| parameters.reader().text("agent_id")) {
         Some(agent_id) => Ok(agent_id),
-        None => Ok(front.agents().agent_of_run(&Scope::anonymous(), run_id).await?),
+        None => Ok(front.agents()?.agent_of_run(front.scope(), run_id).await?),
     }
 }

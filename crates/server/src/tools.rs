@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kelpie_agent::query::{Order, Page, Scope};
+use kelpie_agent::query::{Order, Page};
 use kelpie_agent::tool::ToolInfo;
 use kelpie_api::error::ErrorBody;
 use kelpie_api::tool::Tool;
@@ -28,7 +28,7 @@ pub(crate) async fn list(State(front): State<Front>, parameters: Parameters) -> 
     let page = reader.page(PAGE_DEFAULT);
     let names: Vec<String> = reader.text("name").into_iter().chain(reader.list("names")).collect();
     reader.finish()?;
-    let mut tools = front.agents().tools();
+    let mut tools = front.agents()?.tools();
     tools.retain(|tool| names.is_empty() || names.contains(&tool.spec.name));
     Ok(Json(show(tools, &page)))
 }
@@ -37,7 +37,7 @@ pub(crate) async fn list(State(front): State<Front>, parameters: Parameters) -> 
 #[utoipa::path(get, path = "/v1/tools/{tool_id}", tag = "tools", params(("tool_id" = String, Path)),
     responses((status = 200, body = Tool), (status = 404, body = ErrorBody)))]
 pub(crate) async fn retrieve(State(front): State<Front>, Path(id): Path<String>) -> Answer<Json<Tool>> {
-    let tools = front.agents().tools();
+    let tools = front.agents()?.tools();
     let tool = tools.iter().find(|tool| tool.id == id).map(translate::agent::tool);
     let missing = || HttpError::new(StatusCode::NOT_FOUND, "tool.not_found", Advice::Fix, "Tool not found");
     tool.map(Json).ok_or_else(missing)
@@ -54,8 +54,8 @@ pub(crate) async fn list_of_agent(
     let mut reader = parameters.reader();
     let page = reader.page(PAGE_DEFAULT);
     reader.finish()?;
-    let agent = front.agents().get(&Scope::anonymous(), &id).await?;
-    let mut tools = front.agents().tools();
+    let agent = front.agents()?.get(front.scope(), &id).await?;
+    let mut tools = front.agents()?.tools();
     tools.retain(|tool| agent.tools.contains(&tool.spec.name));
     Ok(Json(show(tools, &page)))
 }

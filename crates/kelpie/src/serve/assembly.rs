@@ -12,7 +12,7 @@ use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
 use kelpie_env::{Env, Open};
 use kelpie_runtime::{Health, Options as RuntimeOptions};
-use kelpie_server::front::{Front, Parts};
+use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::{Options, Token};
 use kelpie_storage::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -91,8 +91,8 @@ impl Node {
 
     /// Its HTTP front.
     pub(super) fn front(&self, options: Options) -> Front {
-        let (agents, env, metrics) = (self.agents.clone(), self.env.clone(), Some(self.metrics.clone()));
-        Front::new(Parts { agents, env, metrics, options })
+        let (serves, tenant) = (Serves::Agents(self.agents.clone()), "default".to_owned());
+        Front::new(Parts { serves, tenant, metrics: Some(self.metrics.clone()), options })
     }
 
     /// The model that agents get whose creator names none, in words.

@@ -10,6 +10,7 @@ async fn bad_arguments_are_refused_with_code_2() {
         (&["serve", "--log-format", "xml"][..], "possible values: text, json"),
         (&["agents", "create", "a", "--memory", "human"][..], "expected LABEL=TEXT"),
         (&["agents", "list", "--server", "not a url"][..], "e.g. http://127.0.0.1:8283"),
+        (&["actor", "call", "t", "a", "h", "{"][..], "EOF while parsing"),
         (&["fly"][..], "unrecognized subcommand"),
     ] {
         let output = run(args).await;

@@ -4,6 +4,7 @@
     reason = "these tests watch the program in the real world, beside its seam"
 )]
 
+mod actor;
 mod arguments;
 mod crash;
 mod demo;

@@ -3,6 +3,7 @@
 
 mod actors;
 mod errors;
+mod http;
 mod lives;
 mod newcomer;
 mod state;

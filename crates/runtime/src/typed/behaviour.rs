@@ -31,6 +31,10 @@ impl<A: Handlers> Actor for Behaviour<A> {
         operation == STATE_OPERATION || A::READS.contains(&operation)
     }
 
+    fn takes_json(&self) -> bool {
+        true
+    }
+
     fn handle<'a>(
         &'a self,
         turn: &'a mut crate::Turn,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::misfit::Misfit;
 use super::step::StepError;
 use crate::actor::{HandlerError, TurnError};
-use crate::call::CallError;
+use crate::call::{CallError, GAVE_WAY};
 use crate::load::describe;
 
 /// What a handler returns: its reply, or why there is none. With one argument the actor
@@ -132,7 +132,10 @@ impl<E, Other: AppError> From<Error<Other>> for Stop<E> {
     fn from(error: Error<Other>) -> Self {
         let call = match error {
             Error::App(error) => return refuse(error.code(), error.to_string()),
-            Error::NotRun(Reason { message, .. }) => CallError::NotRun { reason: message },
+            Error::NotRun(Reason { message, .. }) => match message.strip_prefix(GAVE_WAY) {
+                Some(cycle) => CallError::Deadlock { cycle: cycle.to_owned() },
+                None => CallError::NotRun { reason: message },
+            },
             Error::Unknown(_) => CallError::Unknown,
             Error::Fix(Reason { message, .. }) => {
                 return Self::Turn(Misfit::Nested { reason: message }.into());

@@ -71,8 +71,11 @@ impl<V: Clone> Target<V> {
         operation: &'static str,
         arguments: &impl Serialize,
     ) -> Invocation<V, T, E, K> {
-        let payload = wire::to_json(arguments)
-            .map_err(|reason| Misfit::Arguments { operation: operation.to_owned(), reason });
+        let payload = wire::to_json(arguments).map_err(|reason| Misfit::Arguments {
+            operation: operation.to_owned(),
+            argument: None,
+            reason,
+        });
         Invocation {
             target: self.clone(),
             operation,

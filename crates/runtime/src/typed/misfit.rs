@@ -16,10 +16,12 @@ pub enum Misfit {
         operation: String,
     },
     /// The arguments are not those of the handler.
-    #[error("the arguments of `{operation}` do not fit: {reason}")]
+    #[error("the arguments of `{operation}` do not fit: {}{reason}", named(.argument.as_deref()))]
     Arguments {
         /// What was called.
         operation: String,
+        /// Which of them, if it is one: its name, and the way on to a part of it.
+        argument: Option<String>,
         /// What is wrong with them.
         reason: String,
     },
@@ -111,9 +113,13 @@ impl Misfit {
     }
 }
 
+fn named(argument: Option<&str>) -> String {
+    argument.map(|argument| format!("`{argument}`: ")).unwrap_or_default()
+}
+
 impl TurnError {
     /// What does not fit, if that is what is wrong.
-    pub(crate) fn misfit(&self) -> Option<&Misfit> {
+    pub fn misfit(&self) -> Option<&Misfit> {
         if let Self::Behaviour(why) = self { why.downcast_ref() } else { None }
     }
 }

@@ -16,10 +16,29 @@ use crate::actor::{HandlerError, TurnError};
 /// They are not those of the handler.
 pub fn arguments<T: DeserializeOwned>(operation: &str, payload: &[u8]) -> Result<T, HandlerError> {
     let payload = if payload.is_empty() { b"{}" } else { payload };
-    serde_json::from_slice(payload).map_err(|error| {
-        let (operation, reason) = (operation.to_owned(), error.to_string());
-        TurnError::from(Misfit::Arguments { operation, reason }).into()
-    })
+    serde_json::from_slice(payload)
+        .map_err(|error| TurnError::from(misfit::<T>(operation, payload, &error)).into())
+}
+
+/// Reads arguments once more that do not fit, to say which of them: the usual call pays nothing
+/// for it.
+fn misfit<T: DeserializeOwned>(operation: &str, payload: &[u8], error: &serde_json::Error) -> Misfit {
+    let text = error.to_string();
+    let mut json = serde_json::Deserializer::from_slice(payload);
+    let place = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) if error.inner().is_data() => error.path().to_string(),
+        Err(_) | Ok(_) => ".".to_owned(),
+    };
+    // The position in the text is noise to somebody who is told the argument.
+    let brief = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let missing = brief.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let (argument, reason) = match (missing, place.as_str()) {
+        (Some(missing), ".") => (Some(missing.to_owned()), "it is missing".to_owned()),
+        (Some(missing), place) => (Some(format!("{place}.{missing}")), "it is missing".to_owned()),
+        (None, ".") => (None, text),
+        (None, _) => (Some(place), brief),
+    };
+    Misfit::Arguments { operation: operation.to_owned(), argument, reason }
 }
 
 /// Writes what a handler has returned.

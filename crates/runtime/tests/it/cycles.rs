@@ -34,7 +34,11 @@ fn turns_that_wait_for_each_other_are_found_and_one_gives_way() {
                 assert!(took < Duration::from_secs(1), "seed {seed}, {size}: {took:?}");
                 let refused: Vec<_> = replies.iter().filter_map(|(reply, _)| reply.as_ref().err()).collect();
                 let [refused] = refused[..] else { panic!("seed {seed}, {size}: {refused:?}") };
-                assert_eq!(refused.advice(), Advice::NotRun, "{refused:?}");
+                assert_eq!(
+                    (refused.code(), refused.advice()),
+                    ("call.deadlock", Advice::NotRun),
+                    "{refused:?}"
+                );
                 let said = refused.to_string();
                 assert!(said.contains("gave way: default/counter/c"), "{said}");
                 // Nothing of it happened, so that it can be asked again.

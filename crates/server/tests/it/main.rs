@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod actors;
 mod agents;
 mod blocks;
 mod doors;

@@ -19,7 +19,7 @@ fn check(reply: &Reply) {
     }
 }
 
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 9] = [
     ("POST", "/v1/agents/"),
     ("PATCH", "/v1/agents/{id}"),
     ("PATCH", "/v1/agents/{id}/core-memory/blocks/human"),
@@ -28,6 +28,7 @@ const PATHS: [(&str, &str); 8] = [
     ("POST", "/v1/agents/{id}/messages/cancel"),
     ("POST", "/v1/runs/run-none/stream?agent_id={id}"),
     ("DELETE", "/v1/agents/agent-none"),
+    ("POST", "/v1/actors/agent/{id}/message"),
 ];
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -127,8 +128,7 @@ fn arbitrary_paths_and_queries_are_never_the_server_s_fault() {
     run(async {
         let world = World::new().await;
         let mut runner = proptest::test_runner::TestRunner::default();
-        let path =
-            "/(v1/)?(agents|runs|tools|models|health)?(/[a-z%0-9F.-]{0,6}){0,3}(\\?[a-z=&%0-9+]{0,20})?";
+        let path = "/(v1/)?(agents|runs|tools|models|health|actors/(agent|x))?(/[a-z%0-9F.-]{0,6}){0,3}(\\?[a-z=&%0-9+]{0,20})?";
         let path = prop::string::string_regex(path).unwrap();
         for _ in 0..300 {
             let path = path.new_tree(&mut runner).unwrap().current();

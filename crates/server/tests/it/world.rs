@@ -16,7 +16,8 @@ use kelpie_agent::provider::{
 use kelpie_agent::service::{Agents, Parts as AgentParts};
 use kelpie_agent::tool::runner::NoTools;
 use kelpie_env::Env;
-use kelpie_server::front::{Front, Parts};
+use kelpie_runtime::{Actor, CallLimits, Runtime};
+use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::Options;
 use kelpie_server::recorder;
 use kelpie_storage::{Memory, Store};
@@ -138,8 +139,22 @@ impl World {
         let parts = AgentParts { models, tools: Arc::new(NoTools) };
         let alone = kelpie_runtime::Options::alone("here").unwrap();
         let agents = Agents::start(env.clone(), store, alone, parts).await.unwrap();
-        let parts = Parts { agents, env, metrics: Some(metrics()), options };
-        let front = Front::new(parts);
+        Self::serving(Serves::Agents(agents), options, go)
+    }
+
+    /// A program with these actors and no agents.
+    pub(crate) async fn of_actors(actors: Vec<Arc<dyn Actor>>, limits: CallLimits) -> Self {
+        let env = kelpie_env::real::env();
+        let store = Store::from_backend(Arc::new(Memory::new(env.clone())), env.clone());
+        let alone = kelpie_runtime::Options::alone("here").unwrap();
+        let alone = kelpie_runtime::Options { call_limits: limits, ..alone };
+        let runtime = Runtime::start(alone, env, store, actors).await.unwrap();
+        Self::serving(Serves::Actors(runtime), Options::default(), Arc::new(Semaphore::new(0)))
+    }
+
+    fn serving(serves: Serves, options: Options, go: Arc<Semaphore>) -> Self {
+        let tenant = "default".to_owned();
+        let front = Front::new(Parts { serves, tenant, metrics: Some(metrics()), options });
         Self { router: kelpie_server::router(front.clone()), front, go }
     }
 

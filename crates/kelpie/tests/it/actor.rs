@@ -1,0 +1,176 @@
+//! `kelpie actor` against a program of somebody else, and against `kelpie serve`.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use kelpie::{Cluster, Http, Result, Schedule, Turn, actor, handlers, me, refuse, to};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::process::{Plan, client, create_agent, run, text};
+
+/// A door that is opened slowly.
+#[actor(name = "door", version = 1)]
+#[derive(Default, Serialize, Deserialize)]
+struct Door {
+    opened: u32,
+}
+
+#[handlers]
+impl Door {
+    pub async fn open(&mut self, cx: &mut Turn, by: String, slowly: bool) -> Result<u32> {
+        if by.is_empty() {
+            return Err(refuse("door.nobody", "say who you are"));
+        }
+        cx.step("knock", || async { Ok(()) }).await?;
+        if slowly {
+            cx.step("creak", || async {
+                cx.env().sleep(Duration::from_secs(60)).await;
+                Ok(())
+            })
+            .await?;
+        }
+        self.opened += 1;
+        cx.send(to::<Door>("next").open(by, false))?;
+        cx.remind("oil", Schedule::Every(Duration::from_secs(86_400)), me::<Self>().oil()).await?;
+        Ok(self.opened)
+    }
+
+    pub async fn oil(&mut self, _: &mut Turn) -> Result<()> {
+        Ok(())
+    }
+}
+
+async fn doors() -> (Cluster, Http) {
+    let cluster = kelpie::open("memory:").actor::<Door>().start().await.expect("a store in memory");
+    let http = cluster.serve_http("127.0.0.1:0").start().await.expect("a free port");
+    (cluster, http)
+}
+
+/// Runs `kelpie actor …`; gives its exit code and what it said.
+async fn asked(server: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut words = vec!["actor", "--server", server];
+    words.extend(args);
+    let output = run(&words).await;
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+async fn done(server: &str, args: &[&str]) -> String {
+    let (code, said) = asked(server, args).await;
+    assert_eq!(code, Some(0), "{args:?}: {said}");
+    said
+}
+
+fn json_of(said: &str) -> Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[tokio::test]
+async fn an_actor_is_called_and_looked_at() {
+    let (cluster, http) = doors().await;
+    let url = http.url();
+    let fast = r#"{"by": "ann", "slowly": false}"#;
+    assert!(done(&url, &["list", "door"]).await.contains("no actor of type door was ever called"));
+    assert!(done(&url, &["why", "door", "a/b"]).await.contains("it was never called"));
+    assert_eq!(done(&url, &["call", "door", "a/b", "open", fast, "--key", "k"]).await, "1\n");
+    assert_eq!(done(&url, &["call", "door", "a/b", "open", fast, "--key", "k"]).await, "1\n");
+    assert_eq!(done(&url, &["call", "door", "a/b", "open", "[\"bob\", false]", "--json"]).await, "2\n");
+    assert_eq!(json_of(&done(&url, &["get", "door", "a/b"]).await), json!({ "opened": 2 }));
+    let listed = json_of(&done(&url, &["list", "door", "--json", "--limit", "1"]).await);
+    assert_eq!(listed, json!([{ "key": "a/b", "owner": "node-1", "epoch": 1 }]));
+    let listed = done(&url, &["list", "door"]).await;
+    assert!(
+        listed.starts_with("key") && listed.contains("\na/b ") && listed.contains(" node-1, 1\n"),
+        "{listed}"
+    );
+    let why = done(&url, &["why", "door", "a/b"]).await;
+    assert!(why.contains("owner         node-1, epoch 1") && why.contains("0 calls waiting"), "{why}");
+    let history = done(&url, &["history", "door", "a/b"]).await;
+    for part in ["state  ", "done, 1 B, forgotten in 24 h", "oil  oil, every 86400000 ms, due in 23 h"] {
+        assert!(history.contains(part), "{part}: {history}");
+    }
+    let kept = json_of(&done(&url, &["history", "door", "a/b", "--json", "--limit", "1"]).await);
+    assert_eq!((&kept["cut"], kept["replies"].as_array().map(Vec::len)), (&json!(["replies"]), Some(1)));
+    cluster.close().await.expect("it closes");
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_is_shown_with_what_it_waits_for() {
+    let (cluster, http) = doors().await;
+    let url = http.url();
+    let door = cluster.actor::<Door>("d");
+    let slow = cluster
+        .runtime()
+        .env()
+        .timeout(Duration::from_secs(30), door.open("ann".to_owned(), true).into_future());
+    let look = async {
+        loop {
+            let why = done(&url, &["why", "door", "d"]).await;
+            if why.contains("creak") {
+                break (why, done(&url, &["history", "door", "d"]).await);
+            }
+        }
+    };
+    let (look, slow) = (std::pin::pin!(look), std::pin::pin!(slow));
+    let Either::Left(((why, history), _)) = select(look, slow).await else {
+        panic!("it creaks for a minute")
+    };
+    for part in [
+        "running       open, called by anonymous of default, since",
+        "waits for its step \"creak\"",
+        "steps \"knock\"",
+    ] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    for part in
+        ["turn that has not ended", "open, called by anonymous", "step \"knock\": its result", "attempt 1"]
+    {
+        assert!(history.contains(part), "{part}: {history}");
+    }
+}
+
+#[tokio::test]
+async fn what_went_wrong_is_said_and_has_an_exit_code() {
+    let (_cluster, http) = doors().await;
+    let url = http.url();
+    for (args, code, said) in [
+        (&["call", "door", "d", "open", r#"{"by": "", "slowly": false}"#][..], 1, "say who you are"),
+        (
+            &["call", "door", "d", "open", r#"{"by": 7, "slowly": false}"#],
+            1,
+            "body.by: invalid type: integer `7`",
+        ),
+        (&["call", "door", "d", "open"], 1, "body.by: it is missing"),
+        (&["call", "door", "d", "open", "{"], 2, "EOF while parsing"),
+        (&["call", "door", "d", "open", "7"], 2, "expected {\"name\": value}"),
+        (&["call", "door", "d", "close", "{}"], 4, "have no handler `close`"),
+        (&["get", "window", "w"], 4, "no actor type `window`"),
+        (&["get", "door", ".."], 2, "a URL cannot name it"),
+        (&["why", "door", ""], 2, "an actor has a key"),
+        (&["list", "window"], 4, "it has door"),
+    ] {
+        let (found, words) = asked(&url, args).await;
+        assert!(found == Some(code) && words.contains(said), "{args:?}: {found:?} {words}");
+    }
+}
+
+#[tokio::test]
+async fn the_agents_of_a_server_are_actors_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await.var("KELPIE_TOKEN", "s3cret");
+    let server = plan.start().await;
+    let url = plan.url();
+    let (code, said) = asked(&url, &["list", "agent"]).await;
+    assert!(code == Some(3) && said.contains("--token"), "{said}");
+    server.kill().await;
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let url = plan.url();
+    let agent = create_agent(&client(), &url, "ada", &[]).await;
+    assert!(done(&url, &["list", "agent"]).await.contains(&agent));
+    assert_eq!(json_of(&done(&url, &["get", "agent", &agent]).await)["name"], "ada");
+    assert!(done(&url, &["why", "agent", &agent]).await.contains("node-1, epoch"));
+    let (code, said) = asked(&url, &["call", "agent", &agent, "message", "{}"]).await;
+    assert!(code == Some(4) && said.contains("/v1/agents"), "{said}");
+    server.kill().await;
+}
