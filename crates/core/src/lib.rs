@@ -9,17 +9,22 @@
 
 pub mod advice;
 pub mod call;
+pub mod capacity;
 pub mod gate;
 pub mod id;
 pub mod inbox;
 pub mod limits;
 pub mod log;
+pub mod membership;
+pub mod migration;
 pub mod mutant;
 pub mod ownership;
+pub mod placement;
 pub mod probe;
 pub mod rate;
 pub mod record;
 pub mod reminder;
+pub mod routing;
 pub mod row;
 pub mod run;
 pub mod session;

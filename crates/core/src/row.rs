@@ -232,6 +232,23 @@ pub fn lease(node: &NodeId) -> Bytes {
     join("node/", &[node.as_str().as_bytes(), b"\0lease"])
 }
 
+/// The name of the node whose lease stands under `key`, if it is a lease's.
+pub fn parse_lease(key: &[u8]) -> Option<NodeId> {
+    let name = key.strip_prefix(b"node/")?.strip_suffix(b"\0lease")?;
+    NodeId::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+/// What the list of all actors starts with that a node has ever claimed.
+pub fn by_nodes(node: &NodeId) -> Bytes {
+    join("by-node/", &[node.as_str().as_bytes(), b"\0"])
+}
+
+/// Reads the life and the actor back from what stands behind [`by_nodes`].
+pub fn parse_by_node(rest: &[u8]) -> Option<(Incarnation, ActorId)> {
+    let (incarnation, actor) = rest.split_first_chunk::<8>()?;
+    Some((Incarnation(u64::from_be_bytes(*incarnation)), ActorId::decode(actor)?))
+}
+
 /// An actor in its owner's list.
 pub fn by_node(node: &NodeId, incarnation: Incarnation, actor: &ActorId) -> Bytes {
     join("by-node/", &[node.as_str().as_bytes(), b"\0", &incarnation.0.to_be_bytes(), actor.encoded()])
@@ -305,6 +322,18 @@ mod tests {
         assert_eq!(parse_session(&session(&node)), Some(node.clone()));
         assert!(session(&node).starts_with(&nodes()));
         assert_eq!(parse_session(&lease(&node)), None);
+        assert_eq!(parse_lease(&lease(&node)), Some(node.clone()));
+        assert_eq!(parse_lease(&session(&node)), None);
+    }
+
+    #[test]
+    fn an_entry_of_an_owner_s_list_reads_back() {
+        let (node, actor) = (NodeId::new("n").unwrap(), ActorId::new("t", "agent", "a").unwrap());
+        let key = by_node(&node, Incarnation(7), &actor);
+        let rest = key.strip_prefix(&by_nodes(&node)[..]).unwrap();
+        assert_eq!(parse_by_node(rest), Some((Incarnation(7), actor)));
+        assert!(!key.starts_with(&by_nodes(&NodeId::new("n1").unwrap())));
+        assert_eq!(parse_by_node(b"short"), None);
     }
 
     #[test]

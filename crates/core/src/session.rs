@@ -1,11 +1,15 @@
 //! A node's session: its record in the store, and who may replace it.
 //!
 //! ```text
-//!   (none) ──join──▶ active ──drain──▶ draining ──leave──▶ left ──join──▶ active, incarnation + 1
-//!                      └──────── declared dead ─────────▶ dead ──join──▶ active, incarnation + 1
+//!   (none) ──join──▶ active ──drain──▶ draining ──leave──▶ left ─────join──▶ active, incarnation + 1
+//!                      ├──────── declared dead ─────────▶ dead ─────join──▶ active, incarnation + 1
+//!                      │                                     └────rejoin──▶ live again as incarnation + 1
+//!                      └──── ended by the operator ─────▶ evicted ──join──▶ active, incarnation + 1
 //! ```
 //!
 //! A live session is replaced by whoever holds its directory, or has seen its beat stand still.
+//! A process that finds itself dead goes on as the next incarnation; one that was evicted, or
+//! finds another boot under its name, stops and does not come back by itself.
 //!
 //! Invariant: an incarnation that is dead or left is never active again, and two processes
 //! never hold the same (incarnation, boot). A session is never deleted.
@@ -14,10 +18,12 @@
 
 mod silence;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Boot, Incarnation, NodeId};
-pub use silence::{Beat, Seen, Silence};
+pub use silence::{Beat, Seen, Silence, Stillness};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +36,8 @@ pub enum SessionState {
     Left,
     /// It was declared dead.
     Dead,
+    /// The operator has ended it.
+    Evicted,
 }
 
 /// The record `node/<node>/session`, written on state changes only.
@@ -45,6 +53,12 @@ pub struct Session {
     pub address: String,
     /// The version of Kelpie that it runs.
     pub version: String,
+    /// What its operator says about it, for placement.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// How many actors it takes into memory, if it is bounded.
+    #[serde(default)]
+    pub capacity: Option<u64>,
 }
 
 impl Session {
@@ -52,7 +66,7 @@ impl Session {
     pub fn is_live(&self) -> bool {
         match self.state {
             SessionState::Active | SessionState::Draining => true,
-            SessionState::Left | SessionState::Dead => false,
+            SessionState::Left | SessionState::Dead | SessionState::Evicted => false,
         }
     }
 }
@@ -79,6 +93,10 @@ pub struct Joiner {
     pub address: String,
     /// The version it runs.
     pub version: String,
+    /// What its operator says about it, for placement.
+    pub labels: BTreeSet<String>,
+    /// How many actors it takes into memory, if it is bounded.
+    pub capacity: Option<u64>,
     /// It holds the lock of the directory in which this session is kept, so the process
     /// that wrote it is gone.
     pub holds_directory: bool,
@@ -118,6 +136,8 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
             state: SessionState::Active,
             address: joiner.address.clone(),
             version: joiner.version.clone(),
+            labels: joiner.labels.clone(),
+            capacity: joiner.capacity,
         })
     };
     match standing {
@@ -139,8 +159,10 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
 pub enum Renewal {
     /// Write the lease.
     Renew,
-    /// The session was declared dead or left: join anew.
+    /// The session was declared dead: go on as the next incarnation.
     Rejoin,
+    /// The operator has ended the session: stop.
+    Evicted,
     /// Another process has the name: stop, and never come back (else two duel for ever).
     Superseded,
     /// The rows are those of another life of the store, put back from a backup: stop. What
@@ -167,6 +189,7 @@ pub fn renew(standing: Option<&Session>, generation: Option<u128>, holder: &Hold
     }
     match standing {
         Some(session) if session.boot != holder.boot => Renewal::Superseded,
+        Some(session) if session.state == SessionState::Evicted => Renewal::Evicted,
         Some(session)
             if session.incarnation == holder.incarnation
                 && (session.is_live() || crate::mutant!("late_beat_revives")) =>
@@ -176,6 +199,70 @@ pub fn renew(standing: Option<&Session>, generation: Option<u128>, holder: &Hold
         Some(_) => Renewal::Rejoin,
         None => Renewal::Superseded,
     }
+}
+
+/// What a process does that has found its session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejoin {
+    /// Write this session: the next life of the same process.
+    Write(Session),
+    /// It is live already, as this incarnation (an unknown outcome, settled).
+    Joined(Incarnation),
+    /// It may not: stop.
+    Over(Renewal),
+}
+
+/// Decides how a process goes on whose session was declared dead. `state` is what it is to be
+/// from then on: a process that drains does not begin to claim again.
+pub fn rejoin(
+    standing: Option<&Session>,
+    generation: Option<u128>,
+    holder: &Holder,
+    state: SessionState,
+) -> Rejoin {
+    match (renew(standing, generation, holder), standing) {
+        (Renewal::Renew | Renewal::Rejoin, Some(session)) if session.is_live() => {
+            Rejoin::Joined(session.incarnation)
+        }
+        (Renewal::Rejoin, Some(session)) => {
+            Rejoin::Write(Session { incarnation: session.incarnation.next(), state, ..session.clone() })
+        }
+        (over, _) => Rejoin::Over(over),
+    }
+}
+
+/// What a declaration finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declaration {
+    /// Write this session.
+    Write(Session),
+    /// It has ended already, or another life of the node stands there.
+    Over,
+    /// It has renewed since it was watched: it lives.
+    Renewed,
+}
+
+/// Decides whether the life behind `watched` may be declared dead, given the session and the
+/// lease that stand there now, both read serializably in the declaring transaction.
+pub fn declare_dead(standing: Option<&Session>, lease: Option<&Lease>, watched: &Beat) -> Declaration {
+    let Some(session) = standing.filter(|session| session.is_live() && watched.is_of(session)) else {
+        return Declaration::Over;
+    };
+    if Beat::of(session, lease) != *watched && !crate::mutant!("declare_unvalidated") {
+        return Declaration::Renewed;
+    }
+    Declaration::Write(Session { state: SessionState::Dead, ..session.clone() })
+}
+
+/// The session that an operator leaves when he ends one; nothing if it has ended already.
+pub fn evict(standing: &Session) -> Option<Session> {
+    standing.is_live().then(|| Session { state: SessionState::Evicted, ..standing.clone() })
+}
+
+/// The session of a node that was told to drain; nothing if it drains or has ended already.
+pub fn drain(standing: &Session) -> Option<Session> {
+    (standing.state == SessionState::Active)
+        .then(|| Session { state: SessionState::Draining, ..standing.clone() })
 }
 
 #[cfg(test)]
@@ -188,6 +275,8 @@ mod tests {
             boot: Boot(boot),
             address: String::new(),
             version: "0".into(),
+            labels: BTreeSet::new(),
+            capacity: None,
             holds_directory: false,
             silent: None,
         }
@@ -256,6 +345,63 @@ mod tests {
         assert_eq!(renewed(Some(&first), holder(2, 1)), Renewal::Rejoin, "another life of the same process");
         assert_eq!(renewed(Some(&first), holder(1, 2)), Renewal::Superseded);
         assert_eq!(renewed(None, holder(1, 1)), Renewal::Superseded);
+    }
+
+    #[test]
+    fn a_process_that_finds_itself_dead_goes_on_as_the_next_incarnation() {
+        let dead = Session { state: SessionState::Dead, ..written(join(None, None, &joiner(1))) };
+        let rejoined = |standing, holder| rejoin(standing, Some(7), &holder, SessionState::Active);
+        let Rejoin::Write(second) = rejoined(Some(&dead), holder(1, 1)) else { panic!("it rejoins") };
+        assert_eq!((second.incarnation, second.boot), (Incarnation(2), Boot(1)));
+        assert_eq!(second.state, SessionState::Active);
+        // The answer was lost, and the process asks again.
+        assert_eq!(rejoined(Some(&second), holder(1, 1)), Rejoin::Joined(Incarnation(2)));
+        let draining = rejoin(Some(&dead), Some(7), &holder(1, 1), SessionState::Draining);
+        assert!(matches!(draining, Rejoin::Write(session) if session.state == SessionState::Draining));
+    }
+
+    #[test]
+    fn who_was_replaced_evicted_or_restored_never_rejoins() {
+        let dead = Session { state: SessionState::Dead, ..written(join(None, None, &joiner(1))) };
+        let rejoined =
+            |standing, generation| rejoin(standing, generation, &holder(1, 1), SessionState::Active);
+        let heir = Session { boot: Boot(2), ..dead.clone() };
+        assert_eq!(rejoined(Some(&heir), Some(7)), Rejoin::Over(Renewal::Superseded), "dead or not");
+        assert_eq!(rejoined(None, Some(7)), Rejoin::Over(Renewal::Superseded));
+        let evicted = Session { state: SessionState::Evicted, ..dead.clone() };
+        assert_eq!(rejoined(Some(&evicted), Some(7)), Rejoin::Over(Renewal::Evicted));
+        assert_eq!(rejoined(Some(&dead), Some(8)), Rejoin::Over(Renewal::Restored));
+        // A new process may have the name of either.
+        assert_eq!(written(join(Some(&evicted), None, &joiner(3))).incarnation, Incarnation(2));
+    }
+
+    #[test]
+    fn only_the_beat_that_was_watched_is_declared_dead() {
+        let first = written(join(None, None, &joiner(1)));
+        let lease = |beat| Lease { incarnation: first.incarnation, beat, load: 0 };
+        let watched = Beat::of(&first, Some(&lease(7)));
+        let dead = Session { state: SessionState::Dead, ..first.clone() };
+        assert_eq!(declare_dead(Some(&first), Some(&lease(7)), &watched), Declaration::Write(dead.clone()));
+        assert_eq!(declare_dead(Some(&first), Some(&lease(8)), &watched), Declaration::Renewed);
+        assert_eq!(declare_dead(Some(&dead), Some(&lease(7)), &watched), Declaration::Over);
+        let heir = Session { incarnation: Incarnation(2), boot: Boot(2), ..first.clone() };
+        assert_eq!(declare_dead(Some(&heir), Some(&lease(7)), &watched), Declaration::Over);
+        assert_eq!(declare_dead(None, None, &watched), Declaration::Over);
+        let draining = Session { state: SessionState::Draining, ..first };
+        assert!(matches!(declare_dead(Some(&draining), Some(&lease(7)), &watched), Declaration::Write(_)));
+    }
+
+    #[test]
+    fn an_operator_drains_what_is_active_and_evicts_what_is_live() {
+        let active = written(join(None, None, &joiner(1)));
+        let draining = drain(&active).unwrap();
+        assert_eq!(draining.state, SessionState::Draining);
+        assert_eq!(drain(&draining), None);
+        for live in [active, draining] {
+            let evicted = evict(&live).unwrap();
+            assert_eq!(evicted.state, SessionState::Evicted);
+            assert_eq!((evict(&evicted), drain(&evicted)), (None, None));
+        }
     }
 
     #[test]

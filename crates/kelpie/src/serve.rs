@@ -116,6 +116,7 @@ fn announce(why: &Result<Why, Health>, seconds: u64) {
             return;
         }
         Err(Health::Restored) => "the store was restored from a backup under this node, start it anew",
+        Err(Health::Evicted) => "the operator has evicted this node, start it anew",
         Err(_) => "another process has taken this node's place",
     };
     tracing::error!("{lost}: draining for at most {seconds} s");

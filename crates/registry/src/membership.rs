@@ -1,41 +1,53 @@
-//! This node's session: joined once, renewed for ever, left at the end.
+//! This node's session: joined once, renewed for ever, left at the end; and what it knows of the
+//! others.
 //!
-//! Invariant: after a term without a successful renewal, by the node's own monotonic clock,
+//! Invariants: after a term without a successful renewal, by the node's own monotonic clock,
 //! [`Membership::health`] says so and the node admits nothing. That narrows the window for
-//! effects outside of the store; what makes commits safe is the fence in each of them.
+//! effects outside of the store; what makes commits safe is the fence in each of them. A node
+//! that finds itself declared dead goes on as its next incarnation, which owns nothing yet.
 
+mod beat;
+mod join;
+mod watch;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
 use kelpie_core::id::{Boot, NodeId};
-use kelpie_core::limits::{LEASE_BEATS_PER_TERM, LEASE_TERM};
+use kelpie_core::limits::LEASE_TERM;
+use kelpie_core::membership::{Input, Members, Watcher};
 use kelpie_core::ownership::Myself;
-use kelpie_core::session::{
-    self, Beat, Holder, Join, JoinRefused, Joiner, Lease, Renewal, Seen, Session, SessionState, Silence,
-};
-use kelpie_core::{record, row};
+use kelpie_core::session::{Holder, JoinRefused, Joiner, SessionState};
 use kelpie_env::Env;
-use kelpie_storage::{Store, Transaction};
+use kelpie_storage::Store;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::error::{self, RegistryError, decode};
+use crate::error::RegistryError;
+use crate::nodes::Nodes;
 
 /// How a node joins.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its name.
     pub node: NodeId,
-    /// Where other nodes reach it; empty while it serves alone.
+    /// Where other nodes reach it; empty while it serves alone. Whoever gives one listens there
+    /// before it joins: a refused connection counts as a sign of death.
     pub address: String,
     /// The lease term T.
     pub lease_term: Duration,
+    /// What its operator says about it, for placement.
+    pub labels: BTreeSet<String>,
+    /// How many actors it takes into memory, if it is bounded.
+    pub capacity: Option<u64>,
 }
 
 impl Settings {
     /// A node that serves alone, with the default term.
     pub fn alone(node: NodeId) -> Self {
-        Self { node, address: String::new(), lease_term: LEASE_TERM }
+        Self { node, address: String::new(), lease_term: LEASE_TERM, labels: BTreeSet::new(), capacity: None }
     }
 }
 
@@ -62,8 +74,10 @@ pub enum Health {
         /// What the last attempt said.
         cause: String,
     },
-    /// Another process took its name, or its session ended: this process must stop.
+    /// Another process took its name: this process must stop.
     Superseded,
+    /// The operator has ended its session: this process must stop.
+    Evicted,
     /// The store was restored from a backup while it ran: this process must stop, and may join
     /// anew.
     Restored,
@@ -74,19 +88,23 @@ impl Health {
     pub fn is_over(&self) -> bool {
         match self {
             Self::Ready | Self::Silent { .. } => false,
-            Self::Superseded | Self::Restored => true,
+            Self::Superseded | Self::Evicted | Self::Restored => true,
         }
     }
 }
 
+/// What this process knows of its own session.
 #[derive(Debug)]
-struct Renewals {
+struct Standing {
+    holder: Holder,
     beat: u64,
     /// When the last successful renewal began.
     renewed_at: Duration,
     failure: Option<String>,
     /// Why this process must stop.
     over: Option<Health>,
+    /// It claims nothing any more, by its own wish or the operator's.
+    draining: bool,
     ended: bool,
 }
 
@@ -100,239 +118,133 @@ pub struct Membership {
 struct Inner {
     env: Env,
     store: Store,
+    nodes: Nodes,
     settings: Settings,
-    holder: Holder,
-    renewals: Mutex<Renewals>,
+    standing: Mutex<Standing>,
+    load: AtomicU64,
+    watcher: Mutex<Watcher>,
+    members: Mutex<Arc<Members>>,
+    news: Notify,
 }
 
 impl Membership {
-    /// Joins under the wanted name and keeps the lease renewed until it leaves. Over a store
-    /// that other processes write too, a name whose process has died is free once its beat
-    /// has stood still for a term and the margin, which this waits for.
+    /// Joins under the wanted name, and until it leaves keeps the lease renewed and watches the
+    /// other nodes. Over a store that other processes write too, a name whose process has died
+    /// is free once its beat has stood still for a term and the margin, which this waits for.
     pub async fn join(env: Env, store: Store, settings: Settings) -> Result<Self, JoinError> {
-        let boot = Boot(env.random_u128());
         let joiner = Joiner {
             node: settings.node.clone(),
-            boot,
+            boot: Boot(env.random_u128()),
             address: settings.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: settings.labels.clone(),
+            capacity: settings.capacity,
             holds_directory: store.properties().single_process,
             silent: None,
         };
-        let (holder, asked_at) = join(&env, &store, joiner, settings.lease_term).await?;
-        let renewals = Renewals { beat: 0, renewed_at: asked_at, failure: None, over: None, ended: false };
-        let inner = Arc::new(Inner { env, store, settings, holder, renewals: Mutex::new(renewals) });
-        let beating = inner.clone();
+        let (holder, renewed_at) = join::join(&env, &store, joiner, settings.lease_term).await?;
+        let standing = Standing {
+            holder,
+            beat: 0,
+            renewed_at,
+            failure: None,
+            over: None,
+            draining: false,
+            ended: false,
+        };
+        let mut watcher = Watcher::new(settings.node.clone(), settings.lease_term);
+        watcher.step(Input::Renewed { began: renewed_at });
+        let inner = Arc::new(Inner {
+            env,
+            nodes: Nodes::new(store.clone()),
+            store,
+            settings,
+            standing: Mutex::new(standing),
+            load: AtomicU64::new(0),
+            watcher: Mutex::new(watcher),
+            members: Mutex::default(),
+            news: Notify::new(),
+        });
+        let (beating, watching) = (inner.clone(), inner.clone());
         inner.env.spawn("lease", async move { beating.beat().await });
+        inner.env.spawn("members", async move { watching.watch().await });
         Ok(Self { inner })
     }
 
-    /// Who this node is now.
+    /// Who this node is now: a later incarnation after it was declared dead.
     pub fn myself(&self) -> Myself {
-        let Holder { incarnation, boot, generation: _ } = self.inner.holder;
+        let Holder { incarnation, boot, generation: _ } = self.inner.standing.lock().holder;
         Myself { node: self.inner.settings.node.clone(), incarnation, boot }
     }
 
     /// Whether it may admit calls.
     pub fn health(&self) -> Health {
-        let now = self.inner.env.now();
-        let renewals = self.inner.renewals.lock();
-        if let Some(over) = &renewals.over {
+        let now = self.inner.now();
+        let standing = self.inner.standing.lock();
+        if let Some(over) = &standing.over {
             return over.clone();
         }
-        let silent = now.saturating_sub(renewals.renewed_at);
+        let silent = now.saturating_sub(standing.renewed_at);
         if silent <= self.inner.settings.lease_term {
             return Health::Ready;
         }
-        let cause = renewals.failure.clone().unwrap_or_else(|| "the renewal has not returned".to_owned());
+        let cause = standing.failure.clone().unwrap_or_else(|| "the renewal has not returned".to_owned());
         Health::Silent { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX), cause }
+    }
+
+    /// Who is in the cluster, as of the last reading of the store; nobody before the first one.
+    pub fn members(&self) -> Arc<Members> {
+        self.inner.members.lock().clone()
+    }
+
+    /// Returns the members once a session has changed since those of this version.
+    pub async fn changed(&self, version: u64) -> Arc<Members> {
+        loop {
+            let news = self.inner.news.notified();
+            let members = self.members();
+            if members.version() != version {
+                return members;
+            }
+            news.await;
+        }
+    }
+
+    /// Takes in that a connection of `by` (this node as well) to a process was refused: not that
+    /// it was lost or timed out. Two nodes' word, twice each, has the process declared dead.
+    pub fn refused(&self, by: NodeId, node: NodeId, boot: Boot) {
+        let at = self.inner.now();
+        self.inner.watcher.lock().step(Input::Refused { by, node, boot, at });
+    }
+
+    /// Says how many actors it holds; published with the next beat.
+    pub fn publish_load(&self, load: u64) {
+        self.inner.load.store(load, Ordering::Relaxed);
+    }
+
+    /// Whether it drains, by its own wish or the operator's.
+    pub fn is_draining(&self) -> bool {
+        self.inner.standing.lock().draining
     }
 
     /// From now on it serves what it owns and claims nothing.
     pub async fn drain(&self) -> Result<(), RegistryError> {
+        self.inner.standing.lock().draining = true;
         self.inner.write_state(SessionState::Draining).await
     }
 
     /// Ends the session. To be called when nothing is in flight any more.
     pub async fn leave(&self) -> Result<(), RegistryError> {
-        self.inner.renewals.lock().ended = true;
+        self.inner.standing.lock().ended = true;
         self.inner.write_state(SessionState::Left).await
     }
 }
 
 impl Inner {
-    async fn beat(self: Arc<Self>) {
-        let every = self.settings.lease_term / LEASE_BEATS_PER_TERM;
-        loop {
-            self.env.sleep(every).await;
-            if self.renewals.lock().ended {
-                return;
-            }
-            let began = self.env.now();
-            // A store that is silent has failed too, and has to be seen to.
-            let limit = self.settings.lease_term;
-            let result = self.env.timeout(limit, self.renew()).await;
-            match result.unwrap_or(Err(RegistryError::Silent { limit })) {
-                Ok(Renewal::Renew) => self.renewed(began),
-                Ok(over @ (Renewal::Rejoin | Renewal::Superseded | Renewal::Restored)) => {
-                    return self.over(over);
-                }
-                Err(error) => self.not_renewed(&error),
-            }
+    /// The time by which it waits: that of a clock that never jumps.
+    fn now(&self) -> Duration {
+        if kelpie_core::mutant!("wall_clock_lease") {
+            return Duration::from_millis(self.env.wall_ms());
         }
+        self.env.now()
     }
-
-    fn renewed(&self, began: Duration) {
-        let mut renewals = self.renewals.lock();
-        renewals.renewed_at = began;
-        renewals.failure = None;
-    }
-
-    fn not_renewed(&self, error: &RegistryError) {
-        metrics::counter!("kelpie_lease_renewal_failures_total").increment(1);
-        let cause = error::with_causes(error);
-        tracing::warn!(node = %self.settings.node, error = cause, "lease not renewed");
-        self.renewals.lock().failure = Some(cause);
-    }
-
-    /// There is nothing more to renew.
-    fn over(&self, renewal: Renewal) {
-        let mut renewals = self.renewals.lock();
-        if renewal == Renewal::Restored {
-            tracing::error!(node = %self.settings.node, "the store was restored from a backup under this process");
-            renewals.over = Some(Health::Restored);
-        } else if !renewals.ended {
-            // A node that serves alone has nobody who could declare it dead, so its place is
-            // taken: stop, and let the operator start it anew.
-            tracing::error!(node = %self.settings.node, "the session of this process has ended in the store");
-            renewals.over = Some(Health::Superseded);
-        }
-    }
-
-    async fn renew(&self) -> Result<Renewal, RegistryError> {
-        let beat = {
-            let mut renewals = self.renewals.lock();
-            renewals.beat += 1;
-            renewals.beat
-        };
-        let (node, holder) = (self.settings.node.clone(), self.holder);
-        self.store
-            .run(move |tx| {
-                let node = node.clone();
-                async move {
-                    let (standing, renewal) = standing(tx, &node, &holder).await?;
-                    if renewal == Renewal::Renew {
-                        if kelpie_core::mutant!("late_beat_revives")
-                            && let Some(dead) = standing.filter(|session| !session.is_live())
-                        {
-                            let revived = Session { state: SessionState::Active, ..dead };
-                            tx.set(row::session(&node), record::encode(&revived));
-                        }
-                        let lease = Lease { incarnation: holder.incarnation, beat, load: 0 };
-                        tx.set(row::lease(&node), record::encode(&lease));
-                    }
-                    Ok(renewal)
-                }
-                .boxed()
-            })
-            .await
-            .map_err(RegistryError::of_run)
-    }
-
-    async fn write_state(&self, state: SessionState) -> Result<(), RegistryError> {
-        let (node, holder) = (self.settings.node.clone(), self.holder);
-        self.store
-            .run(move |tx| {
-                let node = node.clone();
-                async move {
-                    if let (Some(session), Renewal::Renew) = standing(tx, &node, &holder).await? {
-                        tx.set(row::session(&node), record::encode(&Session { state, ..session }));
-                    }
-                    Ok(())
-                }
-                .boxed()
-            })
-            .await
-            .map_err(RegistryError::of_run)
-    }
-}
-
-/// The session that stands under the holder's name, and whether it is the holder's own.
-async fn standing(
-    tx: &mut Transaction,
-    node: &NodeId,
-    holder: &Holder,
-) -> Result<(Option<Session>, Renewal), RegistryError> {
-    let keys = [row::session(node), row::generation()];
-    let stored = tx.get_many(&keys).await?;
-    let [session, generation] = &stored[..] else { unreachable!("as many values as keys") };
-    let session: Option<Session> = decode("session", session.as_deref())?;
-    let renewal = session::renew(session.as_ref(), parse_generation(generation.as_deref())?, holder);
-    Ok((session, renewal))
-}
-
-/// Joins, and says when the transaction that did it began.
-async fn join(
-    env: &Env,
-    store: &Store,
-    mut joiner: Joiner,
-    term: Duration,
-) -> Result<(Holder, Duration), JoinError> {
-    let (mut silence, mut told) = (Silence::new(term), false);
-    loop {
-        let began = env.now();
-        let asking = joiner.clone();
-        let joined = store.run(move |tx| {
-            let joiner = asking.clone();
-            async move { try_join(tx, &joiner).await }.boxed()
-        });
-        let (refused, beat) = match joined.await.map_err(RegistryError::of_run)? {
-            Ok(holder) => return Ok((holder, began)),
-            Err(refused) => refused,
-        };
-        match silence.read(beat, began, env.now()) {
-            Seen::Alive => return Err(refused.into()),
-            Seen::Silent => joiner.silent = Some(beat),
-            Seen::NotYet => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::info!(node = %joiner.node, "its last process has not left: watching whether it lives");
-                }
-                env.sleep(silence.pause()).await;
-            }
-        }
-    }
-}
-
-async fn try_join(
-    tx: &mut Transaction,
-    joiner: &Joiner,
-) -> Result<Result<Holder, (JoinRefused, Beat)>, RegistryError> {
-    let keys = [row::session(&joiner.node), row::lease(&joiner.node), row::generation()];
-    let stored = tx.get_many(&keys).await?;
-    let [standing, lease, generation] = &stored[..] else { unreachable!("as many values as keys") };
-    let standing: Option<Session> = decode("session", standing.as_deref())?;
-    let lease: Option<Lease> = decode("lease", lease.as_deref())?;
-    let generation = parse_generation(generation.as_deref())?;
-    let incarnation = match session::join(standing.as_ref(), lease.as_ref(), joiner) {
-        Join::Refused(refused, beat) => return Ok(Err((refused, beat))),
-        Join::Joined(session) => session.incarnation,
-        Join::Write(session) => {
-            tx.set(row::session(&joiner.node), record::encode(&session));
-            let lease = Lease { incarnation: session.incarnation, beat: 0, load: 0 };
-            tx.set(row::lease(&joiner.node), record::encode(&lease));
-            session.incarnation
-        }
-    };
-    // The first boot in a store is as random as any number, and no other store has it. A
-    // renewal then never reads an absent key, which would conflict with inserts around it.
-    let generation = generation.unwrap_or_else(|| {
-        tx.set(row::generation(), row::generation_value(joiner.boot.0));
-        joiner.boot.0
-    });
-    Ok(Ok(Holder { incarnation, boot: joiner.boot, generation }))
-}
-
-fn parse_generation(value: Option<&[u8]>) -> Result<Option<u128>, RegistryError> {
-    let parse = |value| row::parse_generation(value).ok_or(RegistryError::Generation);
-    value.map(parse).transpose()
 }

@@ -1,9 +1,11 @@
-//! Claiming actors, and settling commits whose outcome is unknown.
+//! Claiming actors, giving them away, and settling commits whose outcome is unknown.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::id::{ActorId, Seq};
-use kelpie_core::ownership::{self, Claim, Myself, Own};
+use kelpie_core::ownership::{self, Claim, Entry, Migrate, Myself, Own, Why};
 use kelpie_core::record;
 use kelpie_core::row;
 use kelpie_core::session::Session;
@@ -62,10 +64,32 @@ pub enum Settled {
     Elsewhere,
 }
 
+/// Who holds an actor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// Nobody ever had it.
+    Nobody,
+    /// This life of a node has it, and is live.
+    Live(Own),
+    /// Who had it last has ended.
+    Ended(Own),
+}
+
+/// What giving an actor away came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Migrated {
+    /// It is the target's, under this record.
+    Moved(Own),
+    /// It was not the giver's to give: somebody else has it, or the giver under a later epoch.
+    NotMine(Option<Own>),
+    /// The target claims nothing, or is another process by now.
+    TargetNotActive,
+}
+
 /// Claims actors for one session.
 #[derive(Debug, Clone)]
 pub struct Ownership {
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Ownership {
@@ -74,13 +98,68 @@ impl Ownership {
         Self { store }
     }
 
-    /// Claims an actor for `me`, or finds who has it. Writes nothing if it is ours already.
-    pub async fn claim(&self, actor: &ActorId, me: &Myself) -> Result<Claimed, RegistryError> {
-        let (actor, me) = (actor.clone(), me.clone());
+    /// Claims an actor for `me`, or finds who has it. Writes nothing if it is ours already. `why`
+    /// is kept for who asks why the actor is here.
+    pub async fn claim(&self, actor: &ActorId, me: &Myself, why: &Why) -> Result<Claimed, RegistryError> {
+        self.take(actor, me, why, None).await
+    }
+
+    /// Claims an actor over an owner that lives and could not be reached for a lease term (see
+    /// `kelpie_core::routing::Reach`): `over` is the record that it was known by. Anybody else who
+    /// has it is followed.
+    pub async fn claim_over(
+        &self,
+        actor: &ActorId,
+        me: &Myself,
+        over: &Own,
+        unreachable: Duration,
+    ) -> Result<Claimed, RegistryError> {
+        let unreachable_ms = u64::try_from(unreachable.as_millis()).unwrap_or(u64::MAX);
+        let why = Why::ClaimedOver { node: over.node.clone(), unreachable_ms };
+        self.take(actor, me, &why, Some(over)).await
+    }
+
+    async fn take(
+        &self,
+        actor: &ActorId,
+        me: &Myself,
+        why: &Why,
+        over: Option<&Own>,
+    ) -> Result<Claimed, RegistryError> {
+        let asked = (actor.clone(), me.clone(), why.clone(), over.cloned());
         self.store
             .run(move |tx| {
-                let (actor, me) = (actor.clone(), me.clone());
-                async move { claim(tx, &actor, &me).await }.boxed()
+                let (actor, me, why, over) = asked.clone();
+                async move { claim(tx, &actor, &me, &why, over.as_ref()).await }.boxed()
+            })
+            .await
+            .map_err(RegistryError::of_run)
+    }
+
+    /// Who holds an actor, read serializably.
+    pub async fn find(&self, actor: &ActorId) -> Result<Holding, RegistryError> {
+        let mut tx = self.store.begin();
+        let own: Option<Own> = decode("own", tx.get(&row::own(actor)).await?.as_deref())?;
+        let Some(own) = own else { return Ok(Holding::Nobody) };
+        let holder: Option<Session> = decode("session", tx.get(&row::session(&own.node)).await?.as_deref())?;
+        let lives = holder.is_some_and(|session| session.is_live() && own.names(&session));
+        Ok(if lives { Holding::Live(own) } else { Holding::Ended(own) })
+    }
+
+    /// Gives an actor away that is held under `held`: from this commit on it is the target's, and
+    /// nothing that the giver still commits can land. Asking again after an unknown outcome
+    /// settles it.
+    pub async fn migrate(
+        &self,
+        actor: &ActorId,
+        held: &Own,
+        target: &Myself,
+    ) -> Result<Migrated, RegistryError> {
+        let asked = (actor.clone(), held.clone(), target.clone());
+        self.store
+            .run(move |tx| {
+                let (actor, held, target) = asked.clone();
+                async move { migrate(tx, &actor, &held, &target).await }.boxed()
             })
             .await
             .map_err(RegistryError::of_run)
@@ -103,7 +182,13 @@ impl Ownership {
     }
 }
 
-async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Claimed, RegistryError> {
+async fn claim(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    me: &Myself,
+    why: &Why,
+    over: Option<&Own>,
+) -> Result<Claimed, RegistryError> {
     let keys = [row::own(actor), row::session(&me.node), row::head(actor)];
     let stored = if kelpie_core::mutant!("TryClaimActor_Racy") {
         tx.get_many_snapshot(&keys).await?
@@ -120,7 +205,12 @@ async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Cla
         Some(_) => mine.clone(),
         None => None,
     };
-    match ownership::claim(own.as_ref(), holder.as_ref(), mine.as_ref(), me) {
+    let (own, holder, mine) = (own.as_ref(), holder.as_ref(), mine.as_ref());
+    let decided = match over {
+        None => ownership::claim(own, holder, mine, me),
+        Some(over) => ownership::claim_over(own, holder, mine, me, over),
+    };
+    match decided {
         Claim::NotActive => Ok(Claimed::NotActive),
         Claim::Redirect(own) => Ok(Claimed::Elsewhere(own)),
         Claim::Mine(own) => Ok(Claimed::Owned { own, head: decode_head(head.as_ref())? }),
@@ -129,11 +219,38 @@ async fn claim(tx: &mut Transaction, actor: &ActorId, me: &Myself) -> Result<Cla
             if own.epoch.0 == 1 {
                 tx.set(row::head(actor), record::encode(&head));
             }
-            tx.set(row::own(actor), record::encode(&own));
-            tx.set(row::by_node(&own.node, own.incarnation, actor), Bytes::new());
+            write(tx, actor, &own, why);
             Ok(Claimed::Owned { own, head })
         }
     }
+}
+
+/// Makes an actor somebody's. The entry in his list is written without looking.
+fn write(tx: &mut Transaction, actor: &ActorId, own: &Own, why: &Why) {
+    tx.set(row::own(actor), record::encode(own));
+    let entry = Entry { epoch: own.epoch, why: why.clone() };
+    tx.set(row::by_node(&own.node, own.incarnation, actor), record::encode(&entry));
+}
+
+async fn migrate(
+    tx: &mut Transaction,
+    actor: &ActorId,
+    held: &Own,
+    target: &Myself,
+) -> Result<Migrated, RegistryError> {
+    let stored = tx.get_many(&[row::own(actor), row::session(&target.node)]).await?;
+    let [own, session] = &stored[..] else { unreachable!("as many values as keys") };
+    let own: Option<Own> = decode("own", own.as_deref())?;
+    let session: Option<Session> = decode("session", session.as_deref())?;
+    Ok(match ownership::migrate(own.as_ref(), held, session.as_ref(), target) {
+        Migrate::Move(own) => {
+            write(tx, actor, &own, &Why::Migrated { from: held.node.clone() });
+            Migrated::Moved(own)
+        }
+        Migrate::Moved(own) => Migrated::Moved(own),
+        Migrate::NotMine(own) => Migrated::NotMine(own),
+        Migrate::TargetNotActive => Migrated::TargetNotActive,
+    })
 }
 
 async fn settle(tx: &mut Transaction, actor: &ActorId, own: &Own) -> Result<Settled, RegistryError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kelpie_core::id::ActorId;
+use kelpie_core::ownership::Why;
 use kelpie_core::record;
 use kelpie_core::row;
 use kelpie_core::turn::Resumed;
@@ -21,7 +22,7 @@ impl Activation {
     /// Loads the activation; returns the turn that goes first, if one had recorded a step.
     pub(crate) async fn load(&self) -> Result<Option<Resumed>, CallError> {
         let me = self.node.membership.myself();
-        let claimed = self.node.ownership.claim(&self.actor, &me).await;
+        let claimed = self.node.ownership.claim(&self.actor, &me, &Why::Called).await;
         let (own, head) = match claimed {
             Ok(Claimed::Owned { own, head }) => (own, head),
             Ok(Claimed::Elsewhere(own)) => {

@@ -209,7 +209,10 @@ impl Node {
             Health::Silent { for_ms, cause } => Err(CallError::NotReady {
                 cause: format!("it could not renew its lease for {for_ms} ms: {cause}"),
             }),
-            Health::Superseded => Err(CallError::NotReady { cause: "its session has ended".to_owned() }),
+            Health::Superseded => {
+                Err(CallError::NotReady { cause: "another process has its name".to_owned() })
+            }
+            Health::Evicted => Err(CallError::NotReady { cause: "its operator has evicted it".to_owned() }),
             Health::Restored => {
                 Err(CallError::NotReady { cause: "its store was restored from a backup".to_owned() })
             }

@@ -123,6 +123,7 @@ impl Front {
                 Err(format!("this node could not renew its lease for {for_ms} ms: {cause}"))
             }
             Health::Superseded => Err("another process has taken this node's name".to_owned()),
+            Health::Evicted => Err("its operator has evicted this node: start it anew".to_owned()),
             Health::Restored => Err("its store was restored from a backup: start it anew".to_owned()),
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn check(commit: &Commit<'_>) -> Result<(), String> {
         let allowed = if after.incarnation == before.incarnation {
             after.boot == before.boot && stage(after.state) >= stage(before.state)
         } else {
-            after.incarnation.0 == before.incarnation.0 + 1 && after.state == SessionState::Active
+            after.incarnation.0 == before.incarnation.0 + 1 && after.is_live()
         };
         if !allowed {
             return Err(format!("{node} goes from {before:?} to {after:?}"));
@@ -27,6 +27,6 @@ fn stage(state: SessionState) -> u8 {
     match state {
         SessionState::Active => 0,
         SessionState::Draining => 1,
-        SessionState::Left | SessionState::Dead => 2,
+        SessionState::Left | SessionState::Dead | SessionState::Evicted => 2,
     }
 }
