@@ -27,26 +27,44 @@ fn sim_a_join_whose_answer_is_lost_is_one_join() {
     }
 }
 
-#[test]
-fn sim_a_name_is_free_at_once_when_its_node_has_left_or_was_declared_dead() {
+fn a_name_is_free_at_once_and_its_heir_keeps_it() {
     for state in [SessionState::Left, SessionState::Dead] {
         let world = World::new(1);
         world.sim.block_on(async {
             let env = world.node.env();
             let before = world.join(&env).await.unwrap();
+            // Their beats are apart.
+            env.sleep(Duration::from_millis(350)).await;
             let session = Session { state, ..world.session().await };
             world.set(row::session(&n1()), record::encode(&session)).await;
             let asked = env.now();
             let after = world.join(&env).await.unwrap();
             assert!(env.now() - asked < Duration::from_secs(1), "{state:?}");
             assert_eq!(after.myself().incarnation, Incarnation(2));
-            env.sleep(Duration::from_secs(10)).await;
+            for _ in 0..100 {
+                env.sleep(Duration::from_millis(100)).await;
+                assert_eq!(world.lease().await.incarnation, Incarnation(2), "its heir's lease stays");
+            }
             // The one before finds another boot: it stops and never comes back.
             assert_eq!((before.health(), after.health()), (Health::Superseded, Health::Ready));
             before.drain().await.unwrap();
             before.leave().await.unwrap();
             assert_eq!(world.session().await.state, SessionState::Active, "its heir's session stays");
         });
+    }
+}
+
+#[test]
+fn sim_a_name_is_free_at_once_when_its_node_has_left_or_was_declared_dead() {
+    a_name_is_free_at_once_and_its_heir_keeps_it();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_mutants_that_write_into_an_heir_s_session_are_caught() {
+    for mutant in ["release_without_owner_check", "renewal_overwrites_a_new_owner"] {
+        let _armed = kelpie_core::mutant::arm(mutant);
+        std::panic::catch_unwind(a_name_is_free_at_once_and_its_heir_keeps_it).expect_err(mutant);
     }
 }
 
@@ -74,8 +92,7 @@ fn sim_a_name_whose_process_lives_is_refused() {
     refused_in_spite_of(async |_| {});
 }
 
-#[test]
-fn sim_a_store_that_stood_still_for_everybody_makes_nobody_dead() {
+fn a_store_that_stood_still_makes_nobody_dead() {
     for for_ms in [4_000, 4_200, 4_400, 4_600, 4_800] {
         refused_in_spite_of(async |world| {
             // After the first reading, so that the next one lasts until the store goes on.
@@ -83,6 +100,18 @@ fn sim_a_store_that_stood_still_for_everybody_makes_nobody_dead() {
             world.stand_still(for_ms);
         });
     }
+}
+
+#[test]
+fn sim_a_store_that_stood_still_for_everybody_makes_nobody_dead() {
+    a_store_that_stood_still_makes_nobody_dead();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_mutant_watcher_counts_gaps() {
+    let _armed = kelpie_core::mutant::arm("watcher_counts_gaps");
+    std::panic::catch_unwind(a_store_that_stood_still_makes_nobody_dead).unwrap_err();
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn actor() -> ActorId {
 }
 
 /// A node with a session in this state.
-async fn node(world: &World, name: &str, boot: u128, state: SessionState) -> Myself {
+pub(crate) async fn joined(world: &World, name: &str, boot: u128, state: SessionState) -> Myself {
     let (node, boot, incarnation) = (NodeId::new(name).unwrap(), Boot(boot), Incarnation(1));
     let session = Session {
         incarnation,
@@ -38,7 +38,7 @@ async fn own(world: &World) -> Own {
     record::decode(&world.stored(&row::own(&actor())).await.unwrap()).unwrap()
 }
 
-fn owned(claimed: Claimed) -> (Own, Head) {
+pub(crate) fn owned(claimed: Claimed) -> (Own, Head) {
     match claimed {
         Claimed::Owned { own, head } => (own, head),
         Claimed::Elsewhere(_) | Claimed::NotActive => panic!("{claimed:?}"),
@@ -48,7 +48,7 @@ fn owned(claimed: Claimed) -> (Own, Head) {
 #[test]
 fn sim_a_claim_is_recorded_and_the_next_one_of_the_same_node_writes_nothing() {
     with_ownership(async |world, ownership| {
-        let me = node(world, "n1", 1, SessionState::Active).await;
+        let me = joined(world, "n1", 1, SessionState::Active).await;
         let (first, head) = owned(ownership.claim(&actor(), &me, &Why::Called).await.unwrap());
         assert_eq!((first.epoch, head), (Epoch(1), Head::default()));
         assert_eq!(own(world).await, first);
@@ -63,17 +63,17 @@ fn sim_a_claim_is_recorded_and_the_next_one_of_the_same_node_writes_nothing() {
 #[test]
 fn sim_a_live_owner_is_named_and_a_gone_one_succeeded() {
     with_ownership(async |world, ownership| {
-        let holder = node(world, "n1", 1, SessionState::Active).await;
-        let me = node(world, "n2", 2, SessionState::Active).await;
+        let holder = joined(world, "n1", 1, SessionState::Active).await;
+        let me = joined(world, "n2", 2, SessionState::Active).await;
         let (first, _) = owned(ownership.claim(&actor(), &holder, &Why::Called).await.unwrap());
         let head = Head { seq: Seq(7), ..Head::default() };
         world.set(row::head(&actor()), record::encode(&head)).await;
         for live in [SessionState::Active, SessionState::Draining] {
-            node(world, "n1", 1, live).await;
+            joined(world, "n1", 1, live).await;
             let claimed = ownership.claim(&actor(), &me, &Why::Called).await.unwrap();
             assert_eq!(claimed, Claimed::Elsewhere(first.clone()), "{live:?}");
         }
-        node(world, "n1", 1, SessionState::Dead).await;
+        joined(world, "n1", 1, SessionState::Dead).await;
         let (next, kept) = owned(ownership.claim(&actor(), &me, &Why::Called).await.unwrap());
         assert_eq!((next.epoch, &next.node), (Epoch(2), &me.node));
         assert_eq!(kept, head, "commits go on where the former owner has stopped");
@@ -84,14 +84,14 @@ fn sim_a_live_owner_is_named_and_a_gone_one_succeeded() {
 fn sim_a_node_that_is_not_active_claims_nothing() {
     with_ownership(async |world, ownership| {
         for state in [SessionState::Draining, SessionState::Left, SessionState::Dead] {
-            let me = node(world, "n1", 1, state).await;
+            let me = joined(world, "n1", 1, state).await;
             assert_eq!(
                 ownership.claim(&actor(), &me, &Why::Called).await.unwrap(),
                 Claimed::NotActive,
                 "{state:?}"
             );
         }
-        let me = node(world, "n1", 1, SessionState::Active).await;
+        let me = joined(world, "n1", 1, SessionState::Active).await;
         let former = Myself { boot: Boot(9), ..me };
         assert_eq!(ownership.claim(&actor(), &former, &Why::Called).await.unwrap(), Claimed::NotActive);
         assert_eq!(world.stored(&row::own(&actor())).await, None);
@@ -101,7 +101,7 @@ fn sim_a_node_that_is_not_active_claims_nothing() {
 #[test]
 fn sim_an_outcome_is_settled_by_the_owner_alone_and_by_a_write() {
     with_ownership(async |world, ownership| {
-        let holder = node(world, "n1", 1, SessionState::Active).await;
+        let holder = joined(world, "n1", 1, SessionState::Active).await;
         let (first, _) = owned(ownership.claim(&actor(), &holder, &Why::Called).await.unwrap());
         let Settled::Ours { own: second, .. } = ownership.settle(&actor(), &first).await.unwrap() else {
             panic!("it owns the actor");

@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) begin_ms: AtomicU64,
     /// Whoever begins before then waits until then, in milliseconds of the store's own time.
     pub(crate) stands_until_ms: AtomicU64,
+    /// How long a commit is on its way at most, in milliseconds.
+    pub(crate) commit_ms: AtomicU64,
     /// The next commit happens, and its answer is lost.
     pub(crate) lose_answer: AtomicBool,
 }
@@ -47,7 +49,11 @@ struct Shared {
 }
 
 pub(crate) fn n1() -> NodeId {
-    NodeId::new("n1").unwrap()
+    node("n1")
+}
+
+pub(crate) fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
 }
 
 impl World {
@@ -69,6 +75,35 @@ impl World {
         Membership::join(env.clone(), self.store(env), Settings::alone(n1())).await
     }
 
+    /// A process that wants a name.
+    pub(crate) async fn join_as(&self, env: &Env, name: &str) -> Result<Membership, JoinError> {
+        let settings = Settings { address: format!("{name}:7000"), ..Settings::alone(node(name)) };
+        Membership::join(env.clone(), self.store(env), settings).await
+    }
+
+    /// Machines of these names, each with a node that has joined, in a cluster that has seen all
+    /// of them.
+    pub(crate) async fn cluster(&self, names: &[&str]) -> Vec<(Node, Membership)> {
+        let mut cluster = Vec::new();
+        for name in names {
+            let machine = if *name == "n1" { self.node.clone() } else { self.sim.node(name) };
+            let member = self.join_as(&machine.env(), name).await.unwrap();
+            cluster.push((machine, member));
+        }
+        self.sleep(Duration::from_secs(1)).await;
+        cluster
+    }
+
+    /// Lets time pass for everybody.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        self.backend.env.sleep(time).await;
+    }
+
+    /// The store's own time.
+    pub(crate) fn now(&self) -> Duration {
+        self.backend.env.now()
+    }
+
     /// From now on the store stands still, for so long.
     pub(crate) fn stand_still(&self, for_ms: u64) {
         let now = u64::try_from(self.backend.env.now().as_millis()).unwrap();
@@ -81,11 +116,19 @@ impl World {
     }
 
     pub(crate) async fn session(&self) -> Session {
-        record::decode(&self.stored(&row::session(&n1())).await.unwrap()).unwrap()
+        self.session_of("n1").await
+    }
+
+    pub(crate) async fn session_of(&self, name: &str) -> Session {
+        record::decode(&self.stored(&row::session(&node(name))).await.unwrap()).unwrap()
     }
 
     pub(crate) async fn lease(&self) -> Lease {
-        record::decode(&self.stored(&row::lease(&n1())).await.unwrap()).unwrap()
+        self.lease_of("n1").await
+    }
+
+    pub(crate) async fn lease_of(&self, name: &str) -> Lease {
+        record::decode(&self.stored(&row::lease(&node(name))).await.unwrap()).unwrap()
     }
 
     /// Writes a row past everybody.
@@ -118,7 +161,8 @@ impl Backend for Shared {
                     return Err(ReadError::Unavailable(outage));
                 }
                 let inner = self.inner.begin().wait().await?;
-                Ok(Box::new(View { inner, faults: self.faults.clone() }) as Box<dyn Snapshot>)
+                let (env, faults) = (self.env.clone(), self.faults.clone());
+                Ok(Box::new(View { inner, env, faults }) as Box<dyn Snapshot>)
             }
             .boxed(),
         )
@@ -143,6 +187,7 @@ impl Backend for Shared {
 
 struct View {
     inner: Box<dyn Snapshot>,
+    env: Env,
     faults: Arc<Faults>,
 }
 
@@ -164,9 +209,12 @@ impl Snapshot for View {
             return std::future::ready(Err(CommitError::Unavailable(outage))).boxed();
         }
         let lost = self.faults.lose_answer.swap(false, Ordering::Relaxed);
-        let committed = self.inner.commit(request);
+        let longest = self.faults.commit_ms.load(Ordering::Relaxed);
         async move {
-            let committed = committed.await?;
+            if longest > 0 {
+                self.env.sleep(Duration::from_millis(self.env.random_u64() % longest)).await;
+            }
+            let committed = self.inner.commit(request).await?;
             let unknown = || CommitError::Unknown(Outage::Remote { reason: "the answer is lost".into() });
             if lost { Err(unknown()) } else { Ok(committed) }
         }
