@@ -58,6 +58,11 @@ impl Span {
         (self.end - self.begin) as usize
     }
 
+    /// The same part when the first `gone` buffers are taken away.
+    fn without(self, gone: u32) -> Self {
+        Self { buffer: self.buffer - gone, ..self }
+    }
+
     /// The same part when `before` buffers come first.
     fn behind(self, before: u32) -> Self {
         Self { buffer: self.buffer + before, ..self }
@@ -106,6 +111,38 @@ impl RowList {
         let cut = self.places.iter().skip(len);
         self.bytes -= cut.map(|place| place.bytes()).sum::<usize>();
         self.places.truncate(len);
+    }
+
+    /// Rows `range`, which share the memory of these.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let places = &self.places[range];
+        let used = |place: &Place| [place.key.buffer, place.value.buffer];
+        let Some(first) = places.iter().flat_map(used).min() else { return Self::default() };
+        let last = places.iter().flat_map(used).max().unwrap_or(first);
+        let (mut bytes, mut moved) = (0, Vec::with_capacity(places.len()));
+        for place in places {
+            bytes += place.bytes();
+            moved.push(Place { key: place.key.without(first), value: place.value.without(first) });
+        }
+        let buffers = self.buffers[first as usize..=last as usize].to_vec();
+        Self { buffers, places: moved, bytes }
+    }
+
+    /// The same rows from the last to the first.
+    pub(crate) fn reversed(mut self) -> Self {
+        self.places.reverse();
+        self
+    }
+
+    /// How many rows come before `key`, in a list whose keys grow.
+    pub(crate) fn rank(&self, key: &[u8]) -> usize {
+        self.places.partition_point(|place| place.key.of(&self.buffers) < key)
+    }
+
+    /// What it takes in memory, if nobody shares it.
+    pub(crate) fn footprint(&self) -> usize {
+        let buffers: usize = self.buffers.iter().map(Bytes::len).sum();
+        buffers + size_of_val(&self.buffers[..]) + size_of_val(&self.places[..])
     }
 
     /// Adds the rows of another list behind its own.
@@ -381,6 +418,30 @@ mod tests {
         let many: RowList =
             (0..1000_u32).map(|n| (Bytes::from(n.to_be_bytes().to_vec()), Bytes::from("v"))).collect();
         assert_eq!(many.buffers.len(), 1);
+    }
+
+    #[test]
+    fn a_part_of_a_list_is_found_by_its_keys_and_shares_its_memory() {
+        let rows: Vec<(Bytes, Bytes)> = (0..700_u32)
+            .map(|n| {
+                (Bytes::from((n * 2).to_be_bytes().to_vec()), Bytes::from(vec![7; n as usize * 37 % 1300]))
+            })
+            .collect();
+        let list: RowList = rows.iter().cloned().collect();
+        for (begin, end) in [(0, 700), (0, 0), (1, 2), (13, 500), (699, 700), (700, 700)] {
+            let part = list.slice(begin..end);
+            assert_eq!(part, rows[begin..end].iter().cloned().collect());
+            let bytes = rows[begin..end].iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+            assert_eq!((part.len(), part.bytes()), (end - begin, bytes));
+            assert!(part.footprint() <= list.footprint() && part.footprint() >= bytes);
+            let backwards: Vec<_> = rows[begin..end].iter().rev().cloned().collect();
+            assert_eq!(kept(part.reversed()), backwards);
+        }
+        assert_eq!(list.slice(5..6).get(0).unwrap().1.as_ptr(), list.get(5).unwrap().1.as_ptr());
+        for n in [0, 1, 2, 777, 1398, 1399, 5000_u32] {
+            let before = rows.iter().filter(|(key, _)| key[..] < n.to_be_bytes()[..]).count();
+            assert_eq!(list.rank(&n.to_be_bytes()), before);
+        }
     }
 
     #[test]

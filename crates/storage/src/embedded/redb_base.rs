@@ -17,7 +17,9 @@ use redb::{
 };
 
 use super::blocks::{Blocks, Fault, Faults};
-use super::row_cache::{Folding, RowCache};
+use super::folds::Folds;
+use super::piece_cache::{Known, PieceCache};
+use super::row_cache::RowCache;
 use super::segments::outage_of;
 use crate::contract::{OpenError, Outage, Rows, Version};
 use crate::engine::{Base, Memtable};
@@ -37,7 +39,9 @@ pub(super) struct RedbBase {
     path: PathBuf,
     /// For redb's pages.
     cache_bytes: usize,
-    cache: RowCache,
+    rows: RowCache,
+    pieces: PieceCache,
+    folds: Folds,
     /// redb refuses everything after one failed call; then it is opened anew.
     database: RwLock<Option<Opened>>,
     /// Held by whoever writes the file or opens it anew.
@@ -95,15 +99,16 @@ impl RedbBase {
         Self::look(disk, path, cache_bytes, store)
     }
 
-    /// Opens it as it stands, for reading only. Half of the cache is for pages, half for rows.
+    /// Opens it as it stands, for reading only. Half of the cache is for rows, an eighth for
+    /// pieces, the rest for pages.
     pub(super) fn look(
         disk: Arc<dyn Disk>,
         path: PathBuf,
         cache_bytes: usize,
         store: u64,
     ) -> Result<(Self, Version), BaseError> {
-        let cache = RowCache::new(cache_bytes / 2, store);
-        let cache_bytes = cache_bytes - cache_bytes / 2;
+        let (rows, pieces) = (RowCache::new(cache_bytes / 2, store), PieceCache::new(cache_bytes / 8));
+        let cache_bytes = cache_bytes - cache_bytes / 2 - cache_bytes / 8;
         let opened = open_database(&*disk, &path, cache_bytes)?;
         let state = contained(|| state_of(&opened.database.begin_read()?));
         let (position, owner) = state.map_err(|error| BaseError::of(error, &opened.faults))?;
@@ -111,7 +116,8 @@ impl RedbBase {
             return Err(BaseError::Damaged { offset: 0, what: "it belongs to another store".to_owned() });
         }
         let database = RwLock::new(Some(opened));
-        Ok((Self { disk, path, cache_bytes, cache, database, writing: Mutex::new(()) }, position))
+        let (folds, writing) = (Folds::default(), Mutex::new(()));
+        Ok((Self { disk, path, cache_bytes, rows, pieces, folds, database, writing }, position))
     }
 
     /// Closes the file.
@@ -224,14 +230,15 @@ impl RedbBase {
     }
 
     fn write_rows(
+        &self,
         transaction: &WriteTransaction,
         memtable: &Memtable,
         version: Version,
-        folding: &Folding<'_>,
     ) -> Result<(), redb::Error> {
         let mut rows = transaction.open_table(ROWS)?;
         let clears = memtable.folded_clears(version);
-        folding.forget_ranges(&clears);
+        self.rows.forget_ranges(&clears);
+        self.pieces.forget_ranges(&clears);
         for KeyRange { begin, end } in clears {
             rows.retain_in::<&[u8], _>(&begin[..]..&end[..], |_, _| false)?;
         }
@@ -239,7 +246,8 @@ impl RedbBase {
         loop {
             let (puts, next) = memtable.folded_puts(after.as_ref(), version);
             for (row, value) in puts {
-                folding.forget(row.key());
+                self.rows.forget(row.key());
+                self.pieces.forget(row.key());
                 match value {
                     Some(value) => drop(rows.insert(row.key(), &value[..])?),
                     None => drop(rows.remove(row.key())?),
@@ -253,10 +261,10 @@ impl RedbBase {
     }
 
     fn fold_into(
+        &self,
         database: &Database,
         memtable: &Memtable,
         version: Version,
-        folding: &Folding<'_>,
     ) -> Result<(), redb::Error> {
         if kelpie_core::mutant!("wal_position_in_second_commit") {
             let transaction = begin_write(database)?;
@@ -264,7 +272,7 @@ impl RedbBase {
             transaction.commit()?;
         }
         let transaction = begin_write(database)?;
-        Self::write_rows(&transaction, memtable, version, folding)?;
+        self.write_rows(&transaction, memtable, version)?;
         let premature = u64::from(kelpie_core::mutant!("Complete_Premature"));
         write_position(&transaction, version + premature)?;
         Ok(transaction.commit()?)
@@ -273,24 +281,32 @@ impl RedbBase {
 
 impl Base for RedbBase {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Outage> {
-        let began = self.cache.begin();
+        let began = self.folds.begin();
         self.read(|rows| {
             let found = rows.get(key)?;
             let value = found.as_ref().map(AccessGuard::value);
-            self.cache.keep(began, key, value);
+            self.rows.keep(began, key, value);
             Ok(value.map(Bytes::copy_from_slice))
         })
     }
 
     fn cached(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        self.cache.get(key)
+        self.rows.get(key)
     }
 
     fn scan(&self, range: &KeyRange, limit: usize, reverse: bool) -> Result<Rows, Outage> {
-        self.read(|rows| {
-            let within = rows.range::<&[u8]>(&range.begin[..]..&range.end[..])?;
+        let Known { mut rows, rest } = self.pieces.scan(range, limit, reverse);
+        if rest.is_empty() || rows.len() >= limit || rows.bytes() >= PAGE_BYTES_MAX {
+            return Ok(Rows { rows, more: !rest.is_empty() });
+        }
+        let (limit, began) = (limit - rows.len(), self.folds.begin());
+        let found = self.read(|rows| {
+            let within = rows.range::<&[u8]>(&rest.begin[..]..&rest.end[..])?;
             Ok(if reverse { take(within.rev(), limit)? } else { take(within, limit)? })
-        })
+        })?;
+        self.pieces.keep(began, &rest, &found, reverse);
+        rows.append(found.rows);
+        Ok(Rows { rows, more: found.more })
     }
 
     fn fold(&self, memtable: &Memtable, version: Version) -> Result<(), Outage> {
@@ -303,8 +319,8 @@ impl Base for RedbBase {
         }
         // Nothing is written yet: it can be tried again.
         self.mark().map_err(outage_of)?;
-        let folding = self.cache.fold();
-        let folded = contained(|| Self::fold_into(&opened.database, memtable, version, &folding));
+        let folding = self.folds.fold();
+        let folded = contained(|| self.fold_into(&opened.database, memtable, version));
         let Err(error) = folded else {
             self.unmark();
             opened.folded();

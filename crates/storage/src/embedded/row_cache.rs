@@ -9,15 +9,14 @@
 //! every key that the memtable does not answer. A fold takes out each key that it changes
 //! before it commits, and nothing comes in that was read before or while it ran.
 
+use bytes::Bytes;
+use parking_lot::RwLock;
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use parking_lot::RwLock;
-
+use super::folds::Began;
 use crate::engine::SeededHash;
 use crate::keys::KeyRange;
 
@@ -32,8 +31,6 @@ pub(super) struct RowCache {
     shards: Vec<RwLock<Shard>>,
     /// Bytes of one generation of one shard.
     shard_bytes: usize,
-    /// Changes with each fold, and is odd while one runs.
-    folds: AtomicU64,
 }
 
 struct Shard {
@@ -50,23 +47,12 @@ struct Cached {
     found: bool,
 }
 
-/// When a read began.
-#[derive(Clone, Copy)]
-pub(super) struct Began(u64);
-
-/// Until dropped nothing comes in.
-pub(super) struct Folding<'a>(&'a RowCache);
-
 impl RowCache {
     /// One of about `bytes`; `seed` keeps chosen keys from colliding.
     pub(super) fn new(bytes: usize, seed: u64) -> Self {
         let map = || HashSet::with_hasher(SeededHash(seed));
         let shard = || RwLock::new(Shard { young: map(), old: map(), bytes: 0 });
-        Self {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
-            shard_bytes: bytes / SHARDS / 2,
-            folds: AtomicU64::new(0),
-        }
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), shard_bytes: bytes / SHARDS / 2 }
     }
 
     /// The value of `key`, or that it has none, if that is known.
@@ -93,22 +79,17 @@ impl RowCache {
         Some(value)
     }
 
-    /// To be called before the base is read.
-    pub(super) fn begin(&self) -> Began {
-        Began(self.folds.load(Ordering::Acquire))
-    }
-
     /// Keeps what the base said to a read that began then.
-    pub(super) fn keep(&self, began: Began, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn keep(&self, began: Began<'_>, key: &[u8], value: Option<&[u8]>) {
         let cached = Cached::new(key, value);
         // A row that is large would drive out many.
-        if !began.0.is_multiple_of(2) || cached.cost() > self.shard_bytes / 8 {
+        if cached.cost() > self.shard_bytes / 8 {
             return;
         }
         let dropped = {
             let mut shard = self.shard(key).write();
             // Under the lock: a fold that begins later takes the key out under it as well.
-            if self.begin().0 != began.0 {
+            if !began.still_holds() {
                 return;
             }
             shard.put(cached, self.shard_bytes)
@@ -116,28 +97,20 @@ impl RowCache {
         drop(dropped);
     }
 
-    /// A fold begins. Not two at a time.
-    pub(super) fn fold(&self) -> Folding<'_> {
-        self.folds.fetch_add(1, Ordering::AcqRel);
-        Folding(self)
-    }
-
     fn shard(&self, key: &[u8]) -> &RwLock<Shard> {
         &self.shards[SeededHash::spread(key) % SHARDS]
     }
-}
 
-impl Folding<'_> {
-    /// The fold changes `key`.
+    /// A fold changes `key`.
     pub(super) fn forget(&self, key: &[u8]) {
-        let mut shard = self.0.shard(key).write();
+        let mut shard = self.shard(key).write();
         if let Some(cached) = shard.young.take(key) {
             shard.bytes -= cached.cost();
         }
         shard.old.remove(key);
     }
 
-    /// The fold empties these ranges, which are in order and do not overlap.
+    /// A fold empties these ranges, which are in order and do not overlap.
     pub(super) fn forget_ranges(&self, ranges: &[KeyRange]) {
         if ranges.is_empty() {
             return;
@@ -147,7 +120,7 @@ impl Folding<'_> {
             let at = ranges.partition_point(|range| range.begin <= key);
             at.checked_sub(1).is_none_or(|at| !ranges[at].contains(key))
         };
-        for shard in &self.0.shards {
+        for shard in &self.shards {
             let Shard { young, old, bytes } = &mut *shard.write();
             young.retain(|cached| {
                 let keep = wanted(cached);
@@ -156,12 +129,6 @@ impl Folding<'_> {
             });
             old.retain(wanted);
         }
-    }
-}
-
-impl Drop for Folding<'_> {
-    fn drop(&mut self) {
-        self.0.folds.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -231,10 +198,11 @@ impl Eq for Cached {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::folds::Folds;
     use super::*;
 
     fn keep(cache: &RowCache, key: &[u8], value: Option<&[u8]>) {
-        cache.keep(cache.begin(), key, value);
+        cache.keep(Folds::default().begin(), key, value);
     }
 
     #[test]
@@ -250,23 +218,21 @@ mod tests {
         assert_eq!(known(b"a"), Some(Some(Bytes::from_static(b"1"))));
         assert_eq!((known(b"b"), known(b"c")), (Some(None), Some(Some(Bytes::new()))));
         assert_eq!(known(b"d"), Some(Some(large.into())));
-        let fold = cache.fold();
-        fold.forget(b"a");
-        fold.forget_ranges(&[KeyRange::new("0", "1"), KeyRange::new("c", "d")]);
-        drop(fold);
+        cache.forget(b"a");
+        cache.forget_ranges(&[KeyRange::new("0", "1"), KeyRange::new("c", "d")]);
         assert_eq!((known(b"a"), known(b"b"), known(b"c")), (None, Some(None), None));
         assert!(known(b"d").is_some());
     }
 
     #[test]
     fn what_was_read_before_or_during_a_fold_is_not_kept() {
-        let cache = RowCache::new(1 << 20, 1);
-        let before = cache.begin();
-        let fold = cache.fold();
-        let during = cache.begin();
+        let (cache, folds) = (RowCache::new(1 << 20, 1), Folds::default());
+        let before = folds.begin();
+        let folding = folds.fold();
+        let during = folds.begin();
         cache.keep(during, b"a", Some(b"old"));
-        fold.forget(b"a");
-        drop(fold);
+        cache.forget(b"a");
+        drop(folding);
         for began in [before, during] {
             cache.keep(began, b"a", Some(b"old"));
             assert_eq!(cache.get(b"a"), None);

@@ -85,6 +85,16 @@ enum Seen<'a> {
     Below,
 }
 
+impl Seen<'_> {
+    fn found(self) -> Found {
+        match self {
+            Self::Value(value) => Found::Value(value.clone()),
+            Self::Gone => Found::Gone,
+            Self::Below => Found::Below,
+        }
+    }
+}
+
 /// A part of a range as the memtable sees it.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -194,20 +204,16 @@ impl Memtable {
     }
 
     fn get_above(&self, key: &[u8], base: Version, version: Version) -> Found {
-        let point = {
-            let shard = self.shard(key).read();
-            shard.get(key).and_then(|Keyed(row)| row.above(base, version))
-        };
-        self.found(key, point, base, version)
+        let shard = self.shard(key).read();
+        match shard.get(key) {
+            Some(Keyed(row)) => self.found(row, base, version),
+            None => self.found_in(key, None, base, version).found(),
+        }
     }
 
     /// What a row's entry and the cleared ranges say together.
-    fn found(&self, key: &[u8], point: Option<Entry>, base: Version, version: Version) -> Found {
-        match self.found_in(key, point.as_ref(), base, version) {
-            Seen::Value(value) => Found::Value(value.clone()),
-            Seen::Gone => Found::Gone,
-            Seen::Below => Found::Below,
-        }
+    fn found(&self, row: &Row, base: Version, version: Version) -> Found {
+        row.look(base, version, |point| self.found_in(row.key(), point, base, version).found())
     }
 
     fn found_in<'a>(
@@ -323,7 +329,7 @@ impl Memtable {
     pub(crate) fn folded_puts(&self, after: Option<&Arc<Row>>, version: Version) -> (Puts, Option<Arc<Row>>) {
         let (chunk, next) = self.next_rows(after, STEP);
         let base = self.base();
-        let value = |row: Arc<Row>| match self.found(row.key(), row.above(base, version), base, version) {
+        let value = |row: Arc<Row>| match self.found(&row, base, version) {
             Found::Value(value) => Some((row, Some(value))),
             Found::Gone => Some((row, None)),
             Found::Below => None,

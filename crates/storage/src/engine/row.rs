@@ -43,11 +43,6 @@ impl Row {
         Arc::new(Self { key, chain: RwLock::new(Chain::new(entry)) })
     }
 
-    /// The newest entry at or below `version`, if it is above `base`.
-    pub(super) fn above(&self, base: Version, version: Version) -> Option<Entry> {
-        self.chain.read().at(version).filter(|(at, _)| *at > base).cloned()
-    }
-
     /// Shows the newest entry at or below `version`, if it is above `base`. Who writes the row
     /// waits meanwhile.
     pub(super) fn look<T>(

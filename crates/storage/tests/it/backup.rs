@@ -371,7 +371,8 @@ async fn compacting_gives_room_back_and_keeps_every_row() {
     store.close().await.unwrap();
     let store = Store::open(&config(&dir), &env).await.unwrap();
     let mut tx = store.begin();
-    tx.clear_range(10u32.to_be_bytes().to_vec(), vec![0xFF]);
+    // What stays is all over the file: of an end that nobody uses redb lets go by itself.
+    (0..600u32).filter(|n| !n.is_multiple_of(60)).for_each(|n| tx.clear(n.to_be_bytes().to_vec()));
     tx.commit().await.unwrap();
     store.close().await.unwrap();
     let before = checked(&env, &dir).await.rows.unwrap();
