@@ -1,14 +1,37 @@
 //! Accounts. What is transferred leaves one account in the commit that puts the message to the
-//! other into the outbox, and arrives with the message, once.
+//! other into the outbox, and arrives with the message, once. What is paid out leaves through a
+//! step, under a key that stays the same; a standing order is paid by a reminder.
 
-use kelpie::{AppError, Result, Turn, View, actor, handlers, to};
+pub mod outside;
+
+use std::time::Duration;
+
+use kelpie::{AppError, Result, Schedule, Turn, View, actor, handlers, me, to};
 use serde::{Deserialize, Serialize};
+
+use crate::outside::Outside;
+
+/// How often a standing order is paid.
+pub const STANDING_PERIOD: Duration = Duration::from_secs(1);
 
 /// One account, by its owner's name.
 #[actor(name = "account", version = 1)]
 #[derive(Default, Serialize, Deserialize)]
 pub struct Account {
     balance: u64,
+    #[serde(default)]
+    standing: Option<Standing>,
+}
+
+/// A standing order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Who gets it.
+    pub receiver: String,
+    /// How much each time, or what is left.
+    pub amount: u64,
+    /// How often it was paid.
+    pub paid: u64,
 }
 
 /// What an account says no with.
@@ -23,6 +46,9 @@ pub enum Refused {
     /// From an account to itself.
     #[error("that is the same account")]
     Itself,
+    /// There is a standing order.
+    #[error("there is a standing order already")]
+    StandingAlready,
 }
 
 impl AppError for Refused {}
@@ -58,6 +84,60 @@ impl Account {
         cx.send(to::<Self>(&receiver).deposit(amount, me))?;
         self.book(cx, Entry { added: 0, taken: amount, other: receiver }).await?;
         Ok(self.balance)
+    }
+
+    /// Pays to somebody who has no account here. Returns the new balance.
+    pub async fn pay_out(&mut self, cx: &mut Turn, amount: u64) -> Result<u64, Refused> {
+        let outside = cx.given::<Outside>()?;
+        let env = cx.env().clone();
+        let fee = cx.step("quote", || async { Ok(outside.quote(&env)) }).await?;
+        let balance = self.balance;
+        let taken = amount.saturating_add(fee);
+        self.balance = balance.checked_sub(taken).ok_or(Refused::NotEnough { balance })?;
+        // Asked again after a crash, it is asked for the same payment.
+        let key = cx.step_key("pay");
+        cx.step("pay", || async { Ok(outside.pay(&env, &key, taken).await?) }).await?;
+        self.book(cx, Entry { added: 0, taken, other: "paid out".to_owned() }).await?;
+        Ok(self.balance)
+    }
+
+    /// Sends money to another account again and again, and a letter about it each time.
+    pub async fn standing_order(
+        &mut self,
+        cx: &mut Turn,
+        receiver: String,
+        amount: u64,
+    ) -> Result<(), Refused> {
+        if receiver == cx.key() {
+            return Err(Refused::Itself.into());
+        }
+        if self.standing.is_some() {
+            return Err(Refused::StandingAlready.into());
+        }
+        self.standing = Some(Standing { receiver, amount, paid: 0 });
+        cx.remind("standing order", Schedule::Every(STANDING_PERIOD), me::<Self>().pay_standing()).await?;
+        Ok(())
+    }
+
+    /// Pays the standing order once: its reminder calls this.
+    pub async fn pay_standing(&mut self, cx: &mut Turn) -> Result<()> {
+        let Some(mut standing) = self.standing.take() else { return Ok(()) };
+        let (outside, key) = (cx.given::<Outside>()?, cx.step_key("letter"));
+        cx.step("letter", || async { Ok(outside.write_letter(cx.env(), &key).await?) }).await?;
+        let taken = standing.amount.min(self.balance);
+        self.balance -= taken;
+        let me = cx.key().to_owned();
+        cx.send(to::<Self>(&standing.receiver).deposit(taken, me))?;
+        self.book(cx, Entry { added: 0, taken, other: standing.receiver.clone() }).await?;
+        standing.paid += 1;
+        self.standing = Some(standing);
+        Ok(())
+    }
+
+    /// Ends the standing order. Returns how often it was paid.
+    pub async fn end_standing(&mut self, cx: &mut Turn) -> Result<u64> {
+        cx.cancel_reminder("standing order").await?;
+        Ok(self.standing.take().map_or(0, |standing| standing.paid))
     }
 
     /// What is there.

@@ -1,12 +1,25 @@
-//! Moves money about: `cargo run -p bank`.
+//! Moves money about: `cargo run -p bank`. Serves it to programs in other languages, until ^C:
+//! `cargo run -p bank -- serve embedded:./bank-data 127.0.0.1:8284 ./outside`.
+#![expect(clippy::print_stdout, reason = "this is what the example shows")]
 
+use std::error::Error;
 use std::time::Duration;
 
 use bank::Account;
+use bank::outside::Outside;
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "this is what the example shows")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => show().await,
+        ["serve", store, address, outside] => serve(store, address, outside).await,
+        _ => Err("usage: bank [serve STORE ADDRESS FOLDER]".into()),
+    }
+}
+
+async fn show() -> Result<(), Box<dyn Error>> {
     let cluster = kelpie::open("embedded:./bank-data").actor::<Account>().start().await?;
     let (ann, bob) = (cluster.actor::<Account>("ann"), cluster.actor::<Account>("bob"));
     ann.deposit(100, "cash".to_owned()).await?;
@@ -19,6 +32,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for entry in ann.statement(3).await? {
         println!("ann's book: +{} -{} {}", entry.added, entry.taken, entry.other);
     }
+    cluster.close().await?;
+    Ok(())
+}
+
+async fn serve(store: &str, address: &str, outside: &str) -> Result<(), Box<dyn Error>> {
+    let cluster = kelpie::open(store).actor::<Account>().with(Outside::new(outside)?).start().await?;
+    let http = cluster.serve_http(address).start().await?;
+    println!("the bank is open at {}", http.url());
+    tokio::signal::ctrl_c().await?;
+    http.stop().await;
     cluster.close().await?;
     Ok(())
 }
