@@ -45,7 +45,8 @@ impl Activation {
         finished.written = Some(next.clone());
         let mut swept_to = None;
         let input = 'attempts: {
-            for _ in 0..ATTEMPTS_MAX {
+            for attempt in 0..ATTEMPTS_MAX {
+                self.node.give_way(attempt).await;
                 let mut tx = self.node.store.begin();
                 match self.fill(&mut tx, &finished, (&own, &head, &next), swept.as_ref()).await {
                     Ok(Some(swept)) => swept_to = swept,

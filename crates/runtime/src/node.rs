@@ -29,6 +29,8 @@ use crate::wake::Waker;
 
 /// Shards of the map of activations: two cores rarely meet at one lock.
 const SHARDS: usize = 64;
+/// Half of the longest pause before a commit is tried the second time.
+const GIVE_WAY_MIN: Duration = Duration::from_micros(500);
 
 /// One node, as its activations see it.
 pub(crate) struct Node {
@@ -124,6 +126,16 @@ impl Node {
             return outcome;
         }
         self.enter(request, Task::Handle, admission).await
+    }
+
+    /// Before a commit is tried again that brushed against neighbours in the store: those who come
+    /// again at once, all together, brush once more.
+    pub(crate) async fn give_way(&self, attempt: u32) {
+        if attempt > 0 {
+            let longest = GIVE_WAY_MIN.saturating_mul(1 << attempt.min(6)).as_micros();
+            let longest = u64::try_from(longest).expect("less than a second");
+            self.env.sleep(Duration::from_micros(1 + self.env.random_u64() % longest)).await;
+        }
     }
 
     /// Brings an admitted request to its activation.

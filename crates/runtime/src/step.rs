@@ -281,7 +281,8 @@ impl Turn {
 
     /// Commits records of steps, conditional on the fence, and moves the fence.
     async fn record(&self, batch: &[(String, StepRecord)], running: Running) -> Result<(), TurnError> {
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
+            self.activation.node.give_way(attempt).await;
             match self.try_record(batch, &running).await? {
                 Recorded::Yes => {
                     self.steps.lock().running = Some(running);

@@ -6,6 +6,7 @@ mod errors;
 mod http;
 mod lives;
 mod newcomer;
+mod postgres;
 mod state;
 mod turns;
 
