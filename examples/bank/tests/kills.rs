@@ -130,30 +130,40 @@ struct Answers {
     again: AtomicU64,
 }
 
+/// A call that was answered.
+struct Asked {
+    account: &'static str,
+    handler: &'static str,
+    key: String,
+    arguments: Value,
+    answer: (u16, String),
+}
+
 fn client(number: u64, plan: &Plan, stop: &AtomicBool, answers: &Answers) {
     let mut chance = Chance(number + u64::from(std::process::id()));
-    let mut last: Option<(String, &str, String, Value, (u16, String))> = None;
+    let mut last: Option<Asked> = None;
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         // Now and then once more what was answered: the answer stays.
-        if let Some((account, handler, key, arguments, answer)) = last.take_if(|_| chance.below(5) == 0) {
-            assert_eq!(plan.call(&account, handler, &key, &arguments), answer, "{key} was answered anew");
+        if let Some(asked) = last.take_if(|_| chance.below(5) == 0) {
+            let Asked { account, handler, key, arguments, answer } = asked;
+            assert_eq!(plan.call(account, handler, &key, &arguments), answer, "{key} was answered anew");
             answers.again.fetch_add(1, Ordering::Relaxed);
         }
         let at = usize::try_from(chance.below(8)).expect("small");
-        let (account, key) = (ACCOUNTS[at].to_owned(), format!("{number}-{n}"));
+        let (account, key) = (ACCOUNTS[at], format!("{number}-{n}"));
         let amount = 1 + chance.below(50);
         let (handler, arguments) = if chance.below(3) == 0 {
             ("pay_out", json!({ "amount": amount }))
         } else {
             ("transfer", json!({ "receiver": ACCOUNTS[(at + 1) % ACCOUNTS.len()], "amount": amount }))
         };
-        let answer = plan.call(&account, handler, &key, &arguments);
+        let answer = plan.call(account, handler, &key, &arguments);
         let counted = if handler == "pay_out" { &answers.paid_out } else { &answers.transfers };
         counted.fetch_add(u64::from(answer.0 == 200), Ordering::Relaxed);
-        last = Some((account, handler, key, arguments, answer));
+        last = Some(Asked { account, handler, key, arguments, answer });
     }
 }
 
@@ -262,7 +272,7 @@ fn settle(plan: &Plan) {
         let history = plan.look(account, "history");
         !history["running"].is_null() || history["messages"] != json!([]) || history["reminders"] != json!([])
     };
-    while ACCOUNTS.iter().any(|account| owes(account)) {
+    while ACCOUNTS.iter().any(&owes) {
         assert!(began.elapsed() < LIMIT, "something is owed for ever");
         std::thread::sleep(Duration::from_millis(20));
     }
