@@ -8,35 +8,43 @@
 (* what was read to stand; answers that get lost; crashes, after which a   *)
 (* commit on its way may still land.  A watcher that finds a beat standing *)
 (* still may end the session behind it, and a newcomer may take its name.  *)
+(* A process that finds itself declared dead goes on as the next           *)
+(* incarnation.  An actor may be claimed whether its holder lives or not,  *)
+(* since one that lives may be out of reach; and its owner may give it     *)
+(* away.                                                                   *)
 (*                                                                         *)
 (* What is abstracted.  There are no clocks: a beat may be taken for       *)
 (* standing still at any moment, rightly or wrongly, so that nothing here  *)
-(* rests on time.  How long a beat has to stand is in the code's module    *)
-(* silence, and tested there.  That a commit is strictly serializable and  *)
+(* rests on time.  How long a beat has to stand is KelpieRegistryClock's.  That a commit is strictly serializable and  *)
 (* an unknown outcome is settled is KelpieTransaction's; what an owner     *)
 (* commits is KelpieActorState's.                                          *)
 (*                                                                         *)
 (* Where the code is:                                                      *)
 (*   Joined, JoinBegun       core/src/session.rs join;                     *)
-(*                             registry/src/membership.rs try_join         *)
-(*   Watched                 core/src/session/silence.rs read              *)
+(*                             registry/src/membership/join.rs try_join    *)
+(*   Watched                 core/src/session/silence.rs read;             *)
+(*                             core/src/membership/watcher.rs read         *)
 (*   RenewBegun, Superseded  core/src/session.rs renew;                    *)
-(*                             registry/src/membership.rs renew            *)
-(*   StateBegun              registry/src/membership.rs write_state        *)
-(*   ClaimBegun              core/src/ownership.rs claim;                  *)
+(*                             registry/src/membership/beat.rs renew       *)
+(*   RejoinBegun             core/src/session.rs rejoin;                   *)
+(*                             registry/src/membership/join.rs rejoin      *)
+(*   StateBegun              registry/src/membership/beat.rs write_state   *)
+(*   ClaimBegun              core/src/ownership.rs claim, claim_over;      *)
 (*                             registry/src/ownership.rs claim             *)
+(*   MigrateBegun            core/src/ownership.rs migrate;                *)
+(*                             registry/src/ownership.rs migrate           *)
 (*   SettleBegun             core/src/ownership.rs settle;                 *)
 (*                             registry/src/ownership.rs settle            *)
-(*   DeclareBegun            dst/src/cluster/operator.rs end_session       *)
+(*   DeclareBegun            core/src/session.rs declare_dead;             *)
+(*                             registry/src/nodes.rs declare_dead          *)
 (*                                                                         *)
 (* Where the invariants are tested: DeadIsFinal, HeartbeatStatusSync,      *)
 (* LeaseExclusivity and PlacementConsistency after each commit of a        *)
 (* simulated cluster (dst/src/invariant, seeded bugs in dst/src/mutants).  *)
 (*                                                                         *)
-(* Not covered.  Capacity; claims over a holder that lives and cannot be   *)
-(* reached; migration; the store's generation, by which a restore ends all *)
-(* sessions; rejoining under the next incarnation: a process whose session *)
-(* has ended stops.                                                        *)
+(* Not covered.  Capacity, which is KelpieRegistryCapacity's; the store's  *)
+(* generation, by which a restore ends all sessions; eviction by the       *)
+(* operator, which is a declaration after which the process stops.         *)
 (***************************************************************************)
 EXTENDS Naturals, FiniteSets, TLC
 
@@ -131,7 +139,9 @@ JoinBegun(p) ==
         s == session[n] IN
     /\ proc[p].phase = "joining" /\ Free(p)
     /\ Live(s) => s.boot # p /\ watch[p] = Beat(n)
-    /\ Begin(p, [kind |-> "join", names |-> {n}, beats |-> {n}, actors |-> {},
+    /\ Begin(p, [kind |-> "join", actors |-> {},
+                 names |-> IF Bug = "join_racy" THEN {} ELSE {n},
+                 beats |-> IF Bug = "join_racy" THEN {} ELSE {n},
                  inc |-> IF s = None THEN 1 ELSE s.inc + 1])
     /\ UNCHANGED proc
 
@@ -141,7 +151,8 @@ Join(p, t) ==
         taken == {q \in Procs \ {p} : session[n] # None /\ session[n].boot = q
                                      /\ proc[q].phase # "joining"} IN
     /\ session' = [session EXCEPT ![n] = [inc |-> t.inc, boot |-> p, state |-> "active"]]
-    /\ lease' = [lease EXCEPT ![n] = [inc |-> t.inc, beat |-> 0]]
+    /\ lease' = IF Bug = "join_in_two" THEN lease
+                ELSE [lease EXCEPT ![n] = [inc |-> t.inc, beat |-> 0]]
     /\ ended' = ended \cup taken
     /\ wrong' = wrong
         \cup (IF session[n] # None /\ t.inc # session[n].inc + 1 THEN {"DeadIsFinal"} ELSE {})
@@ -171,12 +182,40 @@ Renew(p, t) ==
         \cup (IF session' # session THEN {"DeadIsFinal"} ELSE {})
     /\ UNCHANGED <<own, ended>>
 
-\* A renewal finds that the session has ended, or is another's: the process stops.
+\* A renewal finds that the session is another's, or that it has left: the process stops.
 Superseded(p) ==
+    LET s == session[NameOf[p]] IN
     /\ Serving(p) /\ Free(p)
-    /\ ~(Is(session[NameOf[p]], p) /\ Live(session[NameOf[p]]))
+    /\ s.boot # p \/ s.state = "left"
     /\ proc' = [proc EXCEPT ![p].phase =
                     IF Bug = "superseded_rejoins" THEN "joining" ELSE "gone"]
+    /\ UNCHANGED <<session, lease, own, watch, tx, ended, wrong, faults>>
+
+\* A renewal finds that the session was declared dead, or that it goes on already as the next
+\* one (an answer was lost). The bound is on how often; it is no rule.
+RejoinBegun(p) ==
+    LET n == NameOf[p]
+        s == session[n] IN
+    /\ Serving(p) /\ Free(p) /\ s.boot = p /\ s.state = "dead"
+    /\ s.inc < Cardinality(Procs)
+    /\ Begin(p, [kind |-> "rejoin", names |-> {n}, beats |-> {}, actors |-> {}, inc |-> s.inc + 1])
+    /\ UNCHANGED proc
+
+Rejoin(p, t) ==
+    LET n == NameOf[p] IN
+    /\ session' = [session EXCEPT ![n] =
+                      [inc |-> t.inc, boot |-> p,
+                       state |-> IF proc[p].phase = "draining" THEN "draining" ELSE "active"]]
+    /\ lease' = [lease EXCEPT ![n] = [inc |-> t.inc, beat |-> 0]]
+    /\ wrong' = wrong
+        \cup (IF t.inc # session[n].inc + 1 \/ Live(session[n]) THEN {"DeadIsFinal"} ELSE {})
+        \cup (IF p \in ended \/ session[n].boot # p THEN {"NoDuel"} ELSE {})
+    /\ UNCHANGED <<own, ended>>
+
+Rejoined(p) ==
+    LET s == session[NameOf[p]] IN
+    /\ Serving(p) /\ Free(p) /\ s.boot = p /\ Live(s) /\ s.inc # proc[p].inc
+    /\ proc' = [proc EXCEPT ![p].inc = s.inc, ![p].beat = 0]
     /\ UNCHANGED <<session, lease, own, watch, tx, ended, wrong, faults>>
 
 \* What is in flight has ended by the time that it leaves.
@@ -220,8 +259,6 @@ Declare(p, t) ==
 (* Owning *)
 
 Holder(x) == NameOf[own[x].boot]
-HolderLives(x) ==
-    LET s == session[Holder(x)] IN Live(s) /\ s.inc = own[x].inc /\ s.boot = own[x].boot
 Mine(p, x) == own[x] # None /\ own[x].boot = p /\ own[x].inc = proc[p].inc
 Epoch(x) == IF own[x] = None THEN 0 ELSE own[x].epoch
 
@@ -230,7 +267,6 @@ ClaimBegun(p, x) ==
     /\ proc[p].phase = "active" /\ Free(p) /\ Epoch(x) < EpochMax
     /\ Bug = "claim_without_own_session" \/ (Is(session[n], p) /\ session[n].state = "active")
     /\ ~Mine(p, x)
-    /\ own[x] # None => ~HolderLives(x)
     /\ Begin(p, [kind |-> "claim", beats |-> {}, of |-> x, inc |-> proc[p].inc,
                  epoch |-> IF Bug = "claim_keeps_epoch" /\ own[x] # None
                            THEN Epoch(x) ELSE Epoch(x) + 1,
@@ -245,6 +281,26 @@ Claim(p, t) ==
     /\ wrong' = wrong
         \cup (IF ~(Is(session[n], p) /\ session[n].state = "active")
               THEN {"PlacementConsistency"} ELSE {})
+        \cup (IF t.epoch # Epoch(t.of) + 1 THEN {"LeaseExclusivity"} ELSE {})
+    /\ UNCHANGED <<session, lease, ended>>
+
+\* Whoever holds an actor gives it to a process that is active, also while it drains.
+MigrateBegun(p, x, q) ==
+    LET n == NameOf[q] IN
+    /\ Serving(p) /\ Free(p) /\ p # q /\ Mine(p, x) /\ Epoch(x) < EpochMax
+    /\ session[n] # None /\ session[n].boot = q
+    /\ session[n].state = "active"
+    /\ Begin(p, [kind |-> "migrate", beats |-> {}, actors |-> {x}, of |-> x, to |-> q,
+                 names |-> IF Bug = "migrate_to_whoever" THEN {} ELSE {n},
+                 inc |-> session[n].inc, epoch |-> Epoch(x) + 1])
+    /\ UNCHANGED proc
+
+Migrate(p, t) ==
+    LET s == session[NameOf[t.to]] IN
+    /\ own' = [own EXCEPT ![t.of] = [boot |-> t.to, inc |-> t.inc, epoch |-> t.epoch]]
+    /\ wrong' = wrong
+        \cup (IF ~(s.boot = t.to /\ s.inc = t.inc /\ s.state = "active")
+              THEN {"NoStillbornClaim"} ELSE {})
         \cup (IF t.epoch # Epoch(t.of) + 1 THEN {"LeaseExclusivity"} ELSE {})
     /\ UNCHANGED <<session, lease, ended>>
 
@@ -267,6 +323,8 @@ Settle(p, t) ==
 
 Lands(p, t) ==
     CASE t.kind = "join" -> Join(p, t)
+      [] t.kind = "rejoin" -> Rejoin(p, t)
+      [] t.kind = "migrate" -> Migrate(p, t)
       [] t.kind = "renew" -> Renew(p, t)
       [] t.kind \in {"draining", "left"} -> WriteState(p, t)
       [] t.kind = "declare" -> Declare(p, t)
@@ -276,6 +334,7 @@ Lands(p, t) ==
 \* What a process knows after its commit.
 After(p, t) ==
     CASE t.kind = "join" -> [proc EXCEPT ![p] = [phase |-> "active", inc |-> t.inc, beat |-> 0]]
+      [] t.kind = "rejoin" -> [proc EXCEPT ![p].inc = t.inc, ![p].beat = 0]
       [] t.kind = "draining" -> [proc EXCEPT ![p].phase = "draining"]
       [] t.kind = "left" -> [proc EXCEPT ![p].phase = "gone"]
       [] OTHER -> proc
@@ -309,10 +368,11 @@ Crashed(p) ==
 Next ==
     \E p \in Procs :
         \/ Joined(p) \/ JoinBegun(p)
-        \/ RenewBegun(p) \/ Superseded(p)
+        \/ RenewBegun(p) \/ Superseded(p) \/ RejoinBegun(p) \/ Rejoined(p)
         \/ \E state \in {"draining", "left"} : StateBegun(p, state)
         \/ \E n \in Names : Watched(p, n) \/ DeclareBegun(p, n)
         \/ \E x \in Actors : ClaimBegun(p, x) \/ SettleBegun(p, x)
+        \/ \E x \in Actors, q \in Procs : MigrateBegun(p, x, q)
         \/ Committed(p) \/ AnswerLost(p) \/ Conflicted(p) \/ Crashed(p)
 
 Spec == Init /\ [][Next]_vars
@@ -351,6 +411,9 @@ OwnSessionOnly == "OwnSessionOnly" \notin wrong
 
 \* A claim names a session that is active when it commits.
 PlacementConsistency == "PlacementConsistency" \notin wrong
+
+\* An actor is given to a process whose session is active when that commits.
+NoStillbornClaim == "NoStillbornClaim" \notin wrong
 
 \* One owner at a time, and an epoch never twice.
 LeaseExclusivity == "LeaseExclusivity" \notin wrong
