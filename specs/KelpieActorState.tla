@@ -24,7 +24,7 @@
 (* crates/core/src/ownership.rs, and the shell in crates/runtime.  The     *)
 (* actions have the names of the machine's inputs:                         *)
 (*   machine: crates/core/src/turn.rs                                      *)
-(*   not modelled: LoadFailed                                              *)
+(*   not modelled: LoadFailed, Retired                                     *)
 (* (a failed load leaves everything as it is, until the next one).         *)
 (*                                                                         *)
 (* Not covered.  Liveness, time, sessions and failure detection, delivery  *)

@@ -60,15 +60,17 @@ pub struct Timing {
     pub retry_max: Duration,
 }
 
-impl Default for Timing {
-    /// Three pings in the time after which a peer counts as gone, which is the lease term.
-    fn default() -> Self {
+impl Timing {
+    /// For nodes with that lease term: a peer counts as gone when its session would, and what
+    /// cannot be reached is tried more than three times a term, so that
+    /// `kelpie_core::routing::Reach` counts the time.
+    pub fn of_term(term: Duration) -> Self {
         Self {
-            ping_every: Duration::from_secs(1),
-            silent_max: Duration::from_secs(3),
-            connect_max: Duration::from_secs(3),
-            retry_min: Duration::from_millis(20),
-            retry_max: Duration::from_secs(1),
+            ping_every: term / 3,
+            silent_max: term,
+            connect_max: term / 6,
+            retry_min: term / 150,
+            retry_max: term / 12,
         }
     }
 }

@@ -193,7 +193,7 @@ impl Transcript {
     fn check(&self, key: Option<&SecretKey>, part: &[u8], code: Option<[u8; 32]>) -> Result<(), Ended> {
         let wanted = self.code(key, part).map(blake3::Hash::from_bytes);
         // Hashes compare in constant time.
-        if wanted == code.map(blake3::Hash::from_bytes) {
+        if wanted == code.map(blake3::Hash::from_bytes) || kelpie_core::mutant!("any_secret_will_do") {
             Ok(())
         } else {
             Err(Ended::ByUs(Refusal::WrongSecret))

@@ -19,6 +19,8 @@ mod handshake;
 mod identity;
 mod links;
 mod listening;
+mod mesh;
+mod node;
 mod security;
 mod stream;
 mod tls;
@@ -30,6 +32,7 @@ pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, HANDSHAKE_BYTES_MAX, decode,
 pub use handshake::{InFlight, PROTOCOL_MAX, PROTOCOL_MIN, Refusal};
 pub use identity::{ClusterId, Identity};
 pub use links::{Links, Target};
-pub use listening::{Listening, Local, Roster};
+pub use listening::{Listening, Local, Me, Roster};
+pub use node::{Node, Options, StartError, start};
 pub use security::{SECRET_BYTES_MIN, SecretKey, Security, SecurityError};
 pub use tls::{Pem, Tls, TlsError};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::id::NodeId;
+use kelpie_env::Stream;
 use parking_lot::Mutex;
 
 use crate::connection::Asking;
@@ -80,6 +81,19 @@ impl Links {
         live.is_some_and(|connection| connection.note(body))
     }
 
+    /// Connects and says nothing: whether anybody listens there.
+    ///
+    /// # Errors
+    /// [`Failure::ConnectionRefused`] when nobody does, or another one when it is not known.
+    pub async fn knock(&self, to: &Target) -> Result<(), Failure> {
+        self.dial(to).await.map(drop)
+    }
+
+    /// How long another node may take to knock at somebody's door.
+    pub(crate) fn knock_max(&self) -> Duration {
+        self.local.timing.connect_max.saturating_mul(4)
+    }
+
     /// Ends the connection to a process that is gone: requests under way to it are lost at once.
     pub fn close(&self, gone: &Identity) {
         let mut links = self.links.lock();
@@ -146,23 +160,27 @@ impl Links {
         }
     }
 
+    /// Opens a stream.
+    async fn dial(&self, to: &Target) -> Result<Box<dyn Stream>, Failure> {
+        let Local { env, timing, .. } = &self.local;
+        let unreachable = |reason| Failure::Unreachable { address: to.address.clone(), reason };
+        let socket: SocketAddr =
+            to.address.parse().map_err(|_| unreachable("it is no address and port".to_owned()))?;
+        match env.timeout(timing.connect_max, env.net().connect(socket)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                Err(Failure::ConnectionRefused { address: to.address.clone() })
+            }
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(format!("no answer in {:?}", timing.connect_max))),
+        }
+    }
+
     async fn connect(&self, to: &Target) -> Result<Asking, Failure> {
         let Local { env, timing, .. } = &self.local;
         let address = || to.address.clone();
         let unreachable = |reason| Failure::Unreachable { address: address(), reason };
-        let socket: SocketAddr =
-            to.address.parse().map_err(|_| unreachable("it is no address and port".to_owned()))?;
-        let late = |_| Err(unreachable(format!("no answer in {:?}", timing.connect_max)));
-        let connecting = async {
-            env.net().connect(socket).await.map_err(|error| {
-                if error.kind() == ErrorKind::ConnectionRefused {
-                    Failure::ConnectionRefused { address: address() }
-                } else {
-                    unreachable(error.to_string())
-                }
-            })
-        };
-        let stream = env.timeout(timing.connect_max, connecting).await.unwrap_or_else(late)?;
+        let stream = self.dial(to).await?;
         let shaking = async {
             let stream = match &self.local.security {
                 Security::Tls(tls) => tls.open(&to.identity.node, stream).await.map_err(Problem::Broken)?,
@@ -197,7 +215,7 @@ impl Links {
     async fn converse(&self, wire: &mut Wire, to: &Target) -> Result<Agreed, Problem> {
         let Local { env, cluster, me, security, .. } = &self.local;
         let (nonce, key) = (env.random_u128().to_le_bytes(), security.key().cloned());
-        let (mut opener, hello) = Opener::begin(*cluster, me.clone(), to.identity.clone(), nonce, key);
+        let (mut opener, hello) = Opener::begin(*cluster, me.now(), to.identity.clone(), nonce, key);
         wire.say(hello).await?;
         let proof = opener.challenged(&wire.hear().await?)?;
         wire.say(proof).await?;

@@ -92,6 +92,8 @@ pub enum Input {
     },
     /// Nobody called for long, or memory is short.
     Evicted,
+    /// The actor is to go to another node: the running turn ends here, and no other begins.
+    Retired,
 }
 
 /// A turn that goes on after a crash.
@@ -183,12 +185,19 @@ pub struct Activation {
     phase: Phase,
     mailbox: Mailbox,
     calls: BTreeMap<CallKey, Joined>,
+    /// No turn begins any more.
+    retired: bool,
 }
 
 impl Activation {
     /// A new activation, being loaded.
     pub fn new(mailbox_calls_max: usize) -> Self {
-        Self { phase: Phase::Loading, mailbox: Mailbox::new(mailbox_calls_max), calls: BTreeMap::new() }
+        Self {
+            phase: Phase::Loading,
+            mailbox: Mailbox::new(mailbox_calls_max),
+            calls: BTreeMap::new(),
+            retired: false,
+        }
     }
 
     /// Whether it has been dropped.
@@ -267,6 +276,10 @@ impl Activation {
             }
             Input::Settled { landed } => self.settled(now, landed),
             Input::Evicted => self.evicted(),
+            Input::Retired => {
+                self.retired = true;
+                self.evicted()
+            }
         }
     }
 
@@ -388,6 +401,9 @@ impl Activation {
 
     /// Begins the next call that is not too late.
     fn next(&mut self, now: Duration, mut effects: Vec<Effect>) -> Vec<Effect> {
+        if self.retired {
+            return self.gone(effects);
+        }
         while let Some(Waiting { key, deadline, lane: _ }) = self.mailbox.pop() {
             if deadline < now {
                 effects = self.refuse(key, Refusal::TooLate, effects);

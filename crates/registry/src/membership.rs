@@ -177,6 +177,11 @@ impl Membership {
         Myself { node: self.inner.settings.node.clone(), incarnation, boot }
     }
 
+    /// The store's generation, which all its nodes share: another one is another cluster.
+    pub fn generation(&self) -> u128 {
+        self.inner.standing.lock().holder.generation
+    }
+
     /// Whether it may admit calls.
     pub fn health(&self) -> Health {
         let now = self.inner.now();

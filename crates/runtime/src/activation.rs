@@ -77,6 +77,23 @@ pub(crate) enum Told {
         /// The call's turn was under way, and what it left may stand in the store.
         begun: bool,
     },
+    /// Another node owns the actor; nothing: this node may not claim it, and nobody else is known.
+    Elsewhere(Option<Own>),
+}
+
+/// Why an activation could not be loaded.
+#[derive(Debug, Clone)]
+pub(crate) enum Unloaded {
+    /// Whoever asks the next activation is told the same.
+    Error(CallError),
+    /// The actor is somebody else's, or nobody's whom this node knows.
+    Elsewhere(Option<Own>),
+}
+
+impl From<CallError> for Unloaded {
+    fn from(error: CallError) -> Self {
+        Self::Error(error)
+    }
 }
 
 pub(crate) struct Slot {
@@ -119,7 +136,7 @@ pub(crate) struct State {
     /// The running turn's end, from its handler to its answer.
     pub(crate) finished: Option<Box<Finished>>,
     /// Why there is nothing to ask the next activation for either.
-    failure: Option<CallError>,
+    failure: Option<Unloaded>,
     /// The turn that ended this activation and may have left something in the store: a recorded
     /// step, or a commit that only another node's claim has settled.
     pub(crate) begun: Option<CallKey>,
@@ -417,7 +434,8 @@ impl State {
     fn refused(&self, refusal: Refusal, key: CallKey) -> Told {
         let error = match refusal {
             Refusal::Gone => match &self.failure {
-                Some(failure) => failure.clone(),
+                Some(Unloaded::Error(error)) => error.clone(),
+                Some(Unloaded::Elsewhere(own)) => return Told::Elsewhere(own.clone()),
                 None => return Told::Gone { begun: self.begun == Some(key) },
             },
             Refusal::MailboxFull => CallError::MailboxFull,

@@ -141,6 +141,12 @@ pub enum TurnError {
     /// A call to another actor failed.
     #[error("a call failed")]
     Call(#[source] Box<CallError>),
+    /// It was so on another node.
+    #[error("{message}")]
+    Remote {
+        /// The error there, with its causes.
+        message: String,
+    },
     /// The actor's behaviour cannot serve the call: no such operation, arguments that do not
     /// fit, state that it cannot read.
     #[error("the actor's code cannot serve the call")]

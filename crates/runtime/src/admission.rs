@@ -55,9 +55,9 @@ impl Limits {
     /// Counts a call in. The lane, if its end has to be told by [`Limits::leave`].
     pub(crate) fn enter(&self, request: &Request, now: Duration) -> Result<Option<Lane>, CallError> {
         let lane = request.caller.lane();
-        let too_many = |of, retry_after| {
+        let too_many = |of: &'static str, retry_after| {
             metrics::counter!("kelpie_calls_limited_total", "of" => of).increment(1);
-            CallError::TooMany { of, retry_after }
+            CallError::TooMany { of: of.into(), retry_after }
         };
         if let Some((max, under_way)) = &self.at_once {
             let mut under_way = under_way.lock();

@@ -1,5 +1,6 @@
 //! Calls and what can become of them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,7 +204,7 @@ pub enum CallError {
     #[error("{what} has {bytes} bytes, at most {bytes_max} are allowed")]
     TooLarge {
         /// Which part.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its size.
         bytes: usize,
         /// The limit.
@@ -232,7 +233,7 @@ pub enum CallError {
     #[error("too many {of}: try again in {} ms", .retry_after.as_millis())]
     TooMany {
         /// Of what.
-        of: &'static str,
+        of: Cow<'static, str>,
         /// When there is room again, if nobody else comes.
         retry_after: Duration,
     },

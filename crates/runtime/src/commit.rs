@@ -355,5 +355,5 @@ fn too_large(limit: kelpie_storage::LimitError) -> CallError {
         Value { bytes } => ("a row", bytes, limits::VALUE_BYTES_MAX),
         Transaction { bytes } => ("what the turn leaves", bytes, limits::TRANSACTION_BYTES_MAX),
     };
-    CallError::TooLarge { what, bytes, bytes_max }
+    CallError::TooLarge { what: what.into(), bytes, bytes_max }
 }

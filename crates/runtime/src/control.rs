@@ -190,7 +190,7 @@ impl Activation {
                 Ok(Cancelled::Stopped)
             }
             Ok(Ok(Told::Outcome(_))) => Ok(Cancelled::Ended),
-            Ok(Ok(Told::Gone { .. }) | Err(_)) => {
+            Ok(Ok(Told::Gone { .. } | Told::Elsewhere(_)) | Err(_)) => {
                 Err(CallError::NotRun { reason: "the actor has moved: look again".to_owned() })
             }
             Err(_) => Err(CallError::Unknown),

@@ -38,6 +38,12 @@ impl Effects {
         self.in_flight.lock().contains(&(actor.clone(), key.to_owned()))
     }
 
+    /// Whether this process is carrying out anything for an actor.
+    pub(crate) fn any_of(&self, actor: &ActorId) -> bool {
+        let first = (actor.clone(), String::new());
+        self.in_flight.lock().range(first..).next().is_some_and(|(other, _)| other == actor)
+    }
+
     /// Carries out an effect, unless one with its key is under way.
     pub(crate) fn start(node: &Arc<Node>, behaviour: Arc<dyn Actor>, actor: &ActorId, effect: PendingEffect) {
         let Some(permit) = Node::admit(node, Admission::Owed) else { return };
@@ -97,7 +103,7 @@ impl EffectContext {
     ) -> Result<Bytes, CallError> {
         let payload = payload.into();
         let key = IdempotencyKey::new(key).map_err(|_| CallError::TooLarge {
-            what: "the key of a result",
+            what: "the key of a result".into(),
             bytes: key.len(),
             bytes_max: kelpie_core::limits::IDEMPOTENCY_KEY_BYTES_MAX,
         })?;

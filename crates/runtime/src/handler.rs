@@ -282,6 +282,7 @@ impl Activation {
             | TurnError::Schedule(_)
             | TurnError::Cancelled
             | TurnError::TooLarge { .. }
+            | TurnError::Remote { .. }
             | TurnError::Behaviour(_) => false,
         };
         if passes {
@@ -350,7 +351,9 @@ impl Activation {
             }
             TurnError::Call(error) if error.advice() == Advice::Unknown => CallError::Unknown,
             // Whoever called is told; it is no fault of this process.
-            error @ (TurnError::Call(_) | TurnError::Behaviour(_)) => CallError::Handler(Arc::new(error)),
+            error @ (TurnError::Call(_) | TurnError::Remote { .. } | TurnError::Behaviour(_)) => {
+                CallError::Handler(Arc::new(error))
+            }
             error @ (TurnError::Record(_)
             | TurnError::StepTaken { .. }
             | TurnError::StepDiverged { .. }

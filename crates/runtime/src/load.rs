@@ -11,7 +11,7 @@ use kelpie_core::turn::Resumed;
 use kelpie_registry::Claimed;
 use kelpie_storage::Transaction;
 
-use crate::activation::{Activation, Loaded};
+use crate::activation::{Activation, Loaded, Unloaded};
 use crate::actor::TurnError;
 use crate::call::{CallError, Request};
 use crate::large;
@@ -20,19 +20,18 @@ use crate::stored::{Running, StepRecord};
 
 impl Activation {
     /// Loads the activation; returns the turn that goes first, if one had recorded a step.
-    pub(crate) async fn load(&self) -> Result<Option<Resumed>, CallError> {
+    pub(crate) async fn load(&self) -> Result<Option<Resumed>, Unloaded> {
         let me = self.node.membership.myself();
         let claimed = self.node.ownership.claim(&self.actor, &me, &Why::Called).await;
         let (own, head) = match claimed {
             Ok(Claimed::Owned { own, head }) => (own, head),
-            Ok(Claimed::Elsewhere(own)) => {
-                return Err(CallError::NotRun { reason: format!("node `{}` owns the actor", own.node) });
-            }
-            Ok(Claimed::NotActive) => {
-                return Err(CallError::NotReady { cause: "its session is not active".to_owned() });
-            }
-            Err(error) => return Err(CallError::NotRun { reason: describe(&error) }),
+            Ok(Claimed::Elsewhere(own)) => return Err(Unloaded::Elsewhere(Some(own))),
+            Ok(Claimed::NotActive) => return Err(Unloaded::Elsewhere(None)),
+            Err(error) => return Err(CallError::NotRun { reason: describe(&error) }.into()),
         };
+        if let Some(own) = self.give_away(&own).await {
+            return Err(Unloaded::Elsewhere(Some(own)));
+        }
         let resumed = if head.running { self.running().await.map_err(unreadable)? } else { None };
         let resume = resumed.as_ref().map(|(running, _)| self.resume(running));
         let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
@@ -98,6 +97,7 @@ fn unreadable(error: TurnError) -> CallError {
         | TurnError::Cancelled
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
+        | TurnError::Remote { .. }
         | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)),
     }
 }

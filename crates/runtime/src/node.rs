@@ -1,5 +1,6 @@
 //! What all activations of a node share, and the way of a call to one of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
 use kelpie_core::gate::Gate;
 use kelpie_core::id::ActorId;
 use kelpie_core::limits;
+use kelpie_core::ownership::Own;
 use kelpie_env::Env;
 use kelpie_registry::{Health, Membership, Ownership};
 use kelpie_storage::Store;
@@ -22,7 +24,9 @@ use crate::admission::Limits;
 use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
+use crate::peers::Peers;
 use crate::read;
+use crate::route::Routing;
 use crate::runtime::Options;
 use crate::view::View;
 use crate::wake::Waker;
@@ -44,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) idle: IdleQueue,
     pub(crate) single_process: bool,
     limits: Limits,
+    /// The other nodes, if there may be any.
+    pub(crate) routing: Option<Routing>,
     actors: BTreeMap<String, Arc<dyn Actor>>,
     activations: Vec<Mutex<BTreeMap<ActorId, Arc<Activation>>>>,
     gate: Mutex<Gate>,
@@ -57,6 +63,15 @@ pub(crate) enum Admission {
     New,
     /// What an admitted call has left to do: also while draining.
     Owed,
+}
+
+/// What serving a call here came to.
+pub(crate) enum Here {
+    /// It was served.
+    Outcome(Outcome),
+    /// The actor is somebody else's; nothing: this node may not claim it, and knows of nobody
+    /// who has it. `begun`: it was this node's for a while, and the call may have run.
+    Elsewhere { own: Option<Own>, begun: bool },
 }
 
 /// Holds the gate open for one call or effect.
@@ -84,8 +99,10 @@ impl Node {
         options: Options,
         membership: Membership,
         actors: BTreeMap<String, Arc<dyn Actor>>,
+        peers: Option<Arc<dyn Peers>>,
     ) -> Arc<Self> {
         let limits = Limits::new(&options.call_limits);
+        let routing = peers.map(|peers| Routing::new(peers, options.node.lease_term));
         Arc::new(Self {
             ownership: Ownership::new(store.clone()),
             single_process: store.properties().single_process,
@@ -97,6 +114,7 @@ impl Node {
             waker: Waker::default(),
             idle: IdleQueue::default(),
             limits,
+            routing,
             actors,
             activations: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
             gate: Mutex::new(Gate::default()),
@@ -138,33 +156,57 @@ impl Node {
         }
     }
 
-    /// Brings an admitted request to its activation.
+    /// Brings a request to its activation, wherever that is.
     pub(crate) async fn enter(
         self: Arc<Self>,
-        mut request: Arc<Request>,
+        request: Arc<Request>,
         task: Task,
         admission: Admission,
     ) -> Outcome {
-        let Some(behaviour) = self.actors.get(request.actor.actor_type()) else {
-            return Err(CallError::NoSuchType { actor_type: request.actor.actor_type().to_owned() });
-        };
         let mut permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
         if admission == Admission::New && self.limits.any() {
             permit.lane = self.limits.enter(&request, self.env.now())?;
         }
         // What was admitted ends, whoever stops listening: the permit goes with the work.
         let permit = Arc::new(permit);
+        if let Some(routing) = &self.routing {
+            return self.routed(routing, request, task, permit).await;
+        }
+        match self.here(request, &task, &permit).await {
+            Here::Outcome(outcome) => outcome,
+            Here::Elsewhere { own, begun } => of_begun(
+                begun,
+                Err(match own {
+                    Some(own) => CallError::NotRun { reason: format!("node `{}` owns the actor", own.node) },
+                    None => CallError::NotReady { cause: "its session is not active".to_owned() },
+                }),
+            ),
+        }
+    }
+
+    /// Serves a request here, if the actor is this node's or can be.
+    pub(crate) async fn here(
+        self: &Arc<Self>,
+        mut request: Arc<Request>,
+        task: &Task,
+        permit: &Arc<Permit>,
+    ) -> Here {
+        let Some(behaviour) = self.actors.get(request.actor.actor_type()) else {
+            let actor_type = request.actor.actor_type().to_owned();
+            return Here::Outcome(Err(CallError::NoSuchType { actor_type }));
+        };
         let mut begun = false;
         for _ in 0..=limits::REDIRECTS_MAX {
             let (activation, created) = self.activation(&request.actor, behaviour);
-            if task == Task::Handle && !created && behaviour.is_read(&request.operation) {
+            if *task == Task::Handle && !created && behaviour.is_read(&request.operation) {
                 match activation.read(&request).await {
-                    read::Read::Done(outcome) => return outcome,
+                    read::Read::Done(outcome) => return Here::Outcome(outcome),
                     read::Read::Exclusive => {}
                 }
             }
             match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
-                Told::Outcome(outcome) => return of_begun(begun, outcome),
+                Told::Outcome(outcome) => return Here::Outcome(of_begun(begun, outcome)),
+                Told::Elsewhere(own) => return Here::Elsewhere { own, begun },
                 Told::Gone { begun: now } => begun |= now && !kelpie_core::mutant!("begun_forgotten"),
             }
             // It may have begun there: whoever is asked next has to look for its record.
@@ -172,7 +214,22 @@ impl Node {
                 request = Arc::new(Request { fresh: false, ..Request::clone(&request) });
             }
         }
-        of_begun(begun, Err(CallError::NotRun { reason: "the actor kept moving".to_owned() }))
+        Here::Outcome(of_begun(begun, Err(CallError::NotRun { reason: "the actor kept moving".to_owned() })))
+    }
+
+    /// Under which record this node has the actor in memory. What a former incarnation of it had
+    /// leaves memory, and is claimed anew.
+    pub(crate) fn held(&self, actor: &ActorId) -> Option<Own> {
+        let activation = self.existing(actor)?;
+        let own = {
+            let state = activation.state.lock();
+            state.loaded.as_ref().filter(|_| !state.machine.is_gone()).map(|loaded| loaded.own.clone())?
+        };
+        if self.membership.myself().owns(&own) {
+            return Some(own);
+        }
+        activation.retire();
+        None
     }
 
     /// Answers a read from what this node knows. Nothing if the operation is no read.
@@ -215,7 +272,7 @@ impl Node {
         self.actors.keys().map(String::as_str)
     }
 
-    fn ready(&self) -> Result<(), CallError> {
+    pub(crate) fn ready(&self) -> Result<(), CallError> {
         match self.membership.health() {
             Health::Ready => Ok(()),
             Health::Silent { for_ms, cause } => Err(CallError::NotReady {
@@ -234,7 +291,8 @@ impl Node {
     /// Checks a call before any work begins.
     fn request(&self, call: Call) -> Result<Request, CallError> {
         let Call { actor, operation, payload, caller, key, deadline, chain, stale_ok: _, mark, keep } = call;
-        let too_large = |what, bytes, bytes_max| Err(CallError::TooLarge { what, bytes, bytes_max });
+        let too_large =
+            |what, bytes, bytes_max| Err(CallError::TooLarge { what: Cow::Borrowed(what), bytes, bytes_max });
         if payload.len() > limits::PAYLOAD_BYTES_MAX {
             return too_large("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX);
         }
@@ -351,6 +409,11 @@ impl Node {
         }
     }
 
+    /// All activations, shard by shard.
+    pub(crate) fn each_activation(&self) -> impl Iterator<Item = Arc<Activation>> {
+        self.activations.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+    }
+
     /// Actors in memory.
     pub(crate) fn activations(&self) -> usize {
         self.activations.iter().map(|shard| shard.lock().len()).sum()
@@ -368,7 +431,7 @@ impl Node {
 }
 
 /// What may have happened on an activation that is gone is not denied by the next one.
-fn of_begun(begun: bool, outcome: Outcome) -> Outcome {
+pub(crate) fn of_begun(begun: bool, outcome: Outcome) -> Outcome {
     match outcome {
         Err(error) if begun && error.advice() == Advice::NotRun => Err(CallError::Unknown),
         outcome => outcome,

@@ -17,9 +17,10 @@ use crate::admission::CallLimits;
 use crate::call::{Call, CallError};
 use crate::load::describe;
 use crate::node::{Admission, Node};
+use crate::peers::Peers;
 use crate::records::pages;
 use crate::view::View;
-use crate::{eviction, supervise, wake};
+use crate::{eviction, route, supervise, wake};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -89,6 +90,28 @@ impl Runtime {
         store: Store,
         actors: Vec<Arc<dyn Actor>>,
     ) -> Result<Self, StartError> {
+        Self::join(options, env, store, actors, |_| None).await
+    }
+
+    /// The same among other nodes: `peers` gets this one's place in the cluster, and gives the way
+    /// to the others. Whoever calls listens at the address in `options` before.
+    pub async fn start_among(
+        options: Options,
+        env: Env,
+        store: Store,
+        actors: Vec<Arc<dyn Actor>>,
+        peers: impl FnOnce(&Membership) -> Arc<dyn Peers>,
+    ) -> Result<Self, StartError> {
+        Self::join(options, env, store, actors, |membership| Some(peers(membership))).await
+    }
+
+    async fn join(
+        options: Options,
+        env: Env,
+        store: Store,
+        actors: Vec<Arc<dyn Actor>>,
+        peers: impl FnOnce(&Membership) -> Option<Arc<dyn Peers>>,
+    ) -> Result<Self, StartError> {
         let mut by_type = BTreeMap::new();
         for actor in actors {
             let actor_type = actor.actor_type().to_owned();
@@ -97,10 +120,15 @@ impl Runtime {
             }
         }
         let membership = Membership::join(env.clone(), store.clone(), options.node.clone()).await?;
-        let node = Node::new(env, store, options, membership, by_type);
+        let peers = peers(&membership);
+        let node = Node::new(env, store, options, membership, by_type, peers);
         let (wakes, evicts) = (node.clone(), node.clone());
         supervise::spawn(&node.env, "wake", move || wake::wake_due(wakes.clone()));
         supervise::spawn(&node.env, "eviction", move || eviction::evict_idle(evicts.clone()));
+        if node.routing.is_some() {
+            let loaded = node.clone();
+            supervise::spawn(&node.env, "load", move || route::publish_load(loaded.clone()));
+        }
         Ok(Self { node })
     }
 
@@ -150,6 +178,16 @@ impl Runtime {
         rows.into_iter().filter_map(actor).collect()
     }
 
+    /// Serves what the runtime of another node has sent by its [`Peers`]; `remaining` is left for it.
+    pub async fn serve(&self, body: &[u8], remaining: Duration) -> Bytes {
+        self.node.clone().serve(body, remaining).await
+    }
+
+    /// Takes notice of what the runtime of another node says by its [`Peers`].
+    pub fn note(&self, body: &[u8]) {
+        self.node.note(body);
+    }
+
     /// An actor's records straight from the store: the last committed ones, without
     /// activating the actor.
     pub fn view(&self, actor: &ActorId) -> View {
@@ -179,12 +217,15 @@ impl Runtime {
         }
     }
 
-    /// Refuses new calls, waits for what was admitted for at most `limit`, and leaves.
+    /// Gives its actors to other nodes, if there are any; then refuses new calls, waits for what
+    /// was admitted, and leaves. All that takes at most `limit`.
     pub async fn drain(&self, limit: Duration) -> Drained {
         if let Err(error) = self.node.membership.drain().await {
             tracing::warn!(error = describe(&error), "the store does not know that this node drains");
         }
-        let cut_off = self.node.drain(limit).await;
+        let deadline = self.node.env.now().saturating_add(limit);
+        self.node.give_all_away(limit).await;
+        let cut_off = self.node.drain(deadline.saturating_sub(self.node.env.now())).await;
         let left = if cut_off == 0 { self.node.membership.leave().await } else { Ok(()) };
         Drained { cut_off, left }
     }

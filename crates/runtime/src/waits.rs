@@ -12,10 +12,14 @@ use kelpie_core::id::ActorId;
 use kelpie_core::limits::PROBE_AFTER;
 use kelpie_core::probe::{Edge, Hop, Probe, Seen};
 use kelpie_core::turn::{Input, Refusal, Standing};
+use kelpie_registry::Holding;
 
 use crate::activation::{Activation, State};
 use crate::call::Outcome;
+use crate::load::describe;
 use crate::node::Node;
+use crate::remote::{self, Note, Question};
+use crate::route::process;
 
 /// The longest time between two probes of one call. Waits that came later than the last probe
 /// are found by the next.
@@ -90,37 +94,80 @@ impl State {
 impl Node {
     /// Waits for a call of a turn, and from time to time asks whether the call waits for
     /// itself.
-    pub(crate) async fn watch(&self, edge: &Edge, call: impl Future<Output = Outcome>) -> Outcome {
+    pub(crate) async fn watch(self: &Arc<Self>, edge: &Edge, call: impl Future<Output = Outcome>) -> Outcome {
         let mut call = std::pin::pin!(call);
         let mut after = PROBE_AFTER;
         loop {
             if let Ok(outcome) = self.env.timeout(after, call.as_mut()).await {
                 return outcome;
             }
-            self.probe(edge);
+            metrics::counter!("kelpie_probes_total").increment(1);
+            self.probe_on(vec![Probe::new(edge.clone())]);
             after = (after * 2).min(PROBE_EVERY_MAX);
         }
     }
 
-    /// Sends a probe along the waits of this node's actors; what it refuses is told to whoever
-    /// waits for it.
-    fn probe(&self, edge: &Edge) {
-        metrics::counter!("kelpie_probes_total").increment(1);
-        let mut probes = vec![Probe::new(edge.clone())];
+    /// Sends probes along the waits of actors, on this node and on others; what they refuse is told
+    /// to whoever waits for it.
+    pub(crate) fn probe_on(self: &Arc<Self>, mut probes: Vec<Probe>) {
         while let Some(probe) = probes.pop() {
-            let Some(activation) = self.existing(&probe.last().to) else { continue };
+            let Some(activation) = self.existing(&probe.last().to) else {
+                self.send_on(probe);
+                continue;
+            };
             match probe.hop(activation.seen(probe.last().call)) {
                 Hop::On(next) => probes.extend(next),
                 Hop::Home { refused, cycle } => {
                     let names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
                     let cycle = names.join(" -> ");
                     tracing::warn!(cycle, "turns wait for each other; one call is refused");
-                    if let Some(activation) = self.existing(&refused.to) {
-                        activation.refuse_deadlock(refused.call, cycle);
-                    }
-                    return;
+                    return self.refuse_anywhere(refused, cycle);
                 }
             }
+        }
+    }
+
+    /// A probe goes on at the node that owns the next actor: the one that the call was sent to.
+    fn send_on(&self, probe: Probe) {
+        let Some(routing) = &self.routing else { return };
+        if let Some(own) = routing.owner(&probe.last().to, &self.membership)
+            && !kelpie_core::mutant!("probes_stay_home")
+            && own.node != self.membership.myself().node
+        {
+            routing.peers.note(&process(&own), remote::encode(&Note::Probe(probe)));
+        }
+    }
+
+    fn refuse_anywhere(self: &Arc<Self>, edge: Edge, cycle: String) {
+        if self.existing(&edge.to).is_some() || self.routing.is_none() {
+            return self.refuse_waiting(&edge, cycle);
+        }
+        let node = self.clone();
+        self.env.spawn("refuse", async move {
+            if let Err(problem) = node.refuse_elsewhere(edge, cycle).await {
+                // The next probe finds the circle again.
+                tracing::warn!(problem, "a call in a circle could not be refused");
+            }
+        });
+    }
+
+    async fn refuse_elsewhere(&self, edge: Edge, cycle: String) -> Result<(), String> {
+        let Some(routing) = &self.routing else { return Ok(()) };
+        let own = match self.ownership.find(&edge.to).await {
+            Ok(Holding::Live(own)) => own,
+            // Its owner has ended, and the circle with it.
+            Ok(Holding::Nobody | Holding::Ended(_)) => return Ok(()),
+            Err(error) => return Err(describe(&error)),
+        };
+        let question = remote::encode(&Question::Refuse { edge, cycle });
+        let answer = routing.peers.request(&process(&own), question, PROBE_EVERY_MAX).await;
+        answer.map(drop).map_err(|failure| failure.to_string())
+    }
+
+    /// Refuses a call that waits in the mailbox of an actor of this node.
+    pub(crate) fn refuse_waiting(&self, edge: &Edge, cycle: String) {
+        if let Some(activation) = self.existing(&edge.to) {
+            activation.refuse_deadlock(edge.call, cycle);
         }
     }
 }

@@ -217,6 +217,7 @@ impl From<TurnError> for HttpError {
             | TurnError::Cancelled
             | TurnError::Schedule(_)
             | TurnError::Call(_)
+            | TurnError::Remote { .. }
             | TurnError::Behaviour(_) => CallError::Handler(Arc::new(error)).into(),
         }
     }

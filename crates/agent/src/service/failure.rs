@@ -54,6 +54,7 @@ pub(super) fn read(error: &TurnError) -> AgentError {
         | TurnError::Cancelled
         | TurnError::TooLarge { .. }
         | TurnError::Call(_)
+        | TurnError::Remote { .. }
         | TurnError::Behaviour(_) => AgentError::Internal { message },
     }
 }

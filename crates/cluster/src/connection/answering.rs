@@ -98,6 +98,7 @@ fn take(
             });
             Ok(())
         }
+        Frame::Cancel { .. } if kelpie_core::mutant!("cancels_are_lost") => Ok(()),
         Frame::Cancel { id } => {
             if let Some((abort, _)) = running.lock().requests.get(&id) {
                 abort.abort();

@@ -55,7 +55,8 @@ fn say(bytes: Vec<u8>, busy: &Arc<Busy>) -> (String, Vec<u8>) {
     let peer = Identity { node: NodeId::new("a").unwrap(), incarnation: Incarnation(1), boot: Boot(1) };
     let agreed = Agreed { protocol: 1, in_flight: LIMITS };
     let wire = Wire::new(&env, Box::new(far)).shaken();
-    let answering = Answering::new(&env, wire, peer, agreed, Timing::default(), busy.clone());
+    let answering =
+        Answering::new(&env, wire, peer, agreed, Timing::of_term(Duration::from_secs(3)), busy.clone());
     let ended = sim.block_on(async {
         near.write_all(&bytes).await.unwrap();
         let why = answering.run().await;

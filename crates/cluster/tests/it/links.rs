@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use kelpie_cluster::{
-    Failure, Identity, InFlight, Links, Listening, Local, Refusal, Security, SecurityError, Target,
+    Failure, Identity, InFlight, Links, Listening, Local, Me, Refusal, Security, SecurityError, Target,
 };
 use kelpie_core::advice::Advice;
 use kelpie_core::id::Incarnation;
@@ -224,7 +224,9 @@ fn a_peer_that_must_not_call_gets_the_reason_and_no_request_through() {
     };
     let other_cluster = refused(&|asks, _| asks.cluster.0 += 1, None);
     assert_eq!(other_cluster, Refusal::WrongCluster);
-    let reborn = |_: &mut Local, answers: &mut Local| answers.me.incarnation = Incarnation(2);
+    let reborn = |_: &mut Local, answers: &mut Local| {
+        answers.me = Me::new(|| Identity { incarnation: Incarnation(2), ..identity("b") });
+    };
     let found = Identity { incarnation: Incarnation(2), ..identity("b") };
     assert_eq!(
         refused(&reborn, None),
@@ -290,4 +292,40 @@ fn a_bad_network_loses_no_answer_that_was_sent_and_a_run_repeats_itself() {
         lost += 60 - answered;
     }
     assert!(lost > 0, "no fault had an effect");
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use std::panic::{UnwindSafe, catch_unwind};
+
+    fn is_caught(mutant: &'static str, test: impl FnOnce() + UnwindSafe) {
+        let _armed = kelpie_core::mutant::arm(mutant);
+        catch_unwind(test).expect_err(mutant);
+    }
+
+    #[test]
+    fn sim_mutant_silence_is_no_end() {
+        is_caught("silence_is_no_end", super::a_peer_behind_a_partition_is_noticed_whichever_way_it_cuts);
+    }
+
+    #[test]
+    fn sim_mutant_sessions_of_callers_unchecked() {
+        is_caught(
+            "sessions_of_callers_unchecked",
+            super::a_peer_that_must_not_call_gets_the_reason_and_no_request_through,
+        );
+    }
+
+    #[test]
+    fn sim_mutant_any_secret_will_do() {
+        is_caught(
+            "any_secret_will_do",
+            super::a_peer_that_must_not_call_gets_the_reason_and_no_request_through,
+        );
+    }
+
+    #[test]
+    fn sim_mutant_cancels_are_lost() {
+        is_caught("cancels_are_lost", super::who_stops_waiting_cancels);
+    }
 }

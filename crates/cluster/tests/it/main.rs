@@ -3,5 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod certificates;
+mod cluster;
+mod counter;
 mod links;
 mod peers;
+mod sockets;
+mod world;

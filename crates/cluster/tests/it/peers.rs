@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use kelpie_cluster::{
-    ClusterId, Identity, InFlight, Links, Listening, Local, Refusal, Roster, SecretKey, Security, Service,
-    Target, Timing,
+    ClusterId, Identity, InFlight, Links, Listening, Local, Me, Refusal, Roster, SecretKey, Security,
+    Service, Target, Timing,
 };
 use kelpie_core::id::{Boot, Incarnation, NodeId};
 use kelpie_env::Env;
@@ -27,9 +27,12 @@ pub(crate) fn local(env: &Env, name: &str, security: Security) -> Local {
     Local {
         env: env.clone(),
         cluster: ClusterId(7),
-        me: identity(name),
+        me: Me::new({
+            let me = identity(name);
+            move || me.clone()
+        }),
         security,
-        timing: Timing::default(),
+        timing: Timing::of_term(Duration::from_secs(3)),
         in_flight: InFlight::default(),
     }
 }
@@ -112,7 +115,7 @@ pub(crate) async fn listen(
 ) -> (Listening, Target) {
     let listener = local.env.net().listen(at).await.unwrap();
     let listening = Listening::start(local.clone(), listener, Arc::new(Known { gone }), service).unwrap();
-    let target = Target { identity: local.me.clone(), address: listening.address().to_string() };
+    let target = Target { identity: local.me.now(), address: listening.address().to_string() };
     (listening, target)
 }
 

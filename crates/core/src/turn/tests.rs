@@ -285,3 +285,21 @@ fn a_full_mailbox_makes_room_for_who_has_less_in_it() {
          1s [Answer(CallNo(1)), Run(CallNo(2))]\n"
     );
 }
+
+#[test]
+fn a_retired_activation_ends_its_turn_and_begins_no_other() {
+    let retired_while = |before: Vec<(u64, Input)>, after: Vec<(u64, Input)>| {
+        trace(8, before.into_iter().chain([(1, Input::Retired)]).chain(after).collect())
+    };
+    let idle = retired_while(vec![(0, Input::Loaded { resume: None })], vec![]);
+    assert_eq!(idle, "0s []\n1s [Drop]\n");
+    let busy = vec![(0, Input::Loaded { resume: None }), (0, call(1, 1, 1)), (0, call(2, 2, 2))];
+    let ended = vec![(2, Input::HandlerFinished { commits: true }), (3, Input::CommitSucceeded)];
+    assert!(
+        retired_while(busy, ended).ends_with(
+            "1s []\n2s [Commit]\n3s [Publish, Answer(CallNo(1)), Refuse(CallNo(2), Gone), Drop]\n"
+        )
+    );
+    let loading = retired_while(vec![(0, call(1, 1, 1))], vec![(2, Input::Loaded { resume: None })]);
+    assert_eq!(loading, "0s []\n1s []\n2s [Refuse(CallNo(1), Gone), Drop]\n");
+}

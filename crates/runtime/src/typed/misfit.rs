@@ -1,17 +1,20 @@
 //! Why an actor's code and what it was given do not fit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::actor::TurnError;
 
 /// An actor's code cannot serve a call.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Misfit {
     /// The type has no such handler.
     #[error("actors of type `{actor_type}` have no handler `{operation}`")]
     NoHandler {
         /// The type.
-        actor_type: &'static str,
+        actor_type: Cow<'static, str>,
         /// What was called.
         operation: String,
     },
@@ -46,7 +49,7 @@ pub enum Misfit {
     )]
     StateNewer {
         /// The type.
-        actor_type: &'static str,
+        actor_type: Cow<'static, str>,
         /// The version that stored it.
         found: u32,
         /// The version of this program.
@@ -59,7 +62,7 @@ pub enum Misfit {
     )]
     NoUpgrade {
         /// The type.
-        actor_type: &'static str,
+        actor_type: Cow<'static, str>,
         /// The version that stored it.
         found: u32,
     },
@@ -67,7 +70,7 @@ pub enum Misfit {
     #[error("the state of this `{actor_type}` (version {found}) cannot be read: {reason}")]
     StateUnreadable {
         /// The type.
-        actor_type: &'static str,
+        actor_type: Cow<'static, str>,
         /// The version that stored it.
         found: u32,
         /// What is wrong with it.
@@ -85,7 +88,7 @@ pub enum Misfit {
     #[error("this node was not given a `{type_name}`: add `.with(…)` where it is started")]
     NotGiven {
         /// The type that a handler asked for.
-        type_name: &'static str,
+        type_name: Cow<'static, str>,
     },
     /// A call to another actor was refused.
     #[error("a call to another actor was refused: {reason}")]

@@ -56,11 +56,11 @@ impl Stored<'_> {
 
     /// The error of an upgrade that there is not.
     pub fn no_upgrade(self) -> Misfit {
-        Misfit::NoUpgrade { actor_type: self.actor_type, found: self.version }
+        Misfit::NoUpgrade { actor_type: self.actor_type.into(), found: self.version }
     }
 
     fn unreadable(self, reason: String) -> Misfit {
-        Misfit::StateUnreadable { actor_type: self.actor_type, found: self.version, reason }
+        Misfit::StateUnreadable { actor_type: self.actor_type.into(), found: self.version, reason }
     }
 }
 
@@ -78,13 +78,13 @@ pub(super) fn store<A: State>(state: &A) -> Result<Bytes, Misfit> {
 pub(super) fn load<A: State>(record: &[u8]) -> Result<A, Misfit> {
     let Some((version, body)) = record.split_first_chunk() else {
         let reason = "the record is cut off".to_owned();
-        return Err(Misfit::StateUnreadable { actor_type: A::TYPE, found: 0, reason });
+        return Err(Misfit::StateUnreadable { actor_type: A::TYPE.into(), found: 0, reason });
     };
     let stored = Stored { actor_type: A::TYPE, version: u32::from_be_bytes(*version), body };
     match stored.version {
         found if found == A::VERSION => unpack(body).map_err(|reason| stored.unreadable(reason)),
         found if found > A::VERSION => {
-            Err(Misfit::StateNewer { actor_type: A::TYPE, found, known: A::VERSION })
+            Err(Misfit::StateNewer { actor_type: A::TYPE.into(), found, known: A::VERSION })
         }
         _ => A::upgrade(stored),
     }

@@ -29,7 +29,7 @@ pub(super) type Given = BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub(super) fn given<T: Send + Sync + 'static>(given: &Given) -> Result<Arc<T>, TurnError> {
     let found = given.get(&TypeId::of::<T>()).cloned();
     let found = found.and_then(|given| given.downcast().ok());
-    found.ok_or_else(|| Misfit::NotGiven { type_name: std::any::type_name::<T>() }.into())
+    found.ok_or_else(|| Misfit::NotGiven { type_name: std::any::type_name::<T>().into() }.into())
 }
 
 /// An exclusive turn. What it sets, sends and reminds of commits together with the state and

@@ -60,7 +60,7 @@ where
 /// Always.
 pub fn no_handler<A: State>(operation: &str) -> Result<Bytes, HandlerError> {
     let operation = operation.to_owned();
-    Err(TurnError::from(Misfit::NoHandler { actor_type: A::TYPE, operation }).into())
+    Err(TurnError::from(Misfit::NoHandler { actor_type: A::TYPE.into(), operation }).into())
 }
 
 /// A value as JSON.

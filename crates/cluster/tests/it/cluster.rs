@@ -1,0 +1,369 @@
+//! Three nodes over one store.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kelpie_core::advice::Advice;
+use kelpie_env::sim::{Options, Sim, same_twice};
+use kelpie_runtime::CallError;
+
+use crate::counter::actor;
+use crate::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn run<T>(seed: u64, test: impl AsyncFnOnce(World<'_>) -> T) -> T {
+    let sim = Sim::new(seed);
+    sim.block_on(async { Box::pin(test(Box::pin(World::new(&sim, 3)).await)).await })
+}
+
+#[test]
+fn an_actor_is_called_through_any_node_and_lives_on_one() {
+    for seed in 0..10 {
+        run(seed, async |world| {
+            let mut owners = BTreeSet::new();
+            for number in 0..12 {
+                let actor = actor(format!("c{number}"));
+                for round in 0..9 {
+                    let total = world.call(round % 3, &actor, "add", "").await.unwrap();
+                    assert_eq!(total, round as u64 + 1, "seed {seed}");
+                }
+                for through in 0..3 {
+                    assert_eq!(world.call(through, &actor, "get", "").await.unwrap(), 9);
+                }
+                let in_memory = world.owner(0, &actor).await.unwrap();
+                owners.insert(in_memory);
+            }
+            let activations: usize = (0..3).map(|node| world.node(node).runtime().activations()).sum();
+            assert_eq!(activations, 12, "seed {seed}: each is in one node's memory");
+            assert!(owners.len() > 1, "seed {seed}: placement spreads them");
+        });
+    }
+}
+
+#[test]
+fn side_by_side_callers_of_all_nodes_race_for_a_new_actor_and_all_get_answers() {
+    for seed in 0..10 {
+        run(seed, async |world| {
+            let actor = actor("new");
+            let calls = (0..30).map(|number| world.call(number % 3, &actor, "add", ""));
+            let mut totals: Vec<u64> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+            totals.sort_unstable();
+            assert!(totals.into_iter().eq(1..=30), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn errors_of_an_actor_elsewhere_are_those_of_an_actor_here() {
+    run(1, async |world| {
+        let actor = world.actor_of(0, "c").await;
+        let mut said = Vec::new();
+        for through in 0..3 {
+            let error = world.call(through, &actor, "refuse", "no").await.unwrap_err();
+            assert!(matches!(&error, CallError::App { code, .. } if code == "counter.refused"), "{error:?}");
+            world.call_with_key(through, &actor, "add", "the key").await.unwrap();
+            let reused = world.call_with_key(through, &actor, "refuse", "the key").await.unwrap_err();
+            assert_eq!(reused.advice(), Advice::Fix);
+            said.push(format!("{error} {reused}"));
+        }
+        assert_eq!(said.iter().collect::<BTreeSet<_>>().len(), 1, "{said:?}");
+        assert_eq!(world.call(0, &actor, "get", "").await.unwrap(), 2, "one addition for the key");
+    });
+}
+
+#[test]
+fn callers_of_a_killed_owner_get_their_answers_and_nothing_is_doubled() {
+    for seed in 0..20 {
+        run(seed, async |mut world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(1, &actor, "get", "").await.unwrap();
+            let calls: Vec<_> = (0..12)
+                .map(|number| {
+                    let (actor, runtime) = (actor.clone(), world.node(1 + number % 2).runtime().clone());
+                    async move {
+                        let call = kelpie_runtime::Call::new(actor, "add slowly", "");
+                        runtime.call(call).await.map(|reply| crate::counter::number(&reply))
+                    }
+                })
+                .collect();
+            // Some have their answers, one runs, the others wait.
+            let kill = async {
+                world.sleep(Duration::from_millis(700)).await;
+                world.kill(0);
+                world.now()
+            };
+            let (killed, totals) = futures::join!(kill, join_all(calls));
+            let mut totals: Vec<u64> = totals.into_iter().map(Result::unwrap).collect();
+            totals.sort_unstable();
+            assert!(
+                totals.into_iter().eq(before + 1..=before + 12),
+                "seed {seed}: each addition counts once"
+            );
+            let took = world.now() - killed;
+            // The turns themselves take 2.4 s.
+            assert!(took < 2 * SECOND + 3 * SECOND, "seed {seed}: {took:?}");
+            assert_eq!(world.call(2, &actor, "get", "").await.unwrap(), before + 12);
+        });
+    }
+}
+
+#[test]
+fn a_process_whose_port_refuses_is_replaced_in_about_a_second() {
+    for seed in 0..10 {
+        run(seed, async |mut world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(1, &actor, "get", "").await.unwrap();
+            world.kill(0);
+            let killed = world.now();
+            assert_eq!(world.call(1, &actor, "add", "").await.unwrap(), before + 1);
+            let took = world.now() - killed;
+            assert!(took < Duration::from_millis(1_500), "seed {seed}: {took:?}");
+        });
+    }
+}
+
+#[test]
+fn an_owner_that_lives_and_cannot_be_reached_is_claimed_over() {
+    for seed in 0..5 {
+        for both in [true, false] {
+            run(seed, async |world| {
+                let actor = world.actor_of(0, "c").await;
+                world.call(1, &actor, "add", "").await.unwrap();
+                let before = world.call(2, &actor, "get", "").await.unwrap();
+                world.sim.partition_one_way(&world.machines[1], &world.machines[0]);
+                if both {
+                    world.sim.partition_one_way(&world.machines[0], &world.machines[1]);
+                }
+                let cut = world.now();
+                assert_eq!(world.call(1, &actor, "add", "").await.unwrap(), before + 1, "seed {seed}");
+                let took = world.now() - cut;
+                // It is noticed that nothing comes, then a term goes by.
+                assert!(took > 3 * SECOND && took < 9 * SECOND, "seed {seed}: {took:?}");
+                assert_eq!(world.owner(1, &actor).await, Some(1));
+                // The owner of before follows; those that reach both never noticed.
+                assert_eq!(world.call(2, &actor, "add", "").await.unwrap(), before + 2);
+                world.sim.heal_all();
+                assert_eq!(world.call(0, &actor, "add", "").await.unwrap(), before + 3);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_drained_node_hands_over_and_no_call_fails() {
+    for seed in 0..5 {
+        run(seed, async |world| {
+            let actors: Vec<_> = (0..20).map(|number| actor(format!("c{number}"))).collect();
+            let mut owned = 0;
+            for (number, actor) in actors.iter().enumerate() {
+                world.call(number % 3, actor, "add", "").await.unwrap();
+                owned += usize::from(world.owner(0, actor).await == Some(0));
+            }
+            assert!(owned > 0);
+            let (drained, callers) = {
+                let world = &world;
+                let stop = world.now() + 4 * SECOND;
+                let callers = (0..9).map(|caller| {
+                    let actors = &actors;
+                    async move {
+                        let mut done = 0_u64;
+                        // Callers of the node that drains go to another in time, as a load balancer has it.
+                        while world.now() < stop {
+                            let through =
+                                if world.now() + 3 * SECOND < stop { caller % 3 } else { 1 + caller % 2 };
+                            let number = (caller * 7 + usize::try_from(done).unwrap()) % 20;
+                            let operation = if done.is_multiple_of(5) { "add slowly" } else { "add" };
+                            world.call(through, &actors[number], operation, "").await.unwrap();
+                            done += 1;
+                        }
+                        done
+                    }
+                });
+                let drain = async {
+                    world.sleep(2 * SECOND).await;
+                    world.node(0).drain(10 * SECOND).await
+                };
+                futures::join!(drain, join_all(callers))
+            };
+            assert_eq!(drained.cut_off, 0, "seed {seed}");
+            drained.left.unwrap();
+            let added: u64 = callers.iter().sum();
+            assert!(added > 100);
+            let totals = join_all(actors.iter().map(|actor| world.call(1, actor, "get", ""))).await;
+            let total: u64 = totals.into_iter().map(Result::unwrap).sum();
+            assert_eq!(total, added + 20, "seed {seed}");
+            for actor in &actors {
+                world.call(2, actor, "add", "").await.unwrap();
+                assert_ne!(world.owner(1, actor).await, Some(0), "seed {seed}");
+            }
+            assert_eq!(world.node(0).runtime().activations(), 0);
+        });
+    }
+}
+
+#[test]
+fn actors_that_are_new_find_a_node_while_another_begins_to_drain() {
+    for seed in 0..10 {
+        run(seed, async |world| {
+            let mine = world.actor_of(0, "c").await;
+            let calls = (0..60).map(|number| {
+                let world = &world;
+                async move {
+                    world.sleep(Duration::from_millis(10 * number)).await;
+                    // While the turn below runs, the node that drains takes calls of its clients.
+                    let through = if number < 25 { 0 } else { 1 + usize::try_from(number).unwrap() % 2 };
+                    world.call(through, &actor(format!("new{number}")), "add", "").await.unwrap()
+                }
+            });
+            let long = async {
+                world.sleep(Duration::from_millis(90)).await;
+                world.call(1, &mine, "add slowly", "").await.unwrap()
+            };
+            let drain = async {
+                world.sleep(Duration::from_millis(100)).await;
+                world.node(0).drain(10 * SECOND).await
+            };
+            let (totals, _, drained) = futures::join!(join_all(calls), long, drain);
+            assert!(totals.into_iter().all(|total| total == 1), "seed {seed}");
+            assert_eq!(drained.cut_off, 0, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn one_node_after_the_other_is_replaced_and_no_call_fails() {
+    run(5, async |mut world| {
+        let actors: Vec<_> = (0..6).map(|number| actor(format!("c{number}"))).collect();
+        let mut added = 0;
+        for round in 0..3 {
+            for (number, actor) in actors.iter().enumerate() {
+                world.call(number % 3, actor, "add", "").await.unwrap();
+                added += 1;
+            }
+            world.node(round).drain(5 * SECOND).await.left.unwrap();
+            for actor in &actors {
+                world.call((round + 1) % 3, actor, "add", "").await.unwrap();
+                added += 1;
+            }
+            world.nodes[round] = None;
+            world.machines[round].kill();
+            world.machines[round].restart();
+            world.start(round).await.unwrap();
+            world.sleep(SECOND).await;
+        }
+        let mut total = 0;
+        for actor in &actors {
+            total += world.call(2, actor, "get", "").await.unwrap();
+        }
+        assert_eq!(total, added);
+    });
+}
+
+#[test]
+fn messages_and_wakes_reach_their_actors_wherever_they_are() {
+    for seed in 0..5 {
+        run(seed, async |mut world| {
+            let (sender, receiver) = (world.actor_of(0, "s").await, world.actor_of(1, "r").await);
+            let had = world.call(2, &receiver, "get", "").await.unwrap();
+            for through in 0..3 {
+                world.call(through, &sender, "send", receiver.key().to_owned()).await.unwrap();
+            }
+            world.sleep(SECOND).await;
+            assert_eq!(world.call(2, &receiver, "get", "").await.unwrap(), had + 3, "seed {seed}");
+            // What a node owes that is gone, the others wake.
+            let had = world.call(2, &sender, "remind", "").await.unwrap();
+            world.kill(0);
+            world.sleep(15 * SECOND).await;
+            assert_eq!(world.call(2, &sender, "get", "").await.unwrap(), had + 100, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn turns_of_different_nodes_that_wait_for_each_other_are_found() {
+    for seed in 0..10 {
+        run(seed, async |world| {
+            let mut circle = Vec::new();
+            for owner in 0..3 {
+                circle.push(world.actor_of(owner, &format!("o{owner}-")).await);
+            }
+            let walks = (0..3).map(|first| {
+                let path = circle[(first + 1) % 3].key().to_owned();
+                let (world, actor) = (&world, &circle[first]);
+                async move { world.call((first + 2) % 3, actor, "walk", path).await }
+            });
+            let began = world.now();
+            let replies = join_all(walks).await;
+            let took = world.now() - began;
+            let refused: Vec<_> = replies.iter().filter_map(|reply| reply.as_ref().err()).collect();
+            assert_eq!(refused.len(), 1, "seed {seed}: {replies:?}");
+            assert!(refused[0].to_string().contains("gave way: default/counter/o"), "{}", refused[0]);
+            assert_eq!(refused[0].advice(), Advice::NotRun);
+            assert!(took < 2 * SECOND, "seed {seed}: {took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_cluster_repeats_itself() {
+    let work = |sim: &Sim| {
+        sim.block_on(async {
+            let mut world = Box::pin(World::new(sim, 3)).await;
+            let actor = world.actor_of(0, "c").await;
+            let mut totals = Vec::new();
+            for round in 0..10 {
+                if round == 5 {
+                    world.kill(0);
+                }
+                totals.push(world.call(1 + round % 2, &actor, "add", "").await.unwrap());
+            }
+            totals
+        })
+    };
+    for seed in 0..3 {
+        same_twice(&Options::new(seed), work);
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use std::panic::{UnwindSafe, catch_unwind};
+
+    fn is_caught(mutant: &'static str, test: impl FnOnce() + UnwindSafe) {
+        let _armed = kelpie_core::mutant::arm(mutant);
+        catch_unwind(test).expect_err(mutant);
+    }
+
+    #[test]
+    fn sim_mutant_forward_without_key() {
+        is_caught(
+            "forward_without_key",
+            super::callers_of_a_killed_owner_get_their_answers_and_nothing_is_doubled,
+        );
+    }
+
+    #[test]
+    fn sim_mutant_lost_counts_as_not_sent() {
+        is_caught(
+            "lost_counts_as_not_sent",
+            super::callers_of_a_killed_owner_get_their_answers_and_nothing_is_doubled,
+        );
+    }
+
+    #[test]
+    fn sim_mutant_drain_keeps_its_actors() {
+        is_caught("drain_keeps_its_actors", super::a_drained_node_hands_over_and_no_call_fails);
+    }
+
+    #[test]
+    fn sim_mutant_probes_stay_home() {
+        is_caught("probes_stay_home", super::turns_of_different_nodes_that_wait_for_each_other_are_found);
+    }
+
+    #[test]
+    fn sim_mutant_refusals_say_nothing() {
+        is_caught("refusals_say_nothing", super::a_process_whose_port_refuses_is_replaced_in_about_a_second);
+    }
+}

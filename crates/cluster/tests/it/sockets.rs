@@ -1,0 +1,103 @@
+//! Three runtimes in one process, over real sockets and one store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kelpie_cluster::{Node, Options, Security, start};
+use kelpie_env::Env;
+use kelpie_runtime::Call;
+use kelpie_storage::{
+    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Memory,
+    Properties, ReadError, Snapshot, Stats, Store, Watch,
+};
+
+use crate::counter::{Counter, actor, number};
+
+/// A store in memory that says of itself that others write it too: three runtimes share it.
+struct Shared(Memory);
+
+impl Backend for Shared {
+    fn properties(&self) -> Properties {
+        Properties { single_process: false, ..self.0.properties() }
+    }
+
+    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
+        self.0.begin()
+    }
+
+    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
+        self.0.commit(request)
+    }
+
+    fn watch(&self, key: bytes::Bytes) -> Answer<'_, Result<Watch, ReadError>> {
+        self.0.watch(key)
+    }
+
+    fn export(&self) -> futures::future::BoxFuture<'_, Result<Export, ExportError>> {
+        self.0.export()
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
+    fn close(&self) -> futures::future::BoxFuture<'_, Result<(), CloseError>> {
+        self.0.close()
+    }
+}
+
+async fn node(name: &str, env: &Env, backend: &Arc<Shared>) -> Node {
+    let options = Options {
+        runtime: kelpie_runtime::Options::alone(name).unwrap(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        advertise: None,
+        security: Security::Loopback,
+    };
+    let store = Store::from_backend(backend.clone(), env.clone());
+    Box::pin(start(options, env.clone(), store, Counter::all(env))).await.unwrap()
+}
+
+async fn total(node: &Node, key: &str, operation: &str) -> u64 {
+    number(&node.runtime().call(Call::new(actor(key), operation, "")).await.unwrap())
+}
+
+#[test]
+fn three_runtimes_over_real_sockets_serve_each_others_calls_and_one_leaves() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let env = kelpie_env::real::env_on(&tokio::runtime::Handle::current());
+        let backend = Arc::new(Shared(Memory::new(env.clone())));
+        let mut nodes = Vec::new();
+        for name in ["n1", "n2", "n3"] {
+            nodes.push(node(name, &env, &backend).await);
+        }
+        // Until each has read that there are the others.
+        env.sleep(Duration::from_millis(500)).await;
+        let add = |round: usize| {
+            let nodes = &nodes;
+            async move { total(&nodes[round % 3], &format!("c{}", round % 10), "add").await }
+        };
+        join_all((0..300).map(add)).await;
+        for key in 0..10 {
+            for node in &nodes {
+                assert_eq!(total(node, &format!("c{key}"), "get").await, 30);
+            }
+        }
+        let held: Vec<usize> = nodes.iter().map(|node| node.runtime().activations()).collect();
+        assert_eq!(held.iter().sum::<usize>(), 10);
+        assert!(held.iter().filter(|held| **held > 0).count() > 1, "{held:?}");
+        let drain = nodes[0].drain(Duration::from_secs(10));
+        let calls = join_all((0..300).map(|round| {
+            let node = &nodes[1 + round % 2];
+            async move { total(node, &format!("c{}", round % 10), "add").await }
+        }));
+        let (drained, _) = futures::join!(drain, calls);
+        assert_eq!(drained.cut_off, 0);
+        drained.left.unwrap();
+        assert_eq!(nodes[0].runtime().activations(), 0);
+        for key in 0..10 {
+            assert_eq!(total(&nodes[1], &format!("c{key}"), "get").await, 60);
+        }
+    });
+}

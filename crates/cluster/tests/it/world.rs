@@ -1,0 +1,119 @@
+//! Simulated nodes of one cluster, and a store that is a service on a node of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelpie_cluster::{Node, Options, StartError, start};
+use kelpie_core::call::IdempotencyKey;
+use kelpie_core::id::ActorId;
+use kelpie_dst::service::{ServiceBackend, StoreService};
+use kelpie_env::sim::{self, Sim};
+use kelpie_runtime::{Call, CallError};
+
+use crate::counter::{Counter, actor, number};
+use crate::peers::secret;
+
+pub(crate) const SECRET: &str = "a secret of the test";
+const PORT: u16 = 7000;
+
+pub(crate) struct World<'a> {
+    pub(crate) sim: &'a Sim,
+    pub(crate) service: StoreService,
+    pub(crate) machines: Vec<sim::Node>,
+    pub(crate) nodes: Vec<Option<Node>>,
+}
+
+/// The name of a node.
+pub(crate) fn name(index: usize) -> String {
+    format!("n{}", index + 1)
+}
+
+impl<'a> World<'a> {
+    /// As many nodes, which know each other.
+    pub(crate) async fn new(sim: &'a Sim, nodes: usize) -> Self {
+        let service = StoreService::start(sim, "store", ServiceBackend::Memory);
+        let machines = (0..nodes).map(|index| sim.node(&name(index))).collect();
+        let mut world = Self { sim, service, machines, nodes: (0..nodes).map(|_| None).collect() };
+        for index in 0..nodes {
+            world.start(index).await.unwrap();
+        }
+        world.sleep(Duration::from_millis(500)).await;
+        world
+    }
+
+    pub(crate) async fn start(&mut self, index: usize) -> Result<(), StartError> {
+        let machine = &self.machines[index];
+        let mut runtime = kelpie_runtime::Options::alone(&name(index)).unwrap();
+        runtime.idle_after = Duration::from_mins(10);
+        let options = Options {
+            runtime,
+            listen: (machine.ip(), PORT).into(),
+            advertise: None,
+            security: secret(SECRET),
+        };
+        let (env, store) = (machine.env(), self.service.store(machine));
+        let actors = Counter::all(&env);
+        self.nodes[index] = Some(Box::pin(start(options, env, store, actors)).await?);
+        Ok(())
+    }
+
+    pub(crate) async fn sleep(&self, time: Duration) {
+        self.service.node().env().sleep(time).await;
+    }
+
+    /// Time since the world began, which no node's end changes.
+    pub(crate) fn now(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
+    pub(crate) fn node(&self, index: usize) -> &Node {
+        self.nodes[index].as_ref().unwrap()
+    }
+
+    /// Kills a machine, without a word to the others but that its connections are reset.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.machines[index].kill();
+        self.nodes[index] = None;
+    }
+
+    pub(crate) async fn call(
+        &self,
+        through: usize,
+        actor: &ActorId,
+        operation: &str,
+        payload: impl Into<Bytes>,
+    ) -> Result<u64, CallError> {
+        let call = Call::new(actor.clone(), operation, payload);
+        self.node(through).runtime().call(call).await.map(|reply| number(&reply))
+    }
+
+    pub(crate) async fn call_with_key(
+        &self,
+        through: usize,
+        actor: &ActorId,
+        operation: &str,
+        key: &str,
+    ) -> Result<u64, CallError> {
+        let call = Call::new(actor.clone(), operation, "").key(IdempotencyKey::new(key).unwrap());
+        self.node(through).runtime().call(call).await.map(|reply| number(&reply))
+    }
+
+    /// The node that owns an actor, by the store.
+    pub(crate) async fn owner(&self, through: usize, actor: &ActorId) -> Option<usize> {
+        let inspected = self.node(through).runtime().inspect(actor).await.unwrap();
+        let owner = inspected.owner?;
+        (0..self.nodes.len()).find(|index| name(*index) == owner.as_str())
+    }
+
+    /// An actor that this node owns, which has been called once.
+    pub(crate) async fn actor_of(&self, owner: usize, prefix: &str) -> ActorId {
+        for number in 0..100 {
+            let actor = actor(format!("{prefix}{number}"));
+            self.call(owner, &actor, "add", "").await.unwrap();
+            if self.owner(owner, &actor).await == Some(owner) {
+                return actor;
+            }
+        }
+        panic!("placement never chooses `{}`", name(owner));
+    }
+}

@@ -1,0 +1,370 @@
+//! The way of a call to its actor, wherever that is.
+//!
+//! `kelpie_core::routing` decides; this carries it out: asks the store who owns the actor, asks
+//! the owner, claims over an owner that cannot be reached, serves the call here.
+//!
+//! Invariant: a call keeps its key on all of its ways, and goes no further from the node that it
+//! was sent to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kelpie_core::id::{ActorId, NodeId};
+use kelpie_core::ownership::{Myself, Own, Why};
+use kelpie_core::placement::{Placement, Wish, place};
+use kelpie_core::routing::{Ask, Cause, Effect, Found, Input, Origin, OwnerCache, Reach, Route, Unroutable};
+use kelpie_registry::{Claimed, Holding, Membership};
+use parking_lot::Mutex;
+
+use crate::activation::Task;
+use crate::call::{CallError, Outcome, Request};
+use crate::load::describe;
+use crate::node::{Admission, Here, Node, Permit, of_begun};
+use crate::peers::{PeerFailure, Peers};
+use crate::remote::{self, Answer, Note, Question, RemoteCall, RemoteError, RemoteTask, Verdict};
+
+/// Actors whose owners are remembered: some 20 MB.
+const OWNERS_MAX: usize = 100_000;
+
+/// What a node knows of the others.
+pub(crate) struct Routing {
+    pub(crate) peers: Arc<dyn Peers>,
+    owners: Mutex<OwnerCache>,
+    reach: Mutex<Reach>,
+}
+
+impl Routing {
+    pub(crate) fn new(peers: Arc<dyn Peers>, lease_term: Duration) -> Self {
+        let (owners, reach) = (OwnerCache::new(OWNERS_MAX), Reach::new(lease_term));
+        Self { peers, owners: Mutex::new(owners), reach: Mutex::new(reach) }
+    }
+
+    /// Whom it takes for the owner of an actor, if that one is live as far as is known.
+    pub(crate) fn owner(&self, actor: &ActorId, membership: &Membership) -> Option<Own> {
+        let own = self.owners.lock().get(actor).cloned()?;
+        if membership.members().holder(&own).is_some() {
+            return Some(own);
+        }
+        self.owners.lock().forget(actor, &own);
+        None
+    }
+
+    fn learn(&self, actor: &ActorId, own: &Own) {
+        self.owners.lock().learn(actor, own);
+    }
+}
+
+/// The process that a record names.
+pub(crate) fn process(own: &Own) -> Myself {
+    Myself { node: own.node.clone(), incarnation: own.incarnation, boot: own.boot }
+}
+
+/// One call on its way.
+struct Way<'a> {
+    node: &'a Arc<Node>,
+    routing: &'a Routing,
+    request: Arc<Request>,
+    task: Task,
+    permit: Arc<Permit>,
+    route: Route,
+    /// It was under way on a node that lost the actor meanwhile.
+    begun: bool,
+}
+
+/// What came of one step.
+enum Step {
+    Next(Input),
+    Done(Outcome),
+}
+
+/// How often a node says how much it holds; told with its next beat.
+const LOAD_EVERY: Duration = Duration::from_millis(250);
+
+/// Says how many actors this node has in memory, for as long as it is open.
+pub(crate) async fn publish_load(node: Arc<Node>) {
+    while node.is_open() {
+        node.membership.publish_load(node.activations() as u64);
+        node.env.sleep(LOAD_EVERY).await;
+    }
+}
+
+impl Node {
+    /// Brings a call that came in here to its actor.
+    pub(crate) async fn routed(
+        self: &Arc<Self>,
+        routing: &Routing,
+        request: Arc<Request>,
+        task: Task,
+        permit: Arc<Permit>,
+    ) -> Outcome {
+        let route = Route::new(self.membership.myself(), Origin::Here);
+        Way { node: self, routing, request, task, permit, route, begun: false }.go().await
+    }
+
+    /// Serves what another node has sent here.
+    pub(crate) async fn serve(self: Arc<Self>, body: &[u8], remaining: Duration) -> Bytes {
+        let answer = match remote::decode(body) {
+            Ok(Question::Call(call)) => self.serve_call(call, remaining).await,
+            Ok(Question::Refuse { edge, cycle }) => {
+                self.refuse_waiting(&edge, cycle);
+                Answer { own: None, verdict: Verdict::Reply(Bytes::new()) }
+            }
+            Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
+        };
+        remote::encode(&answer)
+    }
+
+    async fn serve_call(self: &Arc<Self>, call: RemoteCall, remaining: Duration) -> Answer {
+        let task = match call.task {
+            RemoteTask::Handle => Task::Handle,
+            RemoteTask::Wake => Task::Wake,
+        };
+        let not_ready = Answer { own: None, verdict: Verdict::NotReady };
+        if self.ready().is_err() {
+            return not_ready;
+        }
+        let mut request = match call.into_request(self.env.now()) {
+            Ok(request) => request,
+            Err(error) => return Answer::of_outcome(None, Err(error)),
+        };
+        request.deadline = request.deadline.min(self.env.now().saturating_add(remaining));
+        let Some(permit) = Self::admit(self, Admission::Owed) else { return not_ready };
+        let actor = request.actor.clone();
+        self.held(&actor);
+        match self.here(Arc::new(request), &task, &Arc::new(permit)).await {
+            Here::Outcome(outcome) => Answer::of_outcome(self.held(&actor), outcome),
+            // It may not claim, so that it is no owner and knows of none.
+            Here::Elsewhere { own: None, begun: false } => not_ready,
+            Here::Elsewhere { own, begun } => Answer { own, verdict: Verdict::NotOwner { begun } },
+        }
+    }
+
+    /// Takes notice of what another node says.
+    pub(crate) fn note(self: &Arc<Self>, body: &[u8]) {
+        match remote::decode(body) {
+            // One that comes to the wrong node ends: the next one goes where the actor is by then.
+            Ok(Note::Probe(probe)) if self.existing(&probe.last().to).is_some() => self.probe_on(vec![probe]),
+            Ok(Note::Probe(_)) => {}
+            Err(problem) => tracing::warn!(problem, "a note of another node cannot be read"),
+        }
+    }
+}
+
+impl Way<'_> {
+    async fn go(mut self) -> Outcome {
+        let actor = self.request.actor.clone();
+        let cached = self.node.held(&actor).or_else(|| self.routing.owner(&actor, &self.node.membership));
+        let mut effect = self.route.step(Input::Called { cached });
+        loop {
+            let step = match effect {
+                Effect::Local => self.here().await,
+                Effect::Ask(ask) => self.ask(ask).await,
+                Effect::Reread { full } => self.find(&full).await,
+                Effect::ClaimOver(own) => self.claim_over(&own).await,
+                Effect::Wait(pause) => {
+                    self.node.env.sleep(pause.min(self.remaining())).await;
+                    Step::Next(Input::Waited)
+                }
+                Effect::Refuse(unroutable) => Step::Done(Err(refusal(unroutable))),
+            };
+            let input = match step {
+                Step::Done(outcome) => return of_begun(self.begun || self.route.begun(), outcome),
+                Step::Next(_) if self.remaining().is_zero() => Input::DeadlinePassed,
+                Step::Next(input) => input,
+            };
+            effect = self.route.step(input);
+        }
+    }
+
+    fn remaining(&self) -> Duration {
+        self.request.deadline.saturating_sub(self.node.env.now())
+    }
+
+    /// It may have begun somewhere: whoever is asked next has to look for its record.
+    fn may_have_begun(&mut self) {
+        if self.request.fresh && !kelpie_core::mutant!("lost_counts_as_not_sent") {
+            self.request = Arc::new(Request { fresh: false, ..Request::clone(&self.request) });
+        }
+    }
+
+    async fn here(&mut self) -> Step {
+        match self.node.here(self.request.clone(), &self.task, &self.permit).await {
+            Here::Outcome(outcome) => Step::Done(outcome),
+            Here::Elsewhere { own, begun } => {
+                self.begun |= begun;
+                if begun {
+                    self.may_have_begun();
+                }
+                Step::Next(match own {
+                    Some(own) => {
+                        self.routing.learn(&self.request.actor, &own);
+                        Input::Elsewhere(own)
+                    }
+                    None => Input::NotActive,
+                })
+            }
+        }
+    }
+
+    /// Asks the store who owns the actor, and where it should go if nobody does.
+    async fn find(&mut self, full: &BTreeSet<NodeId>) -> Step {
+        let actor = &self.request.actor;
+        match self.node.ownership.find(actor).await {
+            Ok(Holding::Live(own)) => {
+                self.routing.learn(actor, &own);
+                Step::Next(Input::Found(Found::Owned(own)))
+            }
+            Ok(Holding::Nobody | Holding::Ended(_)) => {
+                let members = self.node.membership.members();
+                let draw = self.node.env.random_u64();
+                // Before it has read who else there is, it is alone.
+                if members.version() == 0 {
+                    let node = self.node.membership.myself().node;
+                    let placement = Placement { node, why: Why::Called };
+                    return Step::Next(Input::Found(Found::Vacant(placement)));
+                }
+                let mut full = full.clone();
+                // The members that it knows of are a little older than its own wish to leave.
+                if self.node.membership.is_draining() {
+                    full.insert(self.node.membership.myself().node);
+                }
+                Step::Next(match place(&members, &Wish::default(), &full, draw) {
+                    Ok(placement) => Input::Found(Found::Vacant(placement)),
+                    Err(unplaceable) => Input::Unplaceable(unplaceable),
+                })
+            }
+            Err(error) => Step::Done(Err(CallError::NotRun { reason: describe(&error) })),
+        }
+    }
+
+    async fn ask(&mut self, Ask { node, owner }: Ask) -> Step {
+        let task = match self.task {
+            Task::Handle => RemoteTask::Handle,
+            Task::Wake => RemoteTask::Wake,
+            // They are about what this node has done for the actor, which is not here any more; the
+            // new owner does it again.
+            Task::Delivered(_) | Task::Remind(_) | Task::Skip(_) => {
+                return Step::Done(Err(CallError::NotRun {
+                    reason: format!("node `{node}` owns the actor"),
+                }));
+            }
+        };
+        let to = match owner {
+            Some(owner) => Myself { node, incarnation: owner.incarnation, boot: owner.boot },
+            None => {
+                let members = self.node.membership.members();
+                let Some(member) = members.get(&node) else { return Step::Next(Input::NotReady) };
+                Myself { node, incarnation: member.session.incarnation, boot: member.session.boot }
+            }
+        };
+        let remaining = self.remaining();
+        let mut call = RemoteCall::new(&self.request, task, remaining);
+        if kelpie_core::mutant!("forward_without_key") {
+            call.rename(self.node.env.random_u128());
+        }
+        let body = remote::encode(&Question::Call(call));
+        metrics::counter!("kelpie_calls_forwarded_total").increment(1);
+        let answered = self.routing.peers.request(&to, body, remaining).await;
+        match answered {
+            Ok(bytes) => {
+                self.routing.reach.lock().reached(to.boot);
+                self.answered(&to, &bytes)
+            }
+            Err(PeerFailure::NotDelivered { reason }) => {
+                tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was not delivered");
+                Step::Next(Input::Unreachable { claim_over: self.not_reached(&to) })
+            }
+            Err(PeerFailure::Lost { reason }) => {
+                tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was lost");
+                self.may_have_begun();
+                Step::Next(Input::Lost { claim_over: self.not_reached(&to) })
+            }
+            Err(PeerFailure::TimedOut) => Step::Done(Err(CallError::Unknown)),
+        }
+    }
+
+    /// Notes that a process was not reached. Whether the actor may be claimed over it.
+    fn not_reached(&self, to: &Myself) -> bool {
+        let now = self.node.env.now();
+        let mut reach = self.routing.reach.lock();
+        reach.failed(to.boot, now);
+        reach.claim_over(&self.request.actor, to.boot, now)
+    }
+
+    fn answered(&mut self, to: &Myself, bytes: &[u8]) -> Step {
+        let actor = &self.request.actor;
+        let answer: Answer = match remote::decode(bytes) {
+            Ok(answer) => answer,
+            Err(problem) => {
+                tracing::error!(%actor, to = %to.node, problem, "the answer of another node cannot be read");
+                return Step::Done(Err(CallError::Unknown));
+            }
+        };
+        if let Some(own) = &answer.own {
+            self.routing.learn(actor, own);
+        }
+        match answer.verdict {
+            Verdict::Reply(reply) => Step::Done(Ok(reply)),
+            Verdict::Error(RemoteError::ShuttingDown | RemoteError::NotReady { .. }) | Verdict::NotReady => {
+                Step::Next(Input::NotReady)
+            }
+            Verdict::Error(error) => Step::Done(Err(error.into_error())),
+            Verdict::NotOwner { begun } => self.not_owner(to, answer.own, begun),
+            Verdict::Unreadable(problem) => {
+                tracing::error!(%actor, to = %to.node, problem, "another node cannot read a call");
+                let reason = format!("node `{}` cannot read it: {problem}", to.node);
+                Step::Done(Err(CallError::NotRun { reason }))
+            }
+        }
+    }
+
+    /// The node that was asked does not own the actor.
+    fn not_owner(&mut self, to: &Myself, hint: Option<Own>, begun: bool) -> Step {
+        let actor = &self.request.actor;
+        if hint.is_none()
+            && let Some(wrong) = self.routing.owner(actor, &self.node.membership)
+            && process(&wrong) == *to
+        {
+            self.routing.owners.lock().forget(actor, &wrong);
+        }
+        self.begun |= begun;
+        if begun {
+            self.may_have_begun();
+        }
+        Step::Next(Input::NotOwner { hint })
+    }
+
+    async fn claim_over(&mut self, over: &Own) -> Step {
+        let (actor, me) = (&self.request.actor, self.node.membership.myself());
+        let unreachable = self.routing.reach.lock().unreachable_for(over.boot).unwrap_or_default();
+        tracing::warn!(%actor, owner = %over.node, ?unreachable, "an actor is claimed over its owner, which cannot be reached");
+        metrics::counter!("kelpie_claims_over_total").increment(1);
+        match self.node.ownership.claim_over(actor, &me, over, unreachable).await {
+            Ok(Claimed::Owned { own, .. }) => {
+                self.routing.learn(actor, &own);
+                Step::Next(Input::ClaimedOver)
+            }
+            Ok(Claimed::Elsewhere(own)) => {
+                self.routing.learn(actor, &own);
+                Step::Next(Input::Elsewhere(own))
+            }
+            Ok(Claimed::NotActive) => Step::Next(Input::NotActive),
+            Err(error) => Step::Done(Err(CallError::NotRun { reason: describe(&error) })),
+        }
+    }
+}
+
+fn refusal(unroutable: Unroutable) -> CallError {
+    match unroutable.cause {
+        Cause::DeadlinePassed => CallError::TooLate,
+        cause @ Cause::NotActive => CallError::NotReady { cause: cause.to_string() },
+        cause @ (Cause::TooManyRedirects | Cause::Full | Cause::Unplaceable(_) | Cause::NotOwner(_)) => {
+            CallError::NotRun { reason: cause.to_string() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
