@@ -7,5 +7,6 @@ mod cluster;
 mod counter;
 mod links;
 mod peers;
+mod sim_churn;
 mod sockets;
 mod world;

@@ -1,5 +1,7 @@
 //! Simulated nodes of one cluster, and a store that is a service on a node of its own.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ pub(crate) struct World<'a> {
     pub(crate) sim: &'a Sim,
     pub(crate) service: StoreService,
     pub(crate) machines: Vec<sim::Node>,
-    pub(crate) nodes: Vec<Option<Node>>,
+    nodes: RefCell<Vec<Option<Rc<Node>>>>,
 }
 
 /// The name of a node.
@@ -33,7 +35,7 @@ impl<'a> World<'a> {
     pub(crate) async fn new(sim: &'a Sim, nodes: usize) -> Self {
         let service = StoreService::start(sim, "store", ServiceBackend::Memory);
         let machines = (0..nodes).map(|index| sim.node(&name(index))).collect();
-        let mut world = Self { sim, service, machines, nodes: (0..nodes).map(|_| None).collect() };
+        let world = Self { sim, service, machines, nodes: RefCell::new(vec![None; nodes]) };
         for index in 0..nodes {
             world.start(index).await.unwrap();
         }
@@ -41,7 +43,7 @@ impl<'a> World<'a> {
         world
     }
 
-    pub(crate) async fn start(&mut self, index: usize) -> Result<(), StartError> {
+    pub(crate) async fn start(&self, index: usize) -> Result<(), StartError> {
         let machine = &self.machines[index];
         let mut runtime = kelpie_runtime::Options::alone(&name(index)).unwrap();
         runtime.idle_after = Duration::from_mins(10);
@@ -53,7 +55,8 @@ impl<'a> World<'a> {
         };
         let (env, store) = (machine.env(), self.service.store(machine));
         let actors = Counter::all(&env);
-        self.nodes[index] = Some(Box::pin(start(options, env, store, actors)).await?);
+        let node = Box::pin(start(options, env, store, actors)).await?;
+        self.nodes.borrow_mut()[index] = Some(Rc::new(node));
         Ok(())
     }
 
@@ -66,14 +69,25 @@ impl<'a> World<'a> {
         self.sim.elapsed()
     }
 
-    pub(crate) fn node(&self, index: usize) -> &Node {
-        self.nodes[index].as_ref().unwrap()
+    pub(crate) fn node(&self, index: usize) -> Rc<Node> {
+        self.running(index).unwrap()
+    }
+
+    /// The node, unless it was killed.
+    pub(crate) fn running(&self, index: usize) -> Option<Rc<Node>> {
+        self.nodes.borrow()[index].clone()
     }
 
     /// Kills a machine, without a word to the others but that its connections are reset.
-    pub(crate) fn kill(&mut self, index: usize) {
+    pub(crate) fn kill(&self, index: usize) {
         self.machines[index].kill();
-        self.nodes[index] = None;
+        self.nodes.borrow_mut()[index] = None;
+    }
+
+    /// Starts a machine again that was killed, and its node.
+    pub(crate) async fn restart(&self, index: usize) -> Result<(), StartError> {
+        self.machines[index].restart();
+        self.start(index).await
     }
 
     pub(crate) async fn call(
@@ -102,7 +116,7 @@ impl<'a> World<'a> {
     pub(crate) async fn owner(&self, through: usize, actor: &ActorId) -> Option<usize> {
         let inspected = self.node(through).runtime().inspect(actor).await.unwrap();
         let owner = inspected.owner?;
-        (0..self.nodes.len()).find(|index| name(*index) == owner.as_str())
+        (0..self.machines.len()).find(|index| name(*index) == owner.as_str())
     }
 
     /// An actor that this node owns, which has been called once.
