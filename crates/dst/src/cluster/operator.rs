@@ -1,9 +1,9 @@
 //! Who watches the machines: starts what has ended, and ends the session of a machine whose
 //! beat stands still.
 //!
-//! Nodes do not yet declare each other dead; until they do, this is what an operator does by
-//! hand. It may be wrong about a machine that is slow or cut off: then two processes believe
-//! that they own an actor, and what they commit has to stay right all the same.
+//! Nodes declare each other dead with care. This is an operator without any: he counts through
+//! outages of the store, and is wrong about a machine that is slow or cut off. Then two processes
+//! believe that they own an actor, and what they commit has to stay right all the same.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,3 +10,4 @@ mod names;
 mod operator;
 mod ownership;
 mod shared;
+mod sim_races;

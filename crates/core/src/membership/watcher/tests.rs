@@ -92,6 +92,18 @@ fn a_reading_that_lasts_is_a_gap() {
 }
 
 #[test]
+fn what_long_readings_took_at_both_ends_does_not_count() {
+    let mut watcher = watcher();
+    for n in 0..=5 {
+        let (began, members) = (n * 950, vec![member("b", 1, 5, SessionState::Active)]);
+        watcher.step(Input::Renewed { began: ms(began) });
+        let input = Input::Read { began: ms(began), returned: ms(began + 700), members };
+        let found = declared(watcher.step(input));
+        assert_eq!(found.len(), usize::from(n == 5), "from 0.7 s to {began} ms");
+    }
+}
+
+#[test]
 fn who_does_not_renew_himself_declares_nobody() {
     let mut watcher = watcher();
     watcher.step(Input::Renewed { began: ms(0) });
