@@ -5,6 +5,7 @@
 
 mod actions;
 mod adr;
+mod examples;
 mod faults;
 mod history;
 mod hosts;
@@ -62,6 +63,7 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
         ("hosts", hosts::check(&tree)),
         ("stray", stray::check(&tree)),
         ("adr", adr::check(&tree)),
+        ("examples", examples::check(&tree)),
         ("actions", actions::check(&tree)),
         ("verification", verification::check(&tree)),
         ("faults", faults::check(&tree)),

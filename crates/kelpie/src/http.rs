@@ -105,7 +105,9 @@ impl HttpBuilder {
     }
 }
 
-/// An HTTP front that serves. Dropped, it takes no further connections, and what is under way
+/// An HTTP front that serves: see [`Cluster::serve_http`].
+///
+/// Dropped, it takes no further connections, and what is under way
 /// ends by itself.
 #[must_use = "it serves until it is dropped"]
 pub struct Http {

@@ -48,31 +48,63 @@
 //! `default-features = false`.
 
 mod cluster;
+mod exports;
 #[cfg(feature = "http")]
 mod http;
 
 /// The guide's snippets run with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/actors.md")]
+#[doc = include_str!("../../../docs/guide/reminders.md")]
 struct Guide;
 
-pub use bytes::Bytes;
+/// The same for a page about what a feature gives.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../../../docs/guide/operating-actors.md")]
+struct OperatingGuide;
+
+/// ```
+/// use std::time::Duration;
+///
+/// use kelpie::{Builder, Cluster, NotClosed, NotStarted};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder: Builder = kelpie::open("memory:").node("shop-1").idle_after(Duration::from_secs(5));
+/// let cluster: Cluster = builder.start().await?;
+/// let acme = cluster.tenant("acme"); // the same node, other actors
+/// assert_eq!(acme.runtime().activations(), 0);
+/// let drained = cluster.drain(Duration::from_secs(1)).await;
+/// assert_eq!(drained.cut_off, 0);
+/// match cluster.close().await {
+///     Ok(()) => {}
+///     Err(NotClosed::CutOff { calls }) => println!("{calls} calls go on at the next start"),
+///     Err(error) => println!("{error}"),
+/// }
+/// let nowhere = kelpie::open("nowhere:").start().await.err();
+/// assert!(matches!(nowhere, Some(NotStarted::Url(_))));
+/// # Ok(())
+/// # }
+/// ```
 pub use cluster::{Builder, Cluster, NotClosed, NotStarted, open};
+pub use exports::*;
+/// ```
+/// use kelpie::{Http, HttpBuilder, NotServed};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").start().await?;
+/// let builder: HttpBuilder = cluster.serve_http("127.0.0.1:0");
+/// let http: Http = builder.start().await?;
+/// assert_eq!(http.url(), format!("http://{}", http.address()));
+/// let taken = cluster.serve_http(http.address().to_string()).start().await.err();
+/// assert!(matches!(taken, Some(NotServed::Listen { .. })));
+/// assert!(http.stop().await, "every request got its answer");
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "http")]
 pub use http::{Http, HttpBuilder, NotServed};
-pub use kelpie_core::advice::Advice;
-pub use kelpie_core::call::Caller;
-pub use kelpie_core::id::ActorId;
-pub use kelpie_env::Env;
-pub use kelpie_macros::{actor, handlers};
-pub use kelpie_runtime::typed::{
-    AppAnswer, AppError, Behaviours, Changes, Detached, Error, Failed, Handlers, Invocation, Kv, KvView, Me,
-    Reads, Reason, Refusal, Result, State, StepError, Stop, Turn, Via, View, me, refuse, to,
-};
-pub use kelpie_runtime::{
-    CallLimits, Cancelled, Firing, InspectedTurn, Inspection, Rate, Reminder, Repeat, Schedule,
-    ScheduleError, StepKey, TurnError,
-};
 
 /// What stands under typed actors: operation names and bytes in, bytes out.
 ///

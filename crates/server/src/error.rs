@@ -170,10 +170,15 @@ impl From<CallError> for HttpError {
                     answer.code = error.code().to_owned().into();
                     answer
                 }
-                Some(Misfit::NoHandler { .. }) => Self::of_call(StatusCode::NOT_FOUND, &error),
-                Some(_) | None => {
-                    tracing::error!(error = causes(&error), "an actor cannot handle a call");
-                    Self::of_call(StatusCode::INTERNAL_SERVER_ERROR, &error)
+                // What does not fit says it all in its own words.
+                Some(misfit @ Misfit::NoHandler { .. }) => {
+                    Self::new(StatusCode::NOT_FOUND, misfit.code(), error.advice(), misfit.to_string())
+                }
+                misfit => {
+                    let detail = misfit.map_or_else(|| causes(&error), Misfit::to_string);
+                    tracing::error!(error = detail, "an actor cannot handle a call");
+                    let code = error.code().to_owned();
+                    Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, error.advice(), detail)
                 }
             },
             CallError::Panicked => Self::of_call(StatusCode::INTERNAL_SERVER_ERROR, &error),

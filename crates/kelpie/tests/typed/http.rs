@@ -188,7 +188,9 @@ async fn what_is_wrong_with_a_call_is_named() {
     let unknown = served.post("acount/ann/deposit", "[1]").await;
     assert_eq!(unknown.error(), is(404, "call.no_such_type", "fix"));
     assert!(unknown.text.contains("account, clerk, desk"), "{}", unknown.text);
-    assert_eq!(served.post("account/ann/_helper", "").await.error(), is(404, "call.no_handler", "fix"));
+    let helper = served.post("account/ann/_helper", "").await;
+    assert_eq!(helper.error(), is(404, "call.no_handler", "fix"));
+    assert_eq!(helper.json()["detail"], "actors of type `account` have no handler `_helper`");
     assert_eq!(served.get("account/ann/balance").await.error(), is(404, "route.unknown", "fix"));
     let long = "k".repeat(257);
     assert_eq!(
