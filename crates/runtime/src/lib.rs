@@ -55,6 +55,7 @@ pub use history::{History, Kept, KeptInbox, KeptMessage, KeptRecord, KeptReply, 
 pub use kelpie_core::rate::Rate;
 pub use kelpie_core::reminder::{Repeat, Schedule, ScheduleError};
 pub use kelpie_registry::{Health, Settings as NodeSettings};
+pub use leaving::MigrateError;
 pub use outbox::DeadLetter;
 pub use peers::{PeerFailure, Peers};
 pub use reminder::{Firing, Reminder};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::call::{CallKey, Caller, Fingerprint};
-use kelpie_core::id::ActorId;
+use kelpie_core::id::{ActorId, NodeId};
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
 use kelpie_core::ownership::Own;
@@ -29,6 +29,8 @@ pub(crate) enum Question {
     Call(RemoteCall),
     /// To refuse a call that waits in its mailbox, so that a circle of waits ends.
     Refuse { edge: Edge, cycle: String },
+    /// To give an actor to another node.
+    Migrate { actor: ActorId, to: NodeId },
 }
 
 /// What one node tells another.

@@ -6,7 +6,7 @@
 //! Invariant: a call keeps its key on all of its ways, and goes no further from the node that it
 //! was sent to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +33,14 @@ pub(crate) struct Routing {
     pub(crate) peers: Arc<dyn Peers>,
     owners: Mutex<OwnerCache>,
     reach: Mutex<Reach>,
+    /// Actors that are to go, and where.
+    targets: Mutex<BTreeMap<ActorId, Myself>>,
 }
 
 impl Routing {
     pub(crate) fn new(peers: Arc<dyn Peers>, lease_term: Duration) -> Self {
         let (owners, reach) = (OwnerCache::new(OWNERS_MAX), Reach::new(lease_term));
-        Self { peers, owners: Mutex::new(owners), reach: Mutex::new(reach) }
+        Self { peers, owners: Mutex::new(owners), reach: Mutex::new(reach), targets: Mutex::default() }
     }
 
     /// Whom it takes for the owner of an actor, if that one is live as far as is known.
@@ -49,6 +51,16 @@ impl Routing {
         }
         self.owners.lock().forget(actor, &own);
         None
+    }
+
+    /// Notes where an actor is to go.
+    pub(crate) fn want(&self, actor: &ActorId, target: Myself) {
+        self.targets.lock().insert(actor.clone(), target);
+    }
+
+    /// Where an actor is to go, if it is: whoever takes it carries it out.
+    pub(crate) fn take_target(&self, actor: &ActorId) -> Option<Myself> {
+        self.targets.lock().remove(actor)
     }
 
     fn learn(&self, actor: &ActorId, own: &Own) {
@@ -111,6 +123,10 @@ impl Node {
                 self.refuse_waiting(&edge, cycle);
                 Answer { own: None, verdict: Verdict::Reply(Bytes::new()) }
             }
+            Ok(Question::Migrate { actor, to }) => match self.migrate(&actor, &to).await {
+                Ok(own) => Answer { own: Some(own), verdict: Verdict::Reply(Bytes::new()) },
+                Err(error) => Answer::of_outcome(None, Err(CallError::NotRun { reason: error.to_string() })),
+            },
             Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
         };
         remote::encode(&answer)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kelpie_core::id::{ActorId, NameError};
+use kelpie_core::id::{ActorId, NameError, NodeId};
 use kelpie_core::ownership::Own;
 use kelpie_core::row;
 use kelpie_env::Env;
@@ -15,6 +15,7 @@ use kelpie_storage::{ReadError, Store};
 use crate::actor::{Actor, RecordRange, TurnError};
 use crate::admission::CallLimits;
 use crate::call::{Call, CallError};
+use crate::leaving::MigrateError;
 use crate::load::describe;
 use crate::node::{Admission, Node};
 use crate::peers::Peers;
@@ -215,6 +216,15 @@ impl Runtime {
             Err(TurnError::Read(error)) => Err(error),
             Err(error) => unreachable!("pages only reads rows: {error}"),
         }
+    }
+
+    /// Moves an actor to another node, between two of its turns; whoever waits for it follows. The
+    /// record under which that node has it.
+    ///
+    /// # Errors
+    /// See [`MigrateError`].
+    pub async fn migrate(&self, actor: &ActorId, to: &NodeId, limit: Duration) -> Result<Own, MigrateError> {
+        self.node.migrate_from_anywhere(actor, to, limit).await
     }
 
     /// Gives its actors to other nodes, if there are any; then refuses new calls, waits for what

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use kelpie_core::advice::Advice;
+use kelpie_core::id::NodeId;
 use kelpie_env::sim::{Options, Sim, same_twice};
-use kelpie_runtime::CallError;
+use kelpie_runtime::{CallError, MigrateError};
 
 use crate::counter::actor;
-use crate::world::World;
+use crate::world::{World, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -253,6 +254,42 @@ fn actors_that_are_new_find_a_node_while_another_begins_to_drain() {
             let (totals, _, drained) = futures::join!(join_all(calls), long, drain);
             assert!(totals.into_iter().all(|total| total == 1), "seed {seed}");
             assert_eq!(drained.cut_off, 0, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn an_actor_that_is_moved_under_load_is_followed_and_no_call_fails() {
+    for seed in 0..5 {
+        run(seed, async |world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(1, &actor, "get", "").await.unwrap();
+            let calls = (0..12).map(|number| {
+                let (world, actor) = (&world, &actor);
+                async move {
+                    world.sleep(Duration::from_millis(150 * number)).await;
+                    let through = usize::try_from(number).unwrap() % 3;
+                    world.call(through, actor, "add slowly", "").await.unwrap()
+                }
+            });
+            let moves = async {
+                for (asked, to) in [(0, 1), (0, 2), (2, 0)] {
+                    world.sleep(Duration::from_millis(500)).await;
+                    let to = NodeId::new(&name(to)).unwrap();
+                    let moved = world.node(asked).runtime().migrate(&actor, &to, SECOND).await.unwrap();
+                    assert_eq!(moved.node, to, "seed {seed}");
+                }
+            };
+            let (totals, ()) = futures::join!(join_all(calls), moves);
+            assert_eq!(totals.len(), 12);
+            assert_eq!(world.call(1, &actor, "get", "").await.unwrap(), before + 12, "seed {seed}");
+            assert_eq!(world.owner(1, &actor).await, Some(0), "seed {seed}");
+            let nobody = NodeId::new("n9").unwrap();
+            let refused = world.node(1).runtime().migrate(&actor, &nobody, SECOND).await;
+            assert!(refused.unwrap_err().to_string().contains("no active node is named `n9`"));
+            let never_called = crate::counter::actor("never called");
+            let refused = world.node(1).runtime().migrate(&never_called, &nobody, SECOND).await;
+            assert_eq!(refused, Err(MigrateError::NotOwned));
         });
     }
 }

@@ -156,12 +156,14 @@ fn churn(sim: &Sim, seed: u64) -> (u64, u64) {
         };
         let clients = join_all((0..CLIENTS).map(|number| client(&world, &numbers, number, until)));
         let (added, ()) = futures::join!(clients, troubles);
-        // All is well again: every counter answers.
+        // All is well again, and has been for a while: every counter answers.
+        world.sleep(10 * SECOND).await;
         let mut total = 0;
         for number in 0..ACTORS {
             let actor = actor(format!("c{number}"));
             add(&world, &numbers, &actor, "last").await;
-            total += world.call(0, &actor, "get", "").await.unwrap();
+            let got = world.call(0, &actor, "get", "").await;
+            total += got.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
         (added.iter().sum::<u64>() + ACTORS, total)
     })
