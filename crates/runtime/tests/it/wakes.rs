@@ -103,10 +103,10 @@ fn nobody_is_woken_late_whoever_left_the_entry_and_however_far_ahead() {
                 let env = runtime.env().clone();
                 let mut due = Vec::new();
                 for number in 0..60 {
-                    let (a, after) = (actor("counter", &format!("new {number}")), env.random_u64() % 600_000);
+                    let (a, after) = (actor("counter", &format!("new {number}")), env.random_u64() % 120_000);
                     due.push((a.clone(), env.wall_ms() + after));
                     call(&runtime, &a, "remind", bytes(after)).await.unwrap();
-                    env.sleep(Duration::from_millis(env.random_u64() % 9_000)).await;
+                    env.sleep(Duration::from_millis(env.random_u64() % 300)).await;
                 }
                 for number in 0..20 {
                     let a = actor("counter", &format!("old {number}"));
