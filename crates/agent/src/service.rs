@@ -20,7 +20,7 @@ use kelpie_core::call::IdempotencyKey;
 use kelpie_core::id::ActorId;
 use kelpie_core::record;
 use kelpie_env::Env;
-use kelpie_runtime::{Call, Runtime, View};
+use kelpie_runtime::{Actor, Call, Runtime, View};
 use kelpie_storage::Store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,13 +63,24 @@ impl Agents {
         options: kelpie_runtime::Options,
         parts: Parts,
     ) -> Result<Self, StartError> {
+        Self::start_beside(env, store, options, parts, Vec::new()).await
+    }
+
+    /// As [`Agents::start`], on a runtime that has `actors` as well.
+    pub async fn start_beside(
+        env: Env,
+        store: Store,
+        options: kelpie_runtime::Options,
+        parts: Parts,
+        mut actors: Vec<Arc<dyn Actor>>,
+    ) -> Result<Self, StartError> {
         let Parts { models, tools: runner } = parts;
         let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
         let shared = Arc::new(Shared { models, runner, outside, hub: Default::default() });
         // Before the first agent is made: how much its model can read.
         shared.models.list().await;
-        let actor = Arc::new(AgentActor { shared: shared.clone() });
-        let runtime = Runtime::start(options, env, store, vec![actor]).await?;
+        actors.push(Arc::new(AgentActor { shared: shared.clone() }));
+        let runtime = Runtime::start(options, env, store, actors).await?;
         Ok(Self { runtime, shared })
     }
 

@@ -18,9 +18,12 @@ pub use client::Client;
 pub use program::{Actors, Process, Program, Request};
 pub use wire::Outcome;
 
+use crate::invariant::Invariants;
+
 pub(crate) use client::Clients;
 pub(crate) use machine::{Connect, Machine};
 pub(crate) use operator::{supervise, watch};
+pub(crate) use program::{PEEK, Running};
 
 /// The name of machine number `number`.
 pub(crate) fn name(number: u32) -> NodeId {
@@ -34,8 +37,9 @@ pub(crate) fn machine(
     node: NodeId,
     program: Arc<dyn Program>,
     connect: Connect,
+    invariants: Arc<Invariants>,
 ) -> Machine {
     let simulated: Node = sim.node(simulated_name);
     let alone = Options::alone(node.as_str()).expect("a node's own name is a name");
-    Machine::new(simulated, program, alone, connect)
+    Machine::new(simulated, program, alone, connect, invariants)
 }

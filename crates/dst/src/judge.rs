@@ -10,6 +10,8 @@ mod memory_edits;
 mod memory_isolation;
 mod orphan_calls;
 mod reminders;
+#[cfg(test)]
+mod tests;
 mod tool_effects;
 
 use std::any::Any;

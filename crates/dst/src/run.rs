@@ -23,7 +23,7 @@ use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
 use crate::schedule::{Draw, FaultKinds, Operation, Schedule, draw_faults};
-use crate::service::{ServiceBackend, StoreService};
+use crate::service::{self, ServiceBackend, StoreService};
 use crate::timeline::{self, Commits, Seen, Timeline};
 use crate::workload::{self, Outside, Size, Workload};
 
@@ -33,6 +33,9 @@ pub use faults::HAND_FAULTS;
 pub const LIVENESS: Duration = Duration::from_secs(60);
 /// How long the healed cluster has to deliver what it owes before it is looked at.
 const SETTLE: Duration = Duration::from_secs(40);
+
+/// Of three clients of a workload, the one that asks once and takes what it is told for the end.
+const IMPATIENT: u32 = 2;
 
 /// Small, so that a run meets checkpoints and segments that are used again.
 const EMBEDDED: EmbeddedOptions =
@@ -107,10 +110,7 @@ pub fn watched(schedule: &Schedule) -> Result<(Verdict, Timeline), UnknownScenar
 }
 
 fn judged(schedule: &Schedule, watch: &Watch) -> Result<Ran, UnknownScenario> {
-    let workload = workload::by_name(&schedule.scenario)
-        .ok_or_else(|| UnknownScenario { name: schedule.scenario.clone() })?;
-    let outside = Arc::new(Outside::default());
-    let mut ran = execute(schedule, load(workload, schedule, &outside), watch);
+    let (mut ran, outside) = unjudged(schedule, watch)?;
     let verdict = &mut ran.verdict;
     let judged = catch_unwind(AssertUnwindSafe(|| {
         assert!(!kelpie_core::mutant!("judge_without_words"), "the seeded bug");
@@ -122,6 +122,16 @@ fn judged(schedule: &Schedule, watch: &Watch) -> Result<Ran, UnknownScenario> {
         Err(panic) => verdict.violations.push(Violation::new("Judge", judge::words(panic.as_ref()))),
     }
     Ok(ran)
+}
+
+/// Runs a schedule. What its history means has not been judged; with it comes what was done to the
+/// world outside.
+pub(crate) fn unjudged(schedule: &Schedule, watch: &Watch) -> Result<(Ran, Arc<Outside>), UnknownScenario> {
+    let workload = workload::by_name(&schedule.scenario)
+        .ok_or_else(|| UnknownScenario { name: schedule.scenario.clone() })?;
+    let outside = Arc::new(Outside::default());
+    let ran = execute(schedule, load(workload, schedule, &outside), watch);
+    Ok((ran, outside))
 }
 
 /// What one client does.
@@ -147,6 +157,9 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
     }
     let script = |operations: Vec<Operation>| -> Script {
         Box::new(move |client| {
+            // They know of nothing that has not run only once it is told so.
+            let impatient = client.number() % 3 == IMPATIENT;
+            let client = if impatient { client.impatient() } else { client };
             Box::pin(async move {
                 for operation in operations {
                     client.env().sleep(Duration::from_millis(operation.after_ms)).await;
@@ -210,7 +223,8 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
     });
     let _entered = sim.enter();
     let world = World::new(&sim, schedule, &load.program, load.world, watch.sights_max > 0);
-    let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on(world.run(schedule, load.clients, load.last))));
+    let run = world.run(schedule, load.clients, load.last);
+    let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on_watching(run, |node| world.turned(node))));
     let mut violations = match ran {
         Ok(violations) => violations,
         Err(panic) => vec![Violation::new("Liveness", crate::judge::words(panic.as_ref()))],
@@ -284,15 +298,11 @@ impl<'a> World<'a> {
         let backend =
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
-        let invariants = Arc::new(Invariants::default());
-        // Of an embedded store, commits are told that a crash has hidden, or not told: its
-        // histories are judged, its rows are not.
-        let watching = (!schedule.embedded).then(|| invariants.clone());
-        let commits = watched.then(|| Arc::new(Commits::new(service.node().clone(), watching.clone())));
-        match (&commits, watching) {
-            (Some(commits), _) => service.observe(commits.clone()),
-            (None, Some(invariants)) => service.observe(invariants),
-            (None, None) => {}
+        let invariants = Arc::new(Invariants::new(schedule.embedded));
+        let commits = watched.then(|| Arc::new(Commits::new(service.node().clone(), invariants.clone())));
+        match &commits {
+            Some(commits) => service.observe(commits.clone()),
+            None => service.observe(invariants.clone()),
         }
         let operator = sim.node("operator");
         let clients_node = sim.node("clients");
@@ -301,11 +311,18 @@ impl<'a> World<'a> {
         let machines: Vec<Machine> = (0..schedule.nodes)
             .map(|number| {
                 let name = cluster::name(number);
-                cluster::machine(sim, name.as_str(), name.clone(), program(), connect.clone())
+                cluster::machine(
+                    sim,
+                    name.as_str(),
+                    name.clone(),
+                    program(),
+                    connect.clone(),
+                    invariants.clone(),
+                )
             })
             .collect();
         let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
-        let twins = faults::Twins::add(sim, schedule, program, &connect);
+        let twins = faults::Twins::add(sim, schedule, program, &connect, &invariants);
         for machine in machines.iter().chain(twins.all()) {
             invariants.know(machine.node.ip(), machine.name());
         }
@@ -330,6 +347,26 @@ impl<'a> World<'a> {
             healed: Mutex::default(),
             began_at: Mutex::default(),
             healed_at: Mutex::default(),
+        }
+    }
+
+    /// A task of this node has had its turn.
+    fn turned(&self, node: &str) {
+        if node == self.faults.service().node().name() {
+            if let Some(backend) = self.faults.service().backend() {
+                let operations = self.faults.service().node().disk().operations();
+                self.invariants.store_turned(&*backend, operations);
+            }
+        } else if let Some(machine) = self.faults.machine_of(node) {
+            self.invariants.turned(node, machine.process().as_deref());
+        }
+    }
+
+    /// Compares all that the store holds with what it was handed.
+    async fn compare(&self) {
+        let Some(backend) = self.faults.service().backend() else { return };
+        if let Ok(rows) = service::rows(&self.operator, backend.clone()).await {
+            self.invariants.compare(&backend.stats(), &rows);
         }
     }
 
@@ -367,6 +404,7 @@ impl<'a> World<'a> {
             let what = format!("the last look at every actor has not ended after {LIVENESS:?}");
             late.push(Violation::new("Liveness", what));
         }
+        self.compare().await;
         late
     }
 

@@ -73,9 +73,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use kelpie_env::Env;
 use kelpie_env::sim::{Mailbox, Node, Sim};
-use kelpie_storage::{Backend, CommitRequest, Embedded, EmbeddedOptions, Memory, OpenError, Store};
+use kelpie_storage::{
+    Backend, CommitError, CommitRequest, Committed, Embedded, EmbeddedOptions, Memory, OpenError, RangeQuery,
+    ReadError, Stats, Store,
+};
 use parking_lot::Mutex;
 
 pub use client::ServiceClient;
@@ -97,14 +101,22 @@ pub enum ServiceBackend {
     Embedded(EmbeddedOptions),
 }
 
-/// Is told of every commit that a service has carried out, at that moment and in their order,
-/// whether its client ever hears of it or not.
-///
-/// Over [`ServiceBackend::Embedded`] commits of one batch may be told in another order, and
-/// one that became durable just before a crash is not told.
+/// Is told of every commit of a service, whether its client ever hears of it or not.
 pub trait Observer: Send + Sync {
-    /// A commit of the client at this address has been carried out.
-    fn committed(&self, client: SocketAddr, request: &CommitRequest);
+    /// A commit of the client at this address is handed to the backend, as the one with this
+    /// number. The backend gives commits their order as they are handed over.
+    fn begins(&self, number: u64, client: SocketAddr, request: &CommitRequest);
+
+    /// What the backend says of a commit. Of one that a crash has cut off it says nothing: then
+    /// what it holds when it is opened anew tells.
+    fn ended(&self, number: u64, ended: &Result<Committed, CommitError>);
+
+    /// A backend with a log has been opened and nobody has asked it for anything; it holds these
+    /// rows.
+    fn opened(&self, stats: &Stats, rows: BTreeMap<Bytes, Bytes>);
+
+    /// The backend could not be opened.
+    fn refused(&self, error: &OpenError);
 }
 
 /// How a server goes down.
@@ -278,12 +290,20 @@ impl Host {
             let backend = match self.open(&env).await {
                 Ok(backend) => backend,
                 Err(error) => {
+                    if let Some(observer) = self.observer() {
+                        observer.refused(&error);
+                    }
                     *self.failure.lock() = Some(Arc::new(error));
                     env.sleep(REOPEN_EVERY).await;
                     continue;
                 }
             };
             *self.failure.lock() = None;
+            if let Some(observer) = self.observer().filter(|_| self.memory.is_none())
+                && let Ok(rows) = rows(&env, backend.clone()).await
+            {
+                observer.opened(&backend.stats(), rows);
+            }
             *self.opened.lock() = Some(backend.clone());
             let life = self.lives.fetch_add(1, Ordering::Relaxed) + 1;
             let server =
@@ -298,6 +318,10 @@ impl Host {
         }
     }
 
+    fn observer(&self) -> Option<Arc<dyn Observer>> {
+        self.control.observer.lock().clone()
+    }
+
     async fn open(&self, env: &Env) -> Result<Arc<dyn Backend>, OpenError> {
         match (&self.memory, self.backend) {
             (Some(memory), _) => Ok(memory.clone()),
@@ -307,4 +331,17 @@ impl Host {
             (None, ServiceBackend::Memory) => unreachable!("memory is made when the service starts"),
         }
     }
+}
+
+/// All that a backend holds.
+pub(crate) async fn rows(env: &Env, backend: Arc<dyn Backend>) -> Result<BTreeMap<Bytes, Bytes>, ReadError> {
+    let mut tx = Store::from_backend(backend, env.clone()).begin();
+    let mut rows = BTreeMap::new();
+    let mut next = Some(RangeQuery::new(Bytes::new(), Bytes::from_static(&[0xff])).snapshot());
+    while let Some(query) = next {
+        let page = tx.get_range(query).await?;
+        rows.extend(page.rows);
+        next = page.more;
+    }
+    Ok(rows)
 }

@@ -7,7 +7,7 @@ mod outside;
 use std::sync::Arc;
 
 use crate::agents::AgentProgram;
-use crate::cluster::{Actors, Program};
+use crate::cluster::{Actors, PEEK, Program};
 use crate::schedule::{Draw, Operation};
 pub(crate) use actors::OPENING;
 pub use outside::{Effect, Outside};
@@ -92,7 +92,14 @@ pub const ALL: &[Workload] = &[
         about: "all of them at once",
         nodes_max: 5,
         calls_max: 24,
-        kinds: &[("counter", counter), ("log", log), ("account", account), ("shop", shop), ("alarm", alarm)],
+        kinds: &[
+            ("counter", counter),
+            ("log", log),
+            ("account", account),
+            ("shop", shop),
+            ("alarm", alarm),
+            ("agent", agents::agent),
+        ],
     },
 ];
 
@@ -104,11 +111,9 @@ pub fn by_name(name: &str) -> Option<&'static Workload> {
 impl Workload {
     /// What runs on every machine. `outside` outlives all of them.
     pub fn program(&self, outside: &Arc<Outside>) -> Arc<dyn Program> {
-        if self.has_agents() {
-            return Arc::new(AgentProgram { world: outside.world.clone() });
-        }
-        let outside = outside.clone();
-        Arc::new(Actors::new(move |env| actors::all(env, &outside)))
+        let (world, outside) = (outside.world.clone(), outside.clone());
+        let actors = Actors::new(move |env| actors::all(env, &outside));
+        if self.has_agents() { Arc::new(AgentProgram { world, beside: actors }) } else { Arc::new(actors) }
     }
 
     /// Whether its actors are agents, which ask models and tools.
@@ -182,7 +187,11 @@ fn key(draw: &mut Draw, size: Size) -> String {
 }
 
 fn counter(draw: &mut Draw, _: Size, _: &str) -> (&'static str, String) {
-    if draw.one_in(3) { ("get", String::new()) } else { ("add", draw.between(1, 9).to_string()) }
+    match draw.below(6) {
+        0 => (PEEK, actors::SUM.to_owned()),
+        1 | 2 => ("get", String::new()),
+        _ => ("add", draw.between(1, 9).to_string()),
+    }
 }
 
 fn log(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {

@@ -175,16 +175,16 @@ impl Sim {
     /// # Panics
     /// When nothing can ever run again, or after [`Options::turns_max`] turns.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.block_on_watching(future, || ())
+        self.block_on_watching(future, |_| ())
     }
 
-    /// Like [`Sim::block_on`], and calls `watch` after each turn of any task: to hold what
-    /// lives in the nodes against an invariant. What it does is not part of the world: it
-    /// must change nothing in it.
+    /// Like [`Sim::block_on`], and calls `watch` after each turn of any task, with the name of
+    /// the task's node: to hold what lives in the nodes against an invariant. What it does is
+    /// not part of the world: it must change nothing in it.
     ///
     /// # Panics
     /// As [`Sim::block_on`] does.
-    pub fn block_on_watching<F: Future>(&self, future: F, mut watch: impl FnMut()) -> F::Output {
+    pub fn block_on_watching<F: Future>(&self, future: F, mut watch: impl FnMut(&str)) -> F::Output {
         let _entered = self.enter();
         let generation = self.roots.fetch_add(1, Ordering::Relaxed);
         let root = self.world.executor.root(generation);
@@ -194,8 +194,8 @@ impl Sim {
         root.waker.wake_by_ref();
         loop {
             match self.world.step(Some(generation), NEVER) {
-                Step::Ran => {
-                    watch();
+                Step::Ran(node) => {
+                    watch(node.name());
                     self.check_turns(began);
                 }
                 Step::Root => {

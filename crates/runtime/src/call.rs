@@ -22,8 +22,7 @@ pub struct Call {
     pub(crate) actor: ActorId,
     pub(crate) operation: String,
     pub(crate) payload: Bytes,
-    /// Nothing: somebody anonymous.
-    pub(crate) caller: Option<Caller>,
+    pub(crate) caller: Caller,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) deadline: Duration,
     pub(crate) chain: Vec<ActorId>,
@@ -35,11 +34,13 @@ pub struct Call {
 impl Call {
     /// A call without a key of its own, by an anonymous caller, with the default deadline.
     pub fn new(actor: ActorId, operation: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        let caller =
+            Caller::Principal { tenant: actor.tenant().to_owned(), principal: "anonymous".to_owned() };
         Self {
             actor,
             operation: operation.into(),
             payload: payload.into(),
-            caller: None,
+            caller,
             key: None,
             deadline: limits::CALL_DEADLINE_DEFAULT,
             chain: Vec::new(),
@@ -58,24 +59,13 @@ impl Call {
     /// Says who calls.
     #[must_use]
     pub fn caller(self, caller: Caller) -> Self {
-        Self { caller: Some(caller), ..self }
+        Self { caller, ..self }
     }
 
     /// How long it may take from now.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
-    }
-
-    /// Who calls.
-    pub(crate) fn who(&self) -> Cow<'_, Caller> {
-        match &self.caller {
-            Some(caller) => Cow::Borrowed(caller),
-            None => {
-                let (tenant, principal) = (self.actor.tenant().to_owned(), "anonymous".to_owned());
-                Cow::Owned(Caller::Principal { tenant, principal })
-            }
-        }
     }
 
     /// Whom it calls.

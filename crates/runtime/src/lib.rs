@@ -23,7 +23,6 @@ mod commit;
 mod control;
 mod effect;
 mod eviction;
-mod fence;
 mod handler;
 mod history;
 mod large;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kelpie_core::id::{ActorId, NameError, NodeId};
+use kelpie_core::id::{ActorId, NameError, NodeId, Seq};
 use kelpie_core::ownership::Own;
 use kelpie_core::row;
 use kelpie_env::Env;
@@ -258,6 +258,12 @@ impl Runtime {
     /// Actors in memory.
     pub fn activations(&self) -> usize {
         self.node.activations()
+    }
+
+    /// Shows each actor that is loaded, with the owner record and the commit that it stands at
+    /// in memory: for those who compare it with the store.
+    pub fn loaded(&self, mut see: impl FnMut(&ActorId, &Own, Seq)) {
+        self.node.loaded(&mut see);
     }
 
     /// Bytes of actors' records in memory.

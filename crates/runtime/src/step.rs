@@ -21,9 +21,9 @@ use kelpie_registry::Head;
 use kelpie_storage::CommitError;
 
 use crate::actor::{HandlerError, TurnError};
-use crate::fence::Fence;
 use crate::large;
 use crate::load::describe;
+use crate::records::Fence;
 use crate::stored::{Running, StepRecord};
 use crate::turn::Turn;
 use crate::waits::Wait;
@@ -201,7 +201,7 @@ impl Turn {
         F: Future<Output = Result<Bytes, HandlerError>>,
     {
         let _waiting = self.activation.waiting(Wait::Step(key.to_owned()));
-        work(self.turn_id().step_key(key)).await
+        work(self.id.step_key(key)).await
     }
 
     /// Whether the turn may go on.
@@ -309,10 +309,9 @@ impl Turn {
         if !activation.compare(&mut tx, &self.fence()).await? {
             return Err(TurnError::Moved);
         }
-        let turn = self.turn_id();
         for (key, step) in batch {
             if !kelpie_core::mutant!("step_result_lost") {
-                large::put(&mut tx, &row::step(actor, turn, key), &record::encode(step));
+                large::put(&mut tx, &row::step(actor, self.id, key), &record::encode(step));
             }
         }
         large::put(&mut tx, &row::running(actor), &record::encode(running));
@@ -327,7 +326,8 @@ impl Turn {
         tx.set(row::head(actor), record::encode(&next));
         match tx.commit().await {
             Ok(_) => {
-                self.moved_to(Fence { head: next, ..self.fence() });
+                let fence = Fence { head: record::encode(&next), ..self.fence() };
+                self.moved_to(fence, None, next);
                 Ok(Recorded::Yes)
             }
             Err(CommitError::Conflict | CommitError::TooOld) => Ok(Recorded::Again),
@@ -339,25 +339,30 @@ impl Turn {
     }
 
     async fn settle_record(&self, before: &Head, written: Head) -> Result<Recorded, TurnError> {
-        let settled = self.activation.settled(&self.fence().own.own).await;
+        let own = record::decode(&self.fence().own)?;
+        let settled = self.activation.settled(&own).await;
         let Some((own, head)) = settled.filter(|(_, head)| *head == written || head == before) else {
             self.activation.has_begun(self.request.key);
             return Err(TurnError::Moved);
         };
         let landed = head == written;
-        self.moved_to(Fence { own: self.activation.node.owners.share(own), head });
+        let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
+        self.moved_to(fence, Some(own), head);
         Ok(if landed { Recorded::Yes } else { Recorded::Again })
     }
 
     /// The turn has moved the fence itself; the actor's state is as it was.
-    fn moved_to(&self, fence: Fence) {
+    fn moved_to(&self, fence: Fence, own: Option<kelpie_core::ownership::Own>, head: Head) {
         let activation = &self.activation;
-        let wake_ms = fence.head.wake_ms;
+        let wake_ms = head.wake_ms;
         self.steps.lock().fence = fence.clone();
         let mut state = activation.state.lock();
         if let Some(loaded) = &mut state.loaded {
-            loaded.own = fence.own;
-            loaded.head = fence.head.into();
+            loaded.fence = fence;
+            loaded.head = head;
+            if let Some(own) = own {
+                loaded.own = own;
+            }
         }
         drop(state);
         if let Some(due_ms) = wake_ms {

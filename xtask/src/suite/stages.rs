@@ -128,7 +128,7 @@ fn simulation(context: &mut Context) -> Result<Ended> {
 /// of each scenario run twice more, in this process and in a fresh one, and have to be the same.
 fn clusters(context: &mut Context) -> Result<Ended> {
     let (seeds, runs, checked) = match context.length {
-        Length::Short => ("50", 350, "6"),
+        Length::Short => ("50", 350, "20"),
         Length::Full => ("1000", 7_000, "1000"),
     };
     let failure = context.root.join("target/failed-simulation.json");

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_agent::error::AgentError;
@@ -16,6 +17,8 @@ use kelpie_agent::record::CreateAgent;
 use kelpie_agent::service::{Agents, Parts};
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
+use kelpie_core::id::{ActorId, Seq};
+use kelpie_core::ownership::Own;
 use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
@@ -28,8 +31,10 @@ use super::script;
 use super::shown::{Cancelled, Listed, Look};
 use super::tools::{BOOK, NOTE, Tools};
 use super::world::World;
-use crate::cluster::{Outcome, Process, Program, Request};
+use crate::cluster::{self, Actors, Outcome, Process, Program, Request};
 
+/// The type of agents, for clients.
+pub(crate) const AGENT: &str = "agent";
 /// The block that people write to.
 pub(crate) const BOARD: &str = "board";
 /// The block that agents write to.
@@ -40,6 +45,8 @@ const TAG: &str = "team";
 /// Runs the agent service as `kelpie serve` does, over doubles of models and tools.
 pub(crate) struct AgentProgram {
     pub(crate) world: Arc<World>,
+    /// Actors on the same runtime.
+    pub(crate) beside: Actors,
 }
 
 impl Program for AgentProgram {
@@ -49,29 +56,45 @@ impl Program for AgentProgram {
         store: Store,
         options: Options,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
-        let world = self.world.clone();
+        let (world, actors) = (self.world.clone(), self.beside.of(&env));
         async move {
             let patience = Arc::new(model::patience());
             let model = Model { env: env.clone(), world: world.clone(), idle: patience.idle };
             let provider = Arc::new(Patient::new(env.clone(), patience, model));
             let models = Models::new(env.clone(), vec![provider], None);
             let tools = Arc::new(Tools { env: env.clone(), world });
-            match Agents::start(env.clone(), store, options, Parts { models, tools }).await {
-                Ok(agents) => Ok(Arc::new(Running { env, agents }) as Arc<dyn Process>),
+            let parts = Parts { models, tools };
+            match Agents::start_beside(env.clone(), store, options, parts, actors.clone()).await {
+                Ok(agents) => {
+                    let beside = cluster::Running::new(agents.runtime().clone(), actors);
+                    Ok(Arc::new(Running { env, agents, beside }) as Arc<dyn Process>)
+                }
                 Err(error) => Err(error.to_string()),
             }
         }
         .boxed()
+    }
+
+    fn set_panics(&self, ppm: u32) {
+        self.beside.set_panics(ppm);
+    }
+
+    fn panicked(&self) -> u64 {
+        self.beside.panicked()
     }
 }
 
 struct Running {
     env: Env,
     agents: Agents,
+    beside: cluster::Running,
 }
 
 impl Process for Running {
     fn serve(&self, request: Request) -> BoxFuture<'static, Outcome> {
+        if request.actor_type != AGENT {
+            return self.beside.serve(request);
+        }
         let (env, agents) = (self.env.clone(), self.agents.clone());
         async move {
             let served = env.timeout(request.deadline, Box::pin(serve(&agents, &request))).await;
@@ -83,6 +106,14 @@ impl Process for Running {
             }
         }
         .boxed()
+    }
+
+    fn recorded_under(&self, request: &Request) -> Option<Bytes> {
+        self.beside.recorded_under(request)
+    }
+
+    fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
+        self.agents.runtime().loaded(see);
     }
 
     fn health(&self) -> Health {

@@ -89,7 +89,7 @@ impl World {
     }
 
     /// A call has come to a tool.
-    pub(super) fn arrives(&self, invocation: Invocation, knows_keys: bool) {
+    pub(crate) fn arrives(&self, invocation: Invocation, knows_keys: bool) {
         let mut arrivals = self.arrivals.lock();
         let known =
             arrivals.iter().any(|known| known.invocation.idempotency_key == invocation.idempotency_key);

@@ -61,7 +61,12 @@ impl Clients {
     }
 
     pub(crate) fn client(self: &Arc<Self>, number: u32) -> Client {
-        Client { clients: self.clone(), number, calls: Arc::new(AtomicU32::new(0)) }
+        Client {
+            clients: self.clone(),
+            number,
+            calls: Arc::new(AtomicU32::new(0)),
+            attempts_max: ATTEMPTS_MAX,
+        }
     }
 
     /// The client that takes the last look.
@@ -118,9 +123,15 @@ pub struct Client {
     clients: Arc<Clients>,
     number: u32,
     calls: Arc<AtomicU32>,
+    attempts_max: u32,
 }
 
 impl Client {
+    /// The same, which takes the first answer for the last, and gives up when there is none.
+    pub(crate) fn impatient(self) -> Self {
+        Self { attempts_max: 1, ..self }
+    }
+
     /// Its number, from zero.
     pub fn number(&self) -> u32 {
         self.number
@@ -198,7 +209,7 @@ impl Client {
     /// Once the faults are over every call is owed an answer: how soon is for the liveness
     /// check to judge, and the client goes on until then.
     fn attempts_max(&self) -> u32 {
-        if self.clients.healed.load(Ordering::Relaxed) { u32::MAX } else { ATTEMPTS_MAX }
+        if self.clients.healed.load(Ordering::Relaxed) { u32::MAX } else { self.attempts_max }
     }
 
     fn begin(

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::program::{Process, Program, Request};
 use super::wire::{self, Answer, Ask, Outcome};
+use crate::invariant::Invariants;
 
 /// Where machines take calls.
 pub(crate) const CALLS: u16 = 8283;
@@ -34,13 +35,20 @@ struct Seat {
     program: Arc<dyn Program>,
     options: Options,
     connect: Connect,
+    invariants: Arc<Invariants>,
     /// The process of the present life, once it has started.
     process: Mutex<Option<Arc<dyn Process>>>,
 }
 
 impl Machine {
-    pub(crate) fn new(node: Node, program: Arc<dyn Program>, options: Options, connect: Connect) -> Self {
-        let seat = Arc::new(Seat { program, options, connect, process: Mutex::default() });
+    pub(crate) fn new(
+        node: Node,
+        program: Arc<dyn Program>,
+        options: Options,
+        connect: Connect,
+        invariants: Arc<Invariants>,
+    ) -> Self {
+        let seat = Arc::new(Seat { program, options, connect, invariants, process: Mutex::default() });
         Self { node, seat }
     }
 
@@ -86,6 +94,7 @@ impl Machine {
             }
         }
         *self.seat.process.lock() = None;
+        self.seat.invariants.gone(self.node.name());
     }
 
     /// Starts it again if it is down.
@@ -114,7 +123,7 @@ async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
     *seat.process.lock() = Some(process.clone());
     while let Some((from, message)) = mailbox.recv().await {
         let Some(ask) = wire::decode::<Ask>(&message) else { continue };
-        env.spawn("call", answer(process.clone(), mailbox.clone(), from, ask));
+        env.spawn("call", answer(seat.clone(), process.clone(), mailbox.clone(), (from, ask)));
     }
 }
 
@@ -130,7 +139,12 @@ async fn leak(env: &Env) {
     }
 }
 
-async fn answer(process: Arc<dyn Process>, mailbox: Arc<Mailbox>, to: SocketAddr, ask: Ask) {
+async fn answer(
+    seat: Arc<Seat>,
+    process: Arc<dyn Process>,
+    mailbox: Arc<Mailbox>,
+    (to, ask): (SocketAddr, Ask),
+) {
     let request = Request {
         actor_type: ask.actor_type,
         actor_key: ask.actor_key,
@@ -139,6 +153,10 @@ async fn answer(process: Arc<dyn Process>, mailbox: Arc<Mailbox>, to: SocketAddr
         key: ask.key,
         deadline: Duration::from_millis(ask.deadline_ms),
     };
+    let row = process.recorded_under(&request);
     let outcome: Outcome = process.serve(request).await;
+    if let Some(row) = row.filter(|_| outcome.is_recorded()) {
+        seat.invariants.answers(seat.options.node.node.as_str(), &row);
+    }
     mailbox.send(to, wire::encode(&Answer { attempt: ask.attempt, outcome }));
 }

@@ -1,6 +1,7 @@
 //! What a machine runs: production code behind one seam, so that actors of any kind and
 //! agents are simulated alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::{Caller, IdempotencyKey};
-use kelpie_core::id::ActorId;
+use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
+use kelpie_core::id::{ActorId, Seq};
+use kelpie_core::ownership::Own;
+use kelpie_core::row;
 use kelpie_env::Env;
 use kelpie_runtime::{Actor, Call, CallError, Health, Options, Runtime};
 use kelpie_storage::Store;
@@ -41,6 +44,16 @@ pub trait Program: Send + Sync + 'static {
 pub trait Process: Send + Sync + 'static {
     /// Serves one call of a client.
     fn serve(&self, request: Request) -> BoxFuture<'static, Outcome>;
+
+    /// The row under which an answer to this call has to stand in the store before it leaves, if
+    /// it is recorded at all.
+    fn recorded_under(&self, _request: &Request) -> Option<Bytes> {
+        None
+    }
+
+    /// Shows each actor that is in its memory, with the owner record and the commit that it
+    /// stands at there.
+    fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq));
 
     /// Whether it may serve; one that [is over](Health::is_over) ends itself.
     fn health(&self) -> Health;
@@ -79,6 +92,11 @@ impl Actors {
     pub fn new(make: impl Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync + 'static) -> Self {
         Self { make: Box::new(make), nerves: Arc::default() }
     }
+
+    /// Those of one process.
+    pub(crate) fn of(&self, env: &Env) -> Vec<Arc<dyn Actor>> {
+        (self.make)(env).into_iter().map(|actor| self.nerves.frail(env, actor)).collect()
+    }
 }
 
 impl Program for Actors {
@@ -88,10 +106,10 @@ impl Program for Actors {
         store: Store,
         options: Options,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
-        let actors = (self.make)(&env).into_iter().map(|actor| self.nerves.frail(&env, actor)).collect();
+        let actors = self.of(&env);
         async move {
-            match Runtime::start(options, env, store, actors).await {
-                Ok(runtime) => Ok(Arc::new(Running(runtime)) as Arc<dyn Process>),
+            match Runtime::start(options, env, store, actors.clone()).await {
+                Ok(runtime) => Ok(Arc::new(Running::new(runtime, actors)) as Arc<dyn Process>),
                 Err(error) => Err(error.to_string()),
             }
         }
@@ -107,23 +125,50 @@ impl Program for Actors {
     }
 }
 
-struct Running(Runtime);
+/// Reads a record of an actor straight from the store, past its activation: the payload is the
+/// record's name.
+pub(crate) const PEEK: &str = "peek";
+
+/// Actors on a runtime.
+pub(crate) struct Running {
+    runtime: Runtime,
+    actors: BTreeMap<String, Arc<dyn Actor>>,
+}
+
+impl Running {
+    pub(crate) fn new(runtime: Runtime, actors: Vec<Arc<dyn Actor>>) -> Self {
+        let actors = actors.into_iter().map(|actor| (actor.actor_type().to_owned(), actor)).collect();
+        Self { runtime, actors }
+    }
+}
+
+/// Whom a call is for, and its key.
+fn aim(request: &Request) -> Result<(ActorId, IdempotencyKey), String> {
+    let actor = ActorId::new("default", &request.actor_type, &request.actor_key);
+    let key = IdempotencyKey::new(&request.key);
+    Ok((actor.map_err(|error| error.to_string())?, key.map_err(|error| error.to_string())?))
+}
+
+fn caller() -> Caller {
+    Caller::Principal { tenant: "default".into(), principal: "client".into() }
+}
 
 impl Process for Running {
     fn serve(&self, request: Request) -> BoxFuture<'static, Outcome> {
-        let runtime = self.0.clone();
+        let runtime = self.runtime.clone();
         async move {
-            let Request { actor_type, actor_key, operation, payload, key, deadline } = request;
-            let actor = match ActorId::new("default", &actor_type, &actor_key) {
-                Ok(actor) => actor,
-                Err(error) => return Outcome::Fix(error.to_string()),
+            let (actor, key) = match aim(&request) {
+                Ok(aim) => aim,
+                Err(error) => return Outcome::Fix(error),
             };
-            let key = match IdempotencyKey::new(&key) {
-                Ok(key) => key,
-                Err(error) => return Outcome::Fix(error.to_string()),
-            };
-            let caller = Caller::Principal { tenant: "default".into(), principal: "client".into() };
-            let call = Call::new(actor, operation, payload).key(key).caller(caller).deadline(deadline);
+            let Request { operation, payload, deadline, .. } = request;
+            if operation == PEEK {
+                return match runtime.view(&actor).get(&payload).await {
+                    Ok(record) => Outcome::Reply(record.unwrap_or_default().to_vec()),
+                    Err(error) => Outcome::NotRun(error.to_string()),
+                };
+            }
+            let call = Call::new(actor, operation, payload).key(key).caller(caller()).deadline(deadline);
             match runtime.call(call).await {
                 Ok(reply) => Outcome::Reply(reply.to_vec()),
                 Err(error) => refusal(&error),
@@ -132,12 +177,23 @@ impl Process for Running {
         .boxed()
     }
 
+    fn recorded_under(&self, request: &Request) -> Option<Bytes> {
+        let (actor, key) = aim(request).ok()?;
+        let reads = self.actors.get(&request.actor_type)?.is_read(&request.operation);
+        let writes = !reads && request.operation != PEEK;
+        writes.then(|| row::dedup(&actor, CallKey::new(&caller(), &key)))
+    }
+
+    fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
+        self.runtime.loaded(see);
+    }
+
     fn health(&self) -> Health {
-        self.0.health()
+        self.runtime.health()
     }
 
     fn drain(&self, limit: Duration) -> BoxFuture<'static, ()> {
-        let runtime = self.0.clone();
+        let runtime = self.runtime.clone();
         async move { drop(runtime.drain(limit).await) }.boxed()
     }
 }

@@ -4,6 +4,7 @@
 //! transport drops it.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kelpie_runtime::CallError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,18 @@ pub enum Outcome {
     Unknown(String),
     /// The request is wrong: not again.
     Fix(String),
+}
+
+impl Outcome {
+    /// Whether a call that ended so is recorded under its key, if its operation is. Of one that
+    /// panicked nothing is kept.
+    pub(crate) fn is_recorded(&self) -> bool {
+        match self {
+            Self::Reply(_) => true,
+            Self::App { code, .. } => code != CallError::Panicked.code(),
+            Self::NotRun(_) | Self::Unknown(_) | Self::Fix(_) => false,
+        }
+    }
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Bytes {

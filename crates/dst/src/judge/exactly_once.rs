@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Ended, History};
-use crate::workload::Outside;
+use crate::workload::{Effect, Outside};
 
 pub(super) fn judge(history: &History, outside: &Outside, found: &mut Vec<String>) {
     let mut done: BTreeMap<String, u32> = BTreeMap::new();
     for effect in outside.effects().into_values() {
+        if let Some(other) = &effect.other_terms {
+            let Effect { what, terms, .. } = &effect;
+            found.push(format!("{what} was asked for at {terms} and then at {other}"));
+        }
         *done.entry(effect.what).or_default() += 1;
     }
     for (key, calls) in history.by_actor("shop") {

@@ -2,6 +2,7 @@
 
 use crate::check::spec::{Counter, CounterInput, Register, RegisterInput, RegisterOutput};
 use crate::check::{Linearizability, Operation, Outcome, Specification};
+use crate::cluster::PEEK;
 use crate::history::{Call, Ended, History};
 use crate::workload::Outside;
 
@@ -11,10 +12,14 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
             &calls,
             |call| match call.operation.as_str() {
                 "add" => call.payload.parse().ok().map(CounterInput::Add),
-                "get" => Some(CounterInput::Get),
+                "get" | PEEK => Some(CounterInput::Get),
                 _ => None,
             },
-            |_, reply| reply.parse::<i64>().map_err(|_| format!("{reply:?} is not a number")),
+            |_, reply| match reply {
+                // A record that nobody has written yet.
+                "" => Ok(0),
+                reply => reply.parse::<i64>().map_err(|_| format!("{reply:?} is not a number")),
+            },
             found,
         );
         if let Err(error) = Linearizability::new(Counter::default()).check(&operations) {

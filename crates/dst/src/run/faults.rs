@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::agents::{AGENT_FAULTS, World};
 use crate::cluster::{self, Connect, Machine, Program};
+use crate::invariant::Invariants;
 use crate::schedule::{CLIENTS, DiskFault, Fault, MachineFault, STORE, Schedule, What};
 use crate::service::{ServerCrash, StoreFaults, StoreService};
 
@@ -48,11 +49,13 @@ impl Twins {
         schedule: &Schedule,
         program: impl Fn() -> Arc<dyn Program>,
         connect: &Connect,
+        invariants: &Arc<Invariants>,
     ) -> Self {
         let twins = schedule.faults.iter().enumerate().filter_map(|(index, fault)| {
             let What::Machine { node, fault: MachineFault::Twin } = fault.what else { return None };
             let simulated = format!("n{node}-twin-{index}");
-            Some((index, cluster::machine(sim, &simulated, cluster::name(node), program(), connect.clone())))
+            let (name, connect, invariants) = (cluster::name(node), connect.clone(), invariants.clone());
+            Some((index, cluster::machine(sim, &simulated, name, program(), connect, invariants)))
         });
         Self(twins.collect())
     }
@@ -185,6 +188,15 @@ impl<'a> Faults<'a> {
     fn everybody(&self) -> impl Iterator<Item = &Node> {
         let machines = self.machines.iter().chain(self.twins.all()).map(|machine| &machine.node);
         machines.chain([self.service.node(), &self.clients, &self.operator])
+    }
+
+    pub(super) fn service(&self) -> &StoreService {
+        &self.service
+    }
+
+    /// The machine on the simulated node of that name.
+    pub(super) fn machine_of(&self, node: &str) -> Option<&Machine> {
+        self.machines.iter().chain(self.twins.all()).find(|machine| machine.node.name() == node)
     }
 
     fn machine(&self, node: u32) -> Option<&Machine> {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kelpie_env::Env;
@@ -136,13 +137,20 @@ impl Marks {
 pub(super) struct Control {
     /// Who is told of every commit.
     pub(super) observer: Mutex<Option<Arc<dyn Observer>>>,
+    /// How many commits were handed to the backend.
+    pub(super) handed: AtomicU64,
     pub(super) faults: Mutex<StoreFaults>,
     pub(super) marks: Marks,
 }
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { observer: Mutex::default(), faults: Mutex::default(), marks: Marks::new() }
+        Self {
+            observer: Mutex::default(),
+            handed: AtomicU64::new(0),
+            faults: Mutex::default(),
+            marks: Marks::new(),
+        }
     }
 
     /// Whether a fault with this chance happens now.

@@ -1,11 +1,13 @@
 //! Notes the commits of a store as they are carried out.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kelpie_env::sim::Node;
-use kelpie_storage::CommitRequest;
+use kelpie_storage::{CommitError, CommitRequest, Committed, OpenError, Stats};
 use parking_lot::Mutex;
 
 use crate::invariant::Invariants;
@@ -27,16 +29,18 @@ pub(crate) struct Seen {
     pub(crate) violates: Option<String>,
 }
 
-/// Notes commits, and passes them on to the invariants if those watch.
+/// Notes commits, and passes them on to the invariants.
 pub(crate) struct Commits {
     store: Node,
-    watching: Option<Arc<Invariants>>,
+    invariants: Arc<Invariants>,
+    /// Those on their way, by their numbers: who asks for what.
+    begun: Mutex<BTreeMap<u64, (SocketAddr, String)>>,
     seen: Mutex<Vec<Seen>>,
 }
 
 impl Commits {
-    pub(crate) fn new(store: Node, watching: Option<Arc<Invariants>>) -> Self {
-        Self { store, watching, seen: Mutex::default() }
+    pub(crate) fn new(store: Node, invariants: Arc<Invariants>) -> Self {
+        Self { store, invariants, begun: Mutex::default(), seen: Mutex::default() }
     }
 
     pub(crate) fn all(&self) -> Vec<Seen> {
@@ -45,16 +49,30 @@ impl Commits {
 }
 
 impl Observer for Commits {
-    fn committed(&self, client: SocketAddr, request: &CommitRequest) {
-        let violates = self.watching.as_ref().and_then(|invariants| {
-            let before = invariants.violations().len();
-            invariants.committed(client, request);
-            let new: Vec<_> =
-                invariants.violations().iter().skip(before).map(|found| found.invariant).collect();
-            (!new.is_empty()).then(|| new.join(", "))
-        });
-        let seen = Seen { at: self.store.elapsed(), client, what: rows(request), violates };
-        self.seen.lock().push(seen);
+    fn begins(&self, number: u64, client: SocketAddr, request: &CommitRequest) {
+        self.begun.lock().insert(number, (client, rows(request)));
+        self.invariants.begins(number, client, request);
+    }
+
+    fn ended(&self, number: u64, ended: &Result<Committed, CommitError>) {
+        let before = self.invariants.violations().len();
+        self.invariants.ended(number, ended);
+        let Some((client, what)) = self.begun.lock().remove(&number) else { return };
+        if ended.is_ok() {
+            let violations = self.invariants.violations();
+            let new: Vec<_> = violations.iter().skip(before).map(|found| found.invariant).collect();
+            let violates = (!new.is_empty()).then(|| new.join(", "));
+            self.seen.lock().push(Seen { at: self.store.elapsed(), client, what, violates });
+        }
+    }
+
+    fn opened(&self, stats: &Stats, rows: BTreeMap<Bytes, Bytes>) {
+        self.begun.lock().clear();
+        self.invariants.opened(stats, rows);
+    }
+
+    fn refused(&self, error: &OpenError) {
+        self.invariants.refused(error);
     }
 }
 

@@ -48,6 +48,9 @@ fn unknown(operation: &str) -> HandlerError {
 
 type Answer<'a> = BoxFuture<'a, Result<Bytes, HandlerError>>;
 
+/// The record that holds the sum of a counter.
+pub(super) const SUM: &str = "sum";
+
 /// `add` a number, `get` the sum.
 struct Counter;
 
@@ -65,15 +68,15 @@ impl Actor for Counter {
             if operation != "add" {
                 return Err(unknown(operation));
             }
-            let sum = total(turn, b"sum", 0).await? + number(payload)?;
-            turn.set("sum", shown(sum));
+            let sum = total(turn, SUM.as_bytes(), 0).await? + number(payload)?;
+            turn.set(SUM, shown(sum));
             Ok(shown(sum))
         }
         .boxed()
     }
 
     fn read<'a>(&'a self, view: &'a View, _operation: &'a str, _payload: &'a [u8]) -> Answer<'a> {
-        async move { Ok(view.get(b"sum").await?.unwrap_or_else(|| shown(0))) }.boxed()
+        async move { Ok(view.get(SUM.as_bytes()).await?.unwrap_or_else(|| shown(0))) }.boxed()
     }
 }
 
@@ -161,8 +164,8 @@ impl Actor for Log {
     }
 }
 
-/// `order` a thing: charges and ships it outside, each a recorded step, and counts it;
-/// `orders` tells the count.
+/// `order` a thing: asks for its price, which is another one each time, charges it and ships it
+/// outside, each a recorded step, and counts it; `orders` tells the count.
 struct Shop {
     env: Env,
     outside: Arc<Outside>,
@@ -187,11 +190,18 @@ impl Actor for Shop {
             // only, or an order that runs again after a crash would count twice.
             let orders = total(turn, b"orders", 0).await? + 1;
             turn.set("orders", shown(orders));
+            let (env, outside) = (self.env.clone(), self.outside.clone());
+            let price = turn.step("price", thing.as_bytes(), |_| async move {
+                env.sleep(Duration::from_millis(5)).await;
+                Ok(Bytes::from(outside.price().to_string()))
+            });
+            let price = String::from_utf8_lossy(&price.await?).into_owned();
             for step in ["charge", "ship"] {
                 let (env, outside, what) =
                     (self.env.clone(), self.outside.clone(), format!("{step} {thing}"));
+                let terms = price.clone();
                 turn.step(step, thing.as_bytes(), |key| async move {
-                    outside.ask(&key, &what);
+                    outside.ask(&key, &what, &terms);
                     env.sleep(Duration::from_millis(30)).await;
                     Ok(Bytes::from_static(b"done"))
                 })

@@ -22,8 +22,8 @@ use super::trace::{NO_TURN, Trace, TraceEvent, Turn, Whose};
 
 /// What one turn of the main loop came to.
 pub(super) enum Step {
-    /// A task ran.
-    Ran,
+    /// A task of this node ran.
+    Ran(Arc<NodeState>),
     /// It is the turn of the future that `block_on` was given.
     Root,
     /// Nothing is ready, and no timer ends within the horizon.
@@ -129,10 +129,11 @@ impl World {
             {
                 return Step::Root;
             }
-            if let Some(task) = self.executor.take(picked)
-                && self.run(picked, task)
-            {
-                return Step::Ran;
+            if let Some(task) = self.executor.take(picked) {
+                let node = task.node.clone();
+                if self.run(picked, task) {
+                    return Step::Ran(node);
+                }
             }
         }
     }

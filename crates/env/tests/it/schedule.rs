@@ -452,7 +452,10 @@ fn a_watcher_sees_the_state_after_each_turn() {
         }
     });
     let mut seen = Vec::new();
-    sim.block_on_watching(env.sleep(Duration::from_millis(50)), || seen.push(count.load(Ordering::Relaxed)));
+    sim.block_on_watching(env.sleep(Duration::from_millis(50)), |node| {
+        assert_eq!(node, "n");
+        seen.push(count.load(Ordering::Relaxed));
+    });
     let all: Vec<_> = (1..=count.load(Ordering::Relaxed)).collect();
     assert!(all.len() > 30);
     seen.dedup();

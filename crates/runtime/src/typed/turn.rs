@@ -218,6 +218,10 @@ impl Turn {
     /// A failure is not recorded: when the turn runs again, so does the work. An outcome to
     /// decide upon, such as a card that was declined, belongs into the result.
     ///
+    /// A turn that was begun ten times, or that nobody could resume before its call's deadline,
+    /// is given up: its call ends with the code `turn.given_up`, which stays its answer. The
+    /// actor's state is as before the turn; what its steps have done outside stands.
+    ///
     /// # Errors
     /// [`StepError`]; `?` ends the turn with it.
     pub async fn step<T, F>(&self, step: impl Into<StepKey>, work: impl FnOnce() -> F) -> Result<T, StepError>

@@ -4,7 +4,6 @@
 
 mod actors;
 mod control;
-mod counted;
 mod cycles;
 mod embedded;
 mod keys;

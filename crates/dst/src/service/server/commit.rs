@@ -1,6 +1,7 @@
 //! Commits: each request once, and one answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kelpie_storage::{CommitError, CommitRequest, Committed, KeyRange};
@@ -191,27 +192,33 @@ impl Server {
         base: Base,
         request: CommitRequest,
     ) -> Result<Committed, CommitError> {
-        let observer = self.control.observer.lock().clone();
-        let observed = observer.map(|observer| (observer, request.clone()));
-        let ended = match base {
-            Base::Nothing => self.backend.commit(request).wait().await,
+        let snapshot = match base {
+            Base::Nothing => None,
             Base::Snapshot(mut held) => loop {
                 match Arc::try_unwrap(held) {
-                    Ok(held) => break held.into_inner().commit(request).await,
+                    Ok(held) => break Some(held.into_inner()),
                     // A read that was sent twice is still under way.
                     Err(shared) => held = shared,
                 }
                 self.env.sleep(READS_END).await;
             },
-            Base::Over => Err(CommitError::TooOld),
+            Base::Over => return Err(CommitError::TooOld),
         };
+        // Nobody else has a turn before the backend has given the commit its place.
+        let number = self.control.handed.fetch_add(1, Ordering::Relaxed);
+        let observer = self.control.observer.lock().clone();
+        if let Some(observer) = &observer {
+            observer.begins(number, asker.addr, &request);
+        }
+        let ended = match snapshot {
+            None => self.backend.commit(request).wait().await,
+            Some(snapshot) => snapshot.commit(request).await,
+        };
+        if let Some(observer) = &observer {
+            observer.ended(number, &ended);
+        }
         match &ended {
-            Ok(_) => {
-                if let Some((observer, request)) = observed {
-                    observer.committed(asker.addr, &request);
-                }
-                self.state.lock().veil.committed();
-            }
+            Ok(_) => self.state.lock().veil.committed(),
             Err(error) => self.ended_by(error),
         }
         ended
