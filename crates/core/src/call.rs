@@ -1,7 +1,9 @@
 //! What names a call: its caller, its key, and the fingerprint of what it asks.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ActorId, Epoch, NameError, Seq};
@@ -81,9 +83,17 @@ impl TryFrom<String> for IdempotencyKey {
     }
 }
 
+/// What a hash is for, so that no two uses give the same. Made from its words once: that costs
+/// as much as the hash of a call.
+struct Purpose(LazyLock<ContextKey>);
+
+static CALL_KEY: Purpose = Purpose(LazyLock::new(|| hash_derive_key_context("kelpie call key")));
+static TURN_ID: Purpose = Purpose(LazyLock::new(|| hash_derive_key_context("kelpie turn id")));
+static FINGERPRINT: Purpose = Purpose(LazyLock::new(|| hash_derive_key_context("kelpie fingerprint")));
+
 /// Hashes parts with their lengths, so that no two lists of parts give the same input.
-fn hash(context: &'static str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
+fn hash(purpose: &Purpose, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_from_context_key(&purpose.0);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
@@ -111,12 +121,12 @@ impl CallKey {
             Caller::Actor(id) => [b"actor", id.encoded(), b""],
             Caller::Runtime => [b"runtime", b"", b""],
         };
-        Self(half(hash("kelpie call key", &[scope[0], scope[1], scope[2], key.as_str().as_bytes()])))
+        Self(half(hash(&CALL_KEY, &[scope[0], scope[1], scope[2], key.as_str().as_bytes()])))
     }
 
     /// The turn that this call runs as: the same on every node and after every crash.
     pub fn turn(self, actor: &ActorId) -> TurnId {
-        TurnId(half(hash("kelpie turn id", &[actor.encoded(), &self.0])))
+        TurnId(half(hash(&TURN_ID, &[actor.encoded(), &self.0])))
     }
 }
 
@@ -134,7 +144,7 @@ pub struct Fingerprint(#[serde(with = "serde_bytes")] pub [u8; 32]);
 impl Fingerprint {
     /// The fingerprint of a request.
     pub fn new(actor: &ActorId, operation: &str, payload: &[u8]) -> Self {
-        Self(hash("kelpie fingerprint", &[actor.encoded(), operation.as_bytes(), payload]))
+        Self(hash(&FINGERPRINT, &[actor.encoded(), operation.as_bytes(), payload]))
     }
 }
 
@@ -181,4 +191,23 @@ pub struct OutboxPosition {
     pub seq: Seq,
     /// Its place in that commit.
     pub index: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hashed_for_one_purpose_is_what_stands_in_stores() {
+        let actor = ActorId::new("default", "counter", "a").unwrap();
+        let caller = Caller::Principal { tenant: "default".into(), principal: "ada".into() };
+        let key = CallKey::new(&caller, &IdempotencyKey::new("k").unwrap());
+        let mut hasher = blake3::Hasher::new_derive_key("kelpie turn id");
+        for part in [actor.encoded(), &key.0] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        assert_eq!(key.turn(&actor).0, hasher.finalize().as_bytes()[..16]);
+        assert_ne!(Fingerprint::new(&actor, "add", b"1"), Fingerprint::new(&actor, "add1", b""));
+    }
 }

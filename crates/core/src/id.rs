@@ -31,15 +31,18 @@ fn checked(what: &'static str, name: &str, bytes_max: usize) -> Result<(), NameE
 }
 
 /// The identity of an actor: `tenant / type / key`. It exists forever, active or not.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// One pointer wide for each million of them that a node holds: two characters, whose numbers
+/// are the lengths of tenant and type, then `tenant NUL type NUL key NUL`. The latter are the
+/// bytes that prefix every row of this actor; no part contains NUL, so no actor's rows are a
+/// prefix of another's.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(String, String, String)", into = "(String, String, String)")]
-pub struct ActorId {
-    /// `tenant NUL type NUL key NUL`: the bytes that prefix every row of this actor. No
-    /// part contains NUL, so no actor's rows are a prefix of another's.
-    encoded: Arc<str>,
-    tenant_end: usize,
-    type_end: usize,
-}
+pub struct ActorId(Arc<str>);
+
+/// Bytes of the two lengths in front.
+const LENGTHS: usize = 2;
+const _: () = assert!(limits::TENANT_BYTES_MAX < 128 && limits::ACTOR_TYPE_BYTES_MAX < 128, "a byte each");
 
 impl ActorId {
     /// Joins and checks the three parts.
@@ -47,28 +50,42 @@ impl ActorId {
         checked("tenant", tenant, limits::TENANT_BYTES_MAX)?;
         checked("actor type", actor_type, limits::ACTOR_TYPE_BYTES_MAX)?;
         checked("actor key", key, limits::ACTOR_KEY_BYTES_MAX)?;
-        let encoded = format!("{tenant}\0{actor_type}\0{key}\0").into();
-        Ok(Self { encoded, tenant_end: tenant.len(), type_end: tenant.len() + 1 + actor_type.len() })
+        let length = |part: &str| u8::try_from(part.len()).map(char::from).expect("far below its limit");
+        let mut text = String::with_capacity(LENGTHS + tenant.len() + actor_type.len() + key.len() + 3);
+        text.extend([length(tenant), length(actor_type)]);
+        for part in [tenant, actor_type, key] {
+            text.push_str(part);
+            text.push('\0');
+        }
+        Ok(Self(text.into()))
+    }
+
+    fn tenant_end(&self) -> usize {
+        LENGTHS + usize::from(self.0.as_bytes()[0])
+    }
+
+    fn type_end(&self) -> usize {
+        self.tenant_end() + 1 + usize::from(self.0.as_bytes()[1])
     }
 
     /// Whose actor it is.
     pub fn tenant(&self) -> &str {
-        &self.encoded[..self.tenant_end]
+        &self.0[LENGTHS..self.tenant_end()]
     }
 
     /// Which handlers it has.
     pub fn actor_type(&self) -> &str {
-        &self.encoded[self.tenant_end + 1..self.type_end]
+        &self.0[self.tenant_end() + 1..self.type_end()]
     }
 
     /// Its name among the actors of its type.
     pub fn key(&self) -> &str {
-        &self.encoded[self.type_end + 1..self.encoded.len() - 1]
+        &self.0[self.type_end() + 1..self.0.len() - 1]
     }
 
     /// The bytes that stand for it in rows.
     pub fn encoded(&self) -> &[u8] {
-        self.encoded.as_bytes()
+        &self.0.as_bytes()[LENGTHS..]
     }
 
     /// Reads an id off the front of `bytes`, as [`ActorId::encoded`] wrote it.
@@ -76,6 +93,19 @@ impl ActorId {
         let mut parts = bytes.split(|&byte| byte == 0);
         let mut part = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
         Self::new(part()?, part()?, part()?).ok()
+    }
+}
+
+impl Ord for ActorId {
+    /// As their rows are ordered.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.encoded().cmp(other.encoded())
+    }
+}
+
+impl PartialOrd for ActorId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -175,3 +205,28 @@ counter! {
 /// 128 random bits that each process draws once: tells two processes of one name apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Boot(pub u128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_s_parts_read_back_and_ids_are_ordered_as_their_rows() {
+        let longest = ("t".repeat(64), "y".repeat(64), "k".repeat(256));
+        let ids =
+            [("b", "x", "1"), ("aa", "x", "1"), ("aa", "wö", "é/1"), (&*longest.0, &longest.1, &longest.2)]
+                .map(|(tenant, actor_type, key)| {
+                    let id = ActorId::new(tenant, actor_type, key).unwrap();
+                    assert_eq!((id.tenant(), id.actor_type(), id.key()), (tenant, actor_type, key));
+                    assert_eq!(ActorId::decode(id.encoded()).as_ref(), Some(&id));
+                    assert_eq!(id.encoded(), format!("{tenant}\0{actor_type}\0{key}\0").as_bytes());
+                    id
+                });
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        let mut by_rows = ids;
+        by_rows.sort_unstable_by(|a, b| a.encoded().cmp(b.encoded()));
+        assert_eq!(sorted, by_rows);
+        assert_eq!(sorted[0].tenant(), "aa");
+    }
+}

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 
 /// The version byte before every record.
 const VERSION: u8 = 1;
+/// Bytes of most records; a larger one grows.
+const BYTES_EXPECTED: usize = 256;
 
 /// A stored record can't be read: it is damaged, or was written by a newer Kelpie.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +31,11 @@ pub enum RecordError {
 
 /// Writes a record.
 pub fn encode<T: Serialize>(record: &T) -> Bytes {
-    let mut bytes = vec![VERSION];
+    let mut bytes = Vec::with_capacity(BYTES_EXPECTED);
+    bytes.push(VERSION);
     rmp_serde::encode::write_named(&mut bytes, record).expect("records are plain data with string keys");
-    bytes.into()
+    // Stores keep them in memory: no more than they are.
+    bytes.into_boxed_slice().into()
 }
 
 /// Reads a record.

@@ -200,6 +200,11 @@ impl Activation {
         }
     }
 
+    /// One at rest: whatever it did before has ended, so it is like any other that was loaded.
+    pub fn resting(mailbox_calls_max: usize) -> Self {
+        Self { phase: Phase::Idle, ..Self::new(mailbox_calls_max) }
+    }
+
     /// Whether it has been dropped.
     pub fn is_gone(&self) -> bool {
         self.phase == Phase::Gone
@@ -214,7 +219,8 @@ impl Activation {
         }
     }
 
-    /// Whether it waits for calls.
+    /// Whether it waits for calls: nothing is left of those before, and a new machine
+    /// ([`Activation::resting`]) goes on like this one.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }

@@ -9,6 +9,7 @@ mod disk;
 mod net;
 mod tasks;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,11 +43,63 @@ pub fn env_on(runtime: &Handle) -> Env {
 /// How long a deadline of "never" is: a clock that cannot count that far sleeps this long.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
+/// Numbers of the operating system, drawn some at a time: each question costs as much as a call
+/// of an actor.
 struct RealRandom;
 
-#[expect(clippy::disallowed_methods, reason = "this is where Env draws its numbers")]
+/// Bytes of one question: sixteen keys.
+const DRAWN: usize = 256;
+
+thread_local! {
+    /// What was drawn, and how much of it is used up.
+    static DRAW: RefCell<([u8; DRAWN], usize)> = const { RefCell::new(([0; DRAWN], DRAWN)) };
+}
+
 impl Random for RealRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives random bytes once it has booted");
+        if bytes.len() > DRAWN {
+            return draw(bytes);
+        }
+        DRAW.with_borrow_mut(|(drawn, used)| {
+            if DRAWN - *used < bytes.len() {
+                draw(drawn);
+                *used = 0;
+            }
+            let next = &mut drawn[*used..*used + bytes.len()];
+            bytes.copy_from_slice(next);
+            // Whoever sees this memory later learns no key.
+            next.fill(0);
+            *used += bytes.len();
+        });
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where Env draws its numbers")]
+fn draw(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives random bytes once it has booted");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_number_is_given_twice_on_any_thread() {
+        let draw = || {
+            let mut numbers = Vec::new();
+            for length in [16, 7, 16, 255, 256, 300].repeat(40) {
+                let mut bytes = vec![0; length];
+                RealRandom.fill(&mut bytes);
+                numbers.push(bytes[..7].to_vec());
+            }
+            numbers
+        };
+        let all = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(draw)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     }
 }

@@ -15,7 +15,6 @@ use kelpie_core::id::ActorId;
 use kelpie_core::limits::MAILBOX_CALLS_MAX;
 use kelpie_core::ownership::Own;
 use kelpie_core::turn::{Activation as Machine, CallNo, Effect, Input, Refusal};
-use kelpie_registry::Head;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -23,10 +22,11 @@ use crate::actor::{Actor, TurnError};
 use crate::call::{CallError, Outcome, Request};
 use crate::control::CANCELLED;
 use crate::effect::Effects;
+use crate::fence::{Fence, KeptHead, Owned};
 use crate::handler::Finished;
 use crate::node::{Node, Permit};
 use crate::outbox::Fate;
-use crate::records::{self, Cache, Fence};
+use crate::records::{self, Cache};
 use crate::reminder::Firing;
 use crate::stored::{Origin, Running, StepRecord};
 use crate::waits::Wait;
@@ -64,6 +64,16 @@ impl From<Origin> for Task {
             Origin::Woken => Self::Wake,
             Origin::Reminded(firing) => Self::Remind(firing),
         }
+    }
+}
+
+/// A moment on the node's monotonic clock, in nanoseconds: half of what a `Duration` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn of(now: Duration) -> Self {
+        Self(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -108,31 +118,40 @@ pub(crate) struct Slot {
 
 /// What an activation was loaded with, and what it has become since.
 pub(crate) struct Loaded {
-    pub(crate) own: Own,
-    pub(crate) head: Head,
-    pub(crate) fence: Fence,
+    pub(crate) own: Arc<Owned>,
+    pub(crate) head: KeptHead,
     pub(crate) cache: Cache,
-    /// A turn that had recorded steps before this activation began.
-    pub(crate) resumed: Option<Box<(Running, BTreeMap<String, StepRecord>)>>,
+    /// How far the sweep through old dedup rows has come.
+    pub(crate) swept: Option<Box<Bytes>>,
     /// The actor was claimed from a former owner and has not been woken since.
     pub(crate) recovering: bool,
-    /// How far the sweep through old dedup rows has come.
-    pub(crate) swept: Option<Bytes>,
 }
 
-pub(crate) struct State {
+impl Loaded {
+    /// What the next commit compares.
+    pub(crate) fn fence(&self) -> Fence {
+        Fence { own: self.own.clone(), head: self.head.get() }
+    }
+
+    /// Whether a fence is the one of what is known here.
+    pub(crate) fn stands(&self, fence: &Fence) -> bool {
+        self.own == fence.own && self.head.get() == fence.head
+    }
+}
+
+/// What an activation has while it is called. One at rest does without: there can be a million
+/// of them.
+pub(crate) struct Busy {
     pub(crate) machine: Machine,
-    pub(crate) loaded: Option<Loaded>,
     pub(crate) slots: BTreeMap<CallNo, Slot>,
     /// What the running turn waits for, each under a number of its own.
     pub(crate) waits: Vec<(u64, Wait)>,
+    /// A turn that had recorded steps before this activation began.
+    pub(crate) resumed: Option<Box<(Running, BTreeMap<String, StepRecord>)>>,
     /// The turn that is to stop.
     pub(crate) cancelled: Option<CallKey>,
     /// The circle that the call waits in that is being refused.
     pub(crate) cycle: Option<String>,
-    /// The last error of a turn, and when it was, in wall time.
-    pub(crate) last_error: Option<Box<(u64, String)>>,
-    next_call: u64,
     /// The running turn's end, from its handler to its answer.
     pub(crate) finished: Option<Box<Finished>>,
     /// Why there is nothing to ask the next activation for either.
@@ -140,7 +159,33 @@ pub(crate) struct State {
     /// The turn that ended this activation and may have left something in the store: a recorded
     /// step, or a commit that only another node's claim has settled.
     pub(crate) begun: Option<CallKey>,
-    pub(crate) last_used: Duration,
+}
+
+impl Busy {
+    fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            slots: BTreeMap::new(),
+            waits: Vec::new(),
+            resumed: None,
+            cancelled: None,
+            cycle: None,
+            finished: None,
+            failure: None,
+            begun: None,
+        }
+    }
+}
+
+pub(crate) struct State {
+    /// Nothing: it is at rest.
+    busy: Option<Box<Busy>>,
+    pub(crate) loaded: Option<Loaded>,
+    /// The last error of a turn, and when it was, in wall time.
+    pub(crate) last_error: Option<Box<(u64, String)>>,
+    /// Not begun anew with each rest: who gave a call up may still say so.
+    next_call: u64,
+    pub(crate) last_used: Moment,
     pub(crate) queued_as_idle: bool,
     pub(crate) delivering: bool,
 }
@@ -149,29 +194,26 @@ pub(crate) struct State {
 pub(crate) struct Activation {
     pub(crate) node: Arc<Node>,
     pub(crate) actor: ActorId,
-    pub(crate) behaviour: Arc<dyn Actor>,
     pub(crate) state: Mutex<State>,
 }
 
 impl Activation {
-    pub(crate) fn new(node: Arc<Node>, actor: ActorId, behaviour: Arc<dyn Actor>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, actor: ActorId) -> Self {
         let state = State {
-            machine: Machine::new(MAILBOX_CALLS_MAX),
+            busy: Some(Box::new(Busy::new(Machine::new(MAILBOX_CALLS_MAX)))),
             loaded: None,
-            slots: BTreeMap::new(),
-            waits: Vec::new(),
-            cancelled: None,
-            cycle: None,
             last_error: None,
             next_call: 0,
-            finished: None,
-            failure: None,
-            begun: None,
-            last_used: node.env.now(),
+            last_used: Moment::of(node.env.now()),
             queued_as_idle: false,
             delivering: false,
         };
-        Self { node, actor, behaviour, state: Mutex::new(state) }
+        Self { node, actor, state: Mutex::new(state) }
+    }
+
+    /// What its type does.
+    pub(crate) fn behaviour(&self) -> &Arc<dyn Actor> {
+        self.node.behaviour(self.actor.actor_type()).expect("only actors of the node's types are activated")
     }
 
     /// Brings a request in and waits for what becomes of it. `load`: the caller has created
@@ -223,7 +265,7 @@ impl Activation {
         let now = self.node.env.now();
         let (mut rest, mut started) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
-        for effect in state.machine.step(now, input) {
+        for effect in state.step(now, input) {
             match effect {
                 Effect::Publish => started.extend(self.publish(&mut state)),
                 Effect::Answer(_) | Effect::Refuse(_, _) => state.settle_call(effect),
@@ -233,7 +275,7 @@ impl Activation {
         }
         drop(state);
         for effect in started {
-            Effects::start(&self.node, self.behaviour.clone(), &self.actor, effect);
+            Effects::start(&self.node, self.behaviour().clone(), &self.actor, effect);
         }
         rest
     }
@@ -258,7 +300,7 @@ impl Activation {
         let input = match self.load().await {
             Ok(resumed) => Input::Loaded { resume: resumed },
             Err(error) => {
-                self.state.lock().failure = Some(error);
+                self.state.lock().busy().failure = Some(error);
                 Input::LoadFailed
             }
         };
@@ -310,8 +352,9 @@ impl Activation {
     /// The seeded bug of answering first.
     fn answer_early(&self) {
         let mut state = self.state.lock();
-        let Some(outcome) = state.finished.as_ref().map(|finished| finished.outcome.clone()) else { return };
-        for slot in state.slots.values_mut().filter(|slot| slot.task == Task::Handle) {
+        let busy = state.busy();
+        let Some(outcome) = busy.finished.as_ref().map(|finished| finished.outcome.clone()) else { return };
+        for slot in busy.slots.values_mut().filter(|slot| slot.task == Task::Handle) {
             if let Some(reply) = slot.reply.take() {
                 drop(reply.send(Told::Outcome(outcome.clone())));
             }
@@ -320,13 +363,13 @@ impl Activation {
 
     /// Notes that nobody may be told any more that this turn did not run.
     pub(crate) fn has_begun(&self, turn: CallKey) {
-        self.state.lock().begun = Some(turn);
+        self.state.lock().busy().begun = Some(turn);
     }
 
     /// The request and task of a call.
     pub(crate) fn slot(&self, call: CallNo) -> (Arc<Request>, Task) {
-        let state = self.state.lock();
-        let slot = state.slots.get(&call).expect("a call keeps its slot until it is answered");
+        let mut state = self.state.lock();
+        let slot = state.busy().slots.get(&call).expect("a call keeps its slot until it is answered");
         (slot.request.clone(), slot.task.clone())
     }
 
@@ -335,7 +378,7 @@ impl Activation {
         let mut state = self.state.lock();
         let call = state.next_call();
         let since = self.node.env.now();
-        state.slots.insert(call, Slot { request, task, since, reply: None, _permit: None });
+        state.busy().slots.insert(call, Slot { request, task, since, reply: None, _permit: None });
         call
     }
 
@@ -344,16 +387,17 @@ impl Activation {
         let known = {
             let state = self.state.lock();
             match &state.loaded {
-                Some(loaded) if loaded.fence == *fence => loaded.cache.get(record),
+                Some(loaded) if loaded.stands(fence) => loaded.cache.get(record),
                 Some(_) | None => None,
             }
         };
         if let Some(value) = known {
             return Ok(value);
         }
-        let value = records::read(&self.node.store, &self.actor, fence, record).await?;
+        // Apart, so that a handler that finds its records in memory is small.
+        let value = Box::pin(records::read(&self.node.store, &self.actor, fence, record)).await?;
         let mut state = self.state.lock();
-        if let Some(loaded) = state.loaded.as_mut().filter(|loaded| loaded.fence == *fence) {
+        if let Some(loaded) = state.loaded.as_mut().filter(|loaded| loaded.stands(fence)) {
             loaded.cache.put(Bytes::copy_from_slice(record), value.clone());
         }
         Ok(value)
@@ -361,6 +405,41 @@ impl Activation {
 }
 
 impl State {
+    /// What it has while it is called; it begins with this if it was at rest.
+    pub(crate) fn busy(&mut self) -> &mut Busy {
+        self.busy.get_or_insert_with(|| Box::new(Busy::new(Machine::resting(MAILBOX_CALLS_MAX))))
+    }
+
+    /// What it has while it is called, if it is.
+    pub(crate) fn if_busy(&self) -> Option<&Busy> {
+        self.busy.as_deref()
+    }
+
+    /// Feeds one input to the machine.
+    pub(crate) fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        self.busy().machine.step(now, input)
+    }
+
+    /// Whether it waits for calls. If so, it lets go of what only calls need.
+    pub(crate) fn rest(&mut self) -> bool {
+        let rests = self.busy.as_ref().is_none_or(|busy| busy.machine.is_idle());
+        // A call that was refused as it came in may still have to be told.
+        if rests && self.busy.as_ref().is_some_and(|busy| busy.slots.is_empty()) {
+            self.busy = None;
+        }
+        rests
+    }
+
+    /// Whether it has been dropped.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.machine.is_gone())
+    }
+
+    /// Whether its state is certainly the last committed one.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.busy.as_ref().is_none_or(|busy| busy.machine.is_settled())
+    }
+
     /// Brings a call in. What follows from it has to be carried out.
     fn enter(
         &mut self,
@@ -371,7 +450,7 @@ impl State {
         permit: Arc<Permit>,
     ) -> (CallNo, Vec<Effect>) {
         let call = self.next_call();
-        self.last_used = now;
+        self.last_used = Moment::of(now);
         let input = Input::Called {
             call,
             key: request.key,
@@ -379,9 +458,10 @@ impl State {
             fingerprint: request.fingerprint,
             deadline: request.deadline,
         };
-        self.slots
-            .insert(call, Slot { request, task, since: now, reply: Some(reply), _permit: Some(permit) });
-        (call, self.machine.step(now, input))
+        let slot = Slot { request, task, since: now, reply: Some(reply), _permit: Some(permit) };
+        let busy = self.busy();
+        busy.slots.insert(call, slot);
+        (call, busy.machine.step(now, input))
     }
 
     /// Has somebody else told too what becomes of a turn that is under way.
@@ -416,21 +496,24 @@ impl State {
                 return;
             }
         };
-        let Some(Slot { request, reply, .. }) = self.slots.remove(&call) else { return };
+        let busy = self.busy();
+        let Some(Slot { request, reply, .. }) = busy.slots.remove(&call) else { return };
         // Whoever comes with the same key again was not cancelled.
-        self.cancelled = self.cancelled.filter(|key| *key != request.key);
+        busy.cancelled = busy.cancelled.filter(|key| *key != request.key);
         let Some(reply) = reply else { return };
         let told = match refusal {
-            Some(refusal) => self.refused(refusal, request.key),
+            Some(refusal) => busy.refused(refusal, request.key),
             None => {
-                let finished = self.finished.as_ref().expect("an answer follows a finished turn");
+                let finished = busy.finished.as_ref().expect("an answer follows a finished turn");
                 Told::Outcome(finished.outcome.clone())
             }
         };
         // Who does not listen any more asks again with its key.
         drop(reply.send(told));
     }
+}
 
+impl Busy {
     fn refused(&self, refusal: Refusal, key: CallKey) -> Told {
         let error = match refusal {
             Refusal::Gone => match &self.failure {

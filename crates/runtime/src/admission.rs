@@ -13,7 +13,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::rate::{Limiter, Rate};
 use parking_lot::Mutex;
 
-use crate::call::{CallError, Request};
+use crate::call::CallError;
 
 /// Limits on calls from outside. Nothing is limited unless it is set.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +53,12 @@ impl Limits {
     }
 
     /// Counts a call in. The lane, if its end has to be told by [`Limits::leave`].
-    pub(crate) fn enter(&self, request: &Request, now: Duration) -> Result<Option<Lane>, CallError> {
-        let lane = request.caller.lane();
+    pub(crate) fn enter(
+        &self,
+        lane: Lane,
+        actor: &ActorId,
+        now: Duration,
+    ) -> Result<Option<Lane>, CallError> {
         let too_many = |of: &'static str, retry_after| {
             metrics::counter!("kelpie_calls_limited_total", "of" => of).increment(1);
             CallError::TooMany { of: of.into(), retry_after }
@@ -70,7 +74,7 @@ impl Limits {
         let by_caller = self.callers.as_ref().map_or(Ok(()), |callers| callers.lock().take(&lane, now));
         let by_actor = by_caller.map_err(|after| ("calls of this caller", after)).and_then(|()| {
             let actors = self.actors.as_ref();
-            let taken = actors.map_or(Ok(()), |actors| actors.lock().take(&request.actor, now));
+            let taken = actors.map_or(Ok(()), |actors| actors.lock().take(actor, now));
             taken.map_err(|after| ("calls to this actor", after))
         });
         if let Err((of, retry_after)) = by_actor {

@@ -22,7 +22,8 @@ pub struct Call {
     pub(crate) actor: ActorId,
     pub(crate) operation: String,
     pub(crate) payload: Bytes,
-    pub(crate) caller: Caller,
+    /// Nothing: somebody anonymous.
+    pub(crate) caller: Option<Caller>,
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) deadline: Duration,
     pub(crate) chain: Vec<ActorId>,
@@ -34,13 +35,11 @@ pub struct Call {
 impl Call {
     /// A call without a key of its own, by an anonymous caller, with the default deadline.
     pub fn new(actor: ActorId, operation: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        let caller =
-            Caller::Principal { tenant: actor.tenant().to_owned(), principal: "anonymous".to_owned() };
         Self {
             actor,
             operation: operation.into(),
             payload: payload.into(),
-            caller,
+            caller: None,
             key: None,
             deadline: limits::CALL_DEADLINE_DEFAULT,
             chain: Vec::new(),
@@ -59,13 +58,24 @@ impl Call {
     /// Says who calls.
     #[must_use]
     pub fn caller(self, caller: Caller) -> Self {
-        Self { caller, ..self }
+        Self { caller: Some(caller), ..self }
     }
 
     /// How long it may take from now.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Who calls.
+    pub(crate) fn who(&self) -> Cow<'_, Caller> {
+        match &self.caller {
+            Some(caller) => Cow::Borrowed(caller),
+            None => {
+                let (tenant, principal) = (self.actor.tenant().to_owned(), "anonymous".to_owned());
+                Cow::Owned(Caller::Principal { tenant, principal })
+            }
+        }
     }
 
     /// Whom it calls.

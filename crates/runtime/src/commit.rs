@@ -14,10 +14,10 @@ use crate::activation::{Activation, State};
 use crate::actor::TurnError;
 use crate::call::CallError;
 use crate::effect::PendingEffect;
+use crate::fence::{Fence, fence_keys};
 use crate::handler::Finished;
 use crate::large;
 use crate::load::describe;
-use crate::records::{Fence, fence_keys};
 use crate::stored::{Dedup, Running};
 use crate::turn::Work;
 use crate::wake;
@@ -35,20 +35,21 @@ const LOW_EVERY: u64 = 8;
 impl Activation {
     /// Commits what the handler left.
     pub(crate) async fn commit(&self) -> Input {
-        let (mut finished, own, head, swept) = {
+        let (mut finished, owned, head, swept) = {
             let mut state = self.state.lock();
-            let finished = state.finished.take().expect("a commit follows a finished handler");
+            let finished = state.busy().finished.take().expect("a commit follows a finished handler");
             let loaded = state.loaded.as_ref().expect("a turn runs on a loaded activation");
-            (finished, loaded.own.clone(), loaded.head.clone(), loaded.swept.clone())
+            (finished, loaded.own.clone(), loaded.head.get(), loaded.swept.clone())
         };
-        let mut next = self.next_head(&own, &head, &finished);
+        let own = &owned.own;
+        let mut next = self.next_head(own, &head, &finished);
         finished.written = Some(next.clone());
         let mut swept_to = None;
         let input = 'attempts: {
             for attempt in 0..ATTEMPTS_MAX {
                 self.node.give_way(attempt).await;
                 let mut tx = self.node.store.begin();
-                match self.fill(&mut tx, &finished, (&own, &head, &next), swept.as_ref()).await {
+                match self.fill(&mut tx, &finished, (own, &head, &next), swept.as_deref()).await {
                     Ok(Some(swept)) => swept_to = swept,
                     Ok(None) => break 'attempts Input::CommitConflicted,
                     Err(error) => {
@@ -75,7 +76,7 @@ impl Activation {
                     // The same would come again: the turn ends with this error, and its steps with it.
                     Err(CommitError::Limit(limit)) if finished.running.is_some() => {
                         finished.fail(too_large(limit));
-                        next = self.next_head(&own, &head, &finished);
+                        next = self.next_head(own, &head, &finished);
                         finished.written = Some(next.clone());
                     }
                     Err(CommitError::Limit(limit)) => {
@@ -91,12 +92,12 @@ impl Activation {
         let input = if matches!(input, Input::CommitRefused) { finished.not_landed(input) } else { input };
         let mut state = self.state.lock();
         if matches!(input, Input::CommitConflicted) && finished.running.is_some() {
-            state.begun = Some(finished.request.key);
+            state.busy().begun = Some(finished.request.key);
         }
         if let Some(loaded) = &mut state.loaded {
-            loaded.swept = swept_to;
+            loaded.swept = swept_to.map(Box::new);
         }
-        state.finished = Some(finished);
+        state.busy().finished = Some(finished);
         input
     }
 
@@ -279,30 +280,31 @@ impl Activation {
 
     /// Makes a lost commit's outcome final, however long the store takes.
     pub(crate) async fn settle(&self) -> Input {
-        let (own, head, written) = {
+        let (owned, head, written) = {
             let mut state = self.state.lock();
-            let finished = state.finished.as_ref().expect("what is settled has been sent");
-            let (key, written) = (finished.request.key, finished.written.clone());
+            let busy = state.busy();
+            let finished = busy.finished.as_ref().expect("what is settled has been sent");
+            let written = finished.written.clone().expect("what is settled has been sent");
             // Until it is known.
-            state.begun = Some(key);
+            busy.begun = Some(finished.request.key);
             let loaded = state.loaded.as_ref().expect("a turn runs on a loaded activation");
-            (loaded.own.clone(), loaded.head.clone(), written.expect("what is settled has been sent"))
+            (loaded.own.clone(), loaded.head.get(), written)
         };
-        let Some((own, settled)) = self.settled(&own).await else { return Input::CommitConflicted };
+        let Some((own, settled)) = self.settled(&owned.own).await else { return Input::CommitConflicted };
         let landed = settled == written;
         if !landed && settled != head {
             return Input::CommitConflicted;
         }
         let mut state = self.state.lock();
-        // Now it is, but for the steps that were recorded before.
-        state.begun = state.begun.filter(|_| state.finished.as_ref().is_some_and(|f| f.running.is_some()));
         if let Some(loaded) = &mut state.loaded {
-            loaded.own = own.clone();
-            loaded.fence = Fence { own: record::encode(&own), head: record::encode(&settled) };
-            loaded.head = settled;
+            loaded.own = self.node.owners.share(own);
+            loaded.head = settled.into();
         }
+        let busy = state.busy();
+        // Now it is, but for the steps that were recorded before.
+        busy.begun = busy.begun.filter(|_| busy.finished.as_ref().is_some_and(|f| f.running.is_some()));
         let settled = Input::Settled { landed };
-        match &state.finished {
+        match &busy.finished {
             Some(finished) if !landed => finished.not_landed(settled),
             Some(_) | None => settled,
         }
@@ -326,19 +328,18 @@ impl Activation {
 
     /// The commit is in: the copy becomes the state, and what was left for after begins.
     pub(crate) fn publish(self: &Arc<Self>, state: &mut State) -> Vec<PendingEffect> {
-        let Some(mut finished) = state.finished.take() else { return Vec::new() };
+        let Some(mut finished) = state.busy().finished.take() else { return Vec::new() };
         let loaded = state.loaded.as_mut().expect("a turn runs on a loaded activation");
-        if let Some(head) = finished.written.clone() {
-            loaded.fence = Fence { own: record::encode(&loaded.own), head: record::encode(&head) };
-            loaded.head = head;
+        if let Some(head) = finished.written.take() {
+            loaded.head = head.into();
         }
         let work = std::mem::take(&mut finished.work);
         work.cleared.iter().for_each(|range| loaded.cache.forget(range));
         for (record, value) in work.writes {
             loaded.cache.put(record, value);
         }
-        let head = loaded.head.clone();
-        state.finished = Some(finished);
+        let head = loaded.head.get();
+        state.busy().finished = Some(finished);
         if let Some(due_ms) = head.wake_ms {
             self.node.waker.expect(&self.actor, due_ms, self.node.env.wall_ms());
         }

@@ -11,12 +11,12 @@ use kelpie_core::{record, row};
 use kelpie_registry::Head;
 use tokio::sync::oneshot;
 
-use crate::activation::{Activation, Slot, Task, Told};
+use crate::activation::{Activation, Busy, Slot, Task, Told};
 use crate::actor::TurnError;
 use crate::call::{CallError, Request};
+use crate::fence::fence_keys;
 use crate::large;
 use crate::node::{Admission, Node, Permit};
-use crate::records::fence_keys;
 use crate::runtime::Runtime;
 use crate::stored::Running;
 use crate::waits::Wait;
@@ -156,22 +156,7 @@ impl Activation {
     fn inspect(&self) -> (Option<Vec<InspectedTurn>>, Option<(u64, String)>) {
         let now = self.node.env.now();
         let state = self.state.lock();
-        let turns = state.machine.calls().filter_map(|(call, standing)| {
-            let Slot { request, since, .. } = state.slots.get(&call)?;
-            let begun = standing != Standing::Waiting;
-            let waits = || state.waits.iter().filter(|_| begun).map(|(_, wait)| wait);
-            Some(InspectedTurn {
-                turn: request.turn(),
-                operation: request.operation.clone(),
-                caller: request.caller.clone(),
-                chain: request.chain.clone(),
-                age: Some(now.saturating_sub(*since)),
-                attempts: u32::from(begun),
-                begun,
-                steps: waits().filter_map(Wait::step).collect(),
-                calls: waits().filter_map(Wait::called).collect(),
-            })
-        });
+        let turns = state.if_busy().into_iter().flat_map(|busy| turns(busy, now));
         (Some(turns.collect()), state.last_error.as_deref().cloned())
     }
 
@@ -201,16 +186,17 @@ impl Activation {
     fn begin_cancel(&self, turn: TurnId, permit: Permit) -> Option<(Standing, oneshot::Receiver<Told>)> {
         let now = self.node.env.now();
         let mut state = self.state.lock();
-        let request = state.slots.values().find(|slot| slot.request.turn() == turn)?.request.clone();
+        let busy = state.if_busy()?;
+        let request = busy.slots.values().find(|slot| slot.request.turn() == turn)?.request.clone();
         let (reply, told) = oneshot::channel();
-        let standing = state.machine.standing(request.key);
+        let standing = busy.machine.standing(request.key);
         if standing == Standing::Absent {
             return None;
         }
         let taken = Input::TakenBack { key: request.key, refusal: Refusal::Cancelled };
-        let effects = state.machine.step(now, taken);
+        let effects = state.step(now, taken);
         if effects.is_empty() {
-            state.cancelled = Some(request.key);
+            state.busy().cancelled = Some(request.key);
             state.join(now, request, Task::Handle, reply, permit);
             return Some((Standing::Running, told));
         }
@@ -220,6 +206,25 @@ impl Activation {
 
     /// Whether the running turn is to stop.
     pub(crate) fn is_cancelled(&self, request: &Request) -> bool {
-        self.state.lock().cancelled == Some(request.key)
+        self.state.lock().if_busy().is_some_and(|busy| busy.cancelled == Some(request.key))
     }
+}
+
+fn turns(busy: &Busy, now: Duration) -> impl Iterator<Item = InspectedTurn> {
+    busy.machine.calls().filter_map(move |(call, standing)| {
+        let Slot { request, since, .. } = busy.slots.get(&call)?;
+        let begun = standing != Standing::Waiting;
+        let waits = || busy.waits.iter().filter(|_| begun).map(|(_, wait)| wait);
+        Some(InspectedTurn {
+            turn: request.turn(),
+            operation: request.operation.clone(),
+            caller: request.caller.clone(),
+            chain: request.chain.clone(),
+            age: Some(now.saturating_sub(*since)),
+            attempts: u32::from(begun),
+            begun,
+            steps: waits().filter_map(Wait::step).collect(),
+            calls: waits().filter_map(Wait::called).collect(),
+        })
+    })
 }

@@ -9,14 +9,14 @@ use kelpie_core::turn::{Effect, Input};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Moment};
 use crate::node::Node;
 
 /// Activations in the order in which they became idle, each at most once, and what all
 /// activations hold.
 #[derive(Default)]
 pub(crate) struct IdleQueue {
-    queue: Mutex<VecDeque<(Duration, Weak<Activation>)>>,
+    queue: Mutex<VecDeque<(Moment, Weak<Activation>)>>,
     pub(crate) cached: Arc<Cached>,
     pressed: Notify,
 }
@@ -40,10 +40,10 @@ impl Cached {
 impl Activation {
     /// Notes that the activation may have become idle.
     pub(crate) fn idle(self: &Arc<Self>) {
-        let now = self.node.env.now();
+        let now = Moment::of(self.node.env.now());
         let mut state = self.state.lock();
         state.last_used = now;
-        if state.machine.is_idle() && !state.queued_as_idle {
+        if state.rest() && !state.queued_as_idle {
             state.queued_as_idle = true;
             drop(state);
             self.node.idle.queue.lock().push_back((now, Arc::downgrade(self)));
@@ -54,14 +54,14 @@ impl Activation {
     }
 
     /// Leaves memory if nobody has called since `before`. Returns whether it stays.
-    fn evict(self: &Arc<Self>, before: Duration) -> bool {
+    fn evict(self: &Arc<Self>, before: Moment) -> bool {
         let effects = {
             let mut state = self.state.lock();
             if state.last_used > before {
                 return true;
             }
             state.queued_as_idle = false;
-            state.machine.step(self.node.env.now(), Input::Evicted)
+            state.step(self.node.env.now(), Input::Evicted)
         };
         if effects.contains(&Effect::Drop) {
             self.node.forget(self);
@@ -88,9 +88,9 @@ pub(crate) async fn evict_idle(node: Arc<Node>) {
         tracing::trace!(by_time = waited.is_err(), "eviction");
         // Those that were used since they became idle get a second chance, while there are
         // others.
-        evict(&node, node.env.now().saturating_sub(idle_after), false);
+        evict(&node, Moment::of(node.env.now().saturating_sub(idle_after)), false);
         if node.is_pressed() || node.idle.queue.lock().len() > node.options.idle_activations_max {
-            evict(&node, Duration::ZERO, true);
+            evict(&node, Moment::of(Duration::ZERO), true);
         }
         metrics::gauge!("kelpie_cached_bytes").set(node.idle.cached.bytes() as f64);
         if !node.is_open() {
@@ -101,7 +101,7 @@ pub(crate) async fn evict_idle(node: Arc<Node>) {
 
 /// One pass: those idle since `before`; and while there is too much in memory the oldest, with
 /// `force` whether they were used since or not.
-fn evict(node: &Arc<Node>, before: Duration, force: bool) {
+fn evict(node: &Arc<Node>, before: Moment, force: bool) {
     let looked_at = node.idle.queue.lock().len();
     for _ in 0..looked_at {
         let mut queue = node.idle.queue.lock();
@@ -111,7 +111,7 @@ fn evict(node: &Arc<Node>, before: Duration, force: bool) {
         drop(queue);
         let Some(activation) = activation.upgrade() else { continue };
         let unused_since = match (crowded, force) {
-            (true, true) => Duration::MAX,
+            (true, true) => Moment::of(Duration::MAX),
             (true, false) => since.max(before),
             (false, _) => before,
         };

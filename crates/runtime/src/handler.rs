@@ -17,10 +17,10 @@ use crate::activation::{Activation, Task};
 use crate::actor::{HandlerError, TurnError};
 use crate::call::{CallError, Outcome, Request};
 use crate::control::CANCELLED;
+use crate::fence::Fence;
 use crate::large;
 use crate::load::describe;
 use crate::outbox::Fate;
-use crate::records::Fence;
 use crate::step::Steps;
 use crate::stored::{DeadRecord, Dedup, Reply, Running};
 use crate::turn::{Turn, Work};
@@ -67,12 +67,11 @@ impl Activation {
         let (request, task) = self.slot(call);
         let (fence, resumed, recovering) = {
             let mut state = self.state.lock();
+            let resumed = state.busy().resumed.take_if(|resumed| resumed.0.key == request.key);
             let loaded = state.loaded.as_mut().expect("a turn runs on a loaded activation");
-            let resumed =
-                loaded.resumed.take_if(|resumed| resumed.0.key == request.key).map(|resumed| *resumed);
             let recovering = loaded.recovering && task == Task::Wake;
             loaded.recovering &= task != Task::Wake;
-            (loaded.fence.clone(), resumed, recovering)
+            (loaded.fence(), resumed.map(|resumed| *resumed), recovering)
         };
         let asks = request.may_be_recorded() && !kelpie_core::mutant!("dedup_not_looked_up");
         let mut raised = None;
@@ -133,14 +132,14 @@ impl Activation {
 
     async fn handle(&self, turn: &mut Turn, task: &Task, recovering: bool) -> Result<Bytes, HandlerError> {
         match task {
-            Task::Handle | Task::Remind(_) if self.behaviour.is_read(&turn.request.operation) => {
+            Task::Handle | Task::Remind(_) if self.behaviour().is_read(&turn.request.operation) => {
                 let view = View::of_activation(turn.activation.clone(), turn.fence());
                 let request = turn.request.clone();
-                self.behaviour.read(&view, &request.operation, &request.payload).await
+                self.behaviour().read(&view, &request.operation, &request.payload).await
             }
             Task::Handle | Task::Remind(_) => {
                 let request = turn.request.clone();
-                self.behaviour.handle(turn, &request.operation, &request.payload).await
+                self.behaviour().handle(turn, &request.operation, &request.payload).await
             }
             Task::Wake => {
                 self.wake(turn, recovering).await?;
@@ -164,7 +163,7 @@ impl Activation {
             turn.activation.clone().deliver();
         }
         if is_due || (recovering && due.is_some()) {
-            self.behaviour.wake(turn).await?;
+            self.behaviour().wake(turn).await?;
         }
         Ok(())
     }
@@ -188,7 +187,7 @@ impl Activation {
     /// The head that the running turn began with, or that its last step wrote.
     pub(crate) fn head(&self) -> Head {
         let state = self.state.lock();
-        state.loaded.as_ref().expect("a turn runs on a loaded activation").head.clone()
+        state.loaded.as_ref().expect("a turn runs on a loaded activation").head.get()
     }
 
     /// What was answered to this call before. Read together with the fence, so that it is
@@ -376,7 +375,7 @@ impl Activation {
         let last_error = failed.map(|error| Box::new((self.node.env.wall_ms(), error)));
         let mut state = self.state.lock();
         state.last_error = last_error.or_else(|| state.last_error.take());
-        state.finished = Some(Box::new(finished));
+        state.busy().finished = Some(Box::new(finished));
         Input::HandlerFinished { commits }
     }
 }

@@ -11,10 +11,11 @@ use kelpie_registry::Head;
 use kelpie_storage::Transaction;
 
 use crate::actor::TurnError;
+use crate::fence::fence_keys;
 use crate::large;
 use crate::load;
 use crate::outbox::{self, DeadLetter};
-use crate::records::{fence_keys, pages};
+use crate::records::pages;
 use crate::reminder::{self, Reminder};
 use crate::runtime::Runtime;
 use crate::stored::{Dedup, Message, Reply, Running, StepRecord};

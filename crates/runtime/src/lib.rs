@@ -23,6 +23,7 @@ mod commit;
 mod control;
 mod effect;
 mod eviction;
+mod fence;
 mod handler;
 mod history;
 mod large;

@@ -15,7 +15,7 @@ use crate::activation::{Activation, Loaded, Unloaded};
 use crate::actor::TurnError;
 use crate::call::{CallError, Request};
 use crate::large;
-use crate::records::{Cache, Fence, pages};
+use crate::records::{Cache, pages};
 use crate::stored::{Running, StepRecord};
 
 impl Activation {
@@ -34,11 +34,11 @@ impl Activation {
         }
         let resumed = if head.running { self.running().await.map_err(unreadable)? } else { None };
         let resume = resumed.as_ref().map(|(running, _)| self.resume(running));
-        let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
+        let own = self.node.owners.share(own);
         let cache = Cache::new(self.node.idle.cached.clone());
-        let loaded =
-            Loaded { own, head, fence, cache, resumed: resumed.map(Box::new), recovering: true, swept: None };
-        self.state.lock().loaded = Some(loaded);
+        let mut state = self.state.lock();
+        state.busy().resumed = resumed.map(Box::new);
+        state.loaded = Some(Loaded { own, head: head.into(), cache, swept: None, recovering: true });
         Ok(resume)
     }
 

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
 use kelpie_core::gate::Gate;
@@ -24,6 +26,7 @@ use crate::admission::Limits;
 use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
+use crate::fence::Owners;
 use crate::peers::Peers;
 use crate::read;
 use crate::route::Routing;
@@ -46,12 +49,16 @@ pub(crate) struct Node {
     pub(crate) effects: Effects,
     pub(crate) waker: Waker,
     pub(crate) idle: IdleQueue,
+    pub(crate) owners: Owners,
     pub(crate) single_process: bool,
     limits: Limits,
     /// The other nodes, if there may be any.
     pub(crate) routing: Option<Routing>,
     actors: BTreeMap<String, Arc<dyn Actor>>,
-    activations: Vec<Mutex<BTreeMap<ActorId, Arc<Activation>>>>,
+    /// By actor; looked up, never walked through.
+    activations: Vec<Mutex<HashTable<Arc<Activation>>>>,
+    /// Keys the hash, so that nobody can name actors that meet in one place.
+    hash_seed: u128,
     gate: Mutex<Gate>,
     drained: Notify,
 }
@@ -103,6 +110,7 @@ impl Node {
     ) -> Arc<Self> {
         let limits = Limits::new(&options.call_limits);
         let routing = peers.map(|peers| Routing::new(peers, options.node.lease_term));
+        let hash_seed = membership.myself().boot.0;
         Arc::new(Self {
             ownership: Ownership::new(store.clone()),
             single_process: store.properties().single_process,
@@ -113,10 +121,12 @@ impl Node {
             effects: Effects::default(),
             waker: Waker::default(),
             idle: IdleQueue::default(),
+            owners: Owners::default(),
             limits,
             routing,
             actors,
-            activations: (0..SHARDS).map(|_| Mutex::new(BTreeMap::new())).collect(),
+            activations: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hash_seed,
             gate: Mutex::new(Gate::default()),
             drained: Notify::new(),
         })
@@ -132,18 +142,32 @@ impl Node {
         entered.ok().map(|()| Permit { node: node.clone(), lane: None })
     }
 
+    /// Lets a call from outside in, if the limits let it.
+    fn admit_call(node: &Arc<Self>, call: &Call, admission: Admission) -> Result<Permit, CallError> {
+        let mut permit = Self::admit(node, admission).ok_or(CallError::ShuttingDown)?;
+        if admission == Admission::New && node.limits.any() {
+            permit.lane = node.limits.enter(call.who().lane(), &call.actor, node.env.now())?;
+        }
+        Ok(permit)
+    }
+
     /// Calls an actor. The call has ended when this returns, unless the error says
     /// `Unknown`.
     pub(crate) async fn call(self: Arc<Self>, call: Call, admission: Admission) -> Outcome {
         if admission == Admission::New {
             self.ready()?;
         }
-        let stale_ok = call.stale_ok;
-        let request = Arc::new(self.request(call)?);
-        if stale_ok && let Some(outcome) = self.read_known(&request, admission).await {
+        check(&call)?;
+        let permit = Self::admit_call(&self, &call, admission)?;
+        if let Some(behaviour) = self.behaviour(call.actor.actor_type())
+            && behaviour.is_read(&call.operation)
+            && let Some(outcome) = self.read(behaviour.as_ref(), &call).await
+        {
             return outcome;
         }
-        self.enter(request, Task::Handle, admission).await
+        let request = Arc::new(self.request(call));
+        // Apart, so that a read does not carry the size of a turn around.
+        Box::pin(self.run(request, Task::Handle, permit)).await
     }
 
     /// Before a commit is tried again that brushed against neighbours in the store: those who come
@@ -156,17 +180,14 @@ impl Node {
         }
     }
 
-    /// Brings a request to its activation, wherever that is.
-    pub(crate) async fn enter(
-        self: Arc<Self>,
-        request: Arc<Request>,
-        task: Task,
-        admission: Admission,
-    ) -> Outcome {
-        let mut permit = Self::admit(&self, admission).ok_or(CallError::ShuttingDown)?;
-        if admission == Admission::New && self.limits.any() {
-            permit.lane = self.limits.enter(&request, self.env.now())?;
-        }
+    /// Brings a request of the runtime's own to its activation, wherever that is.
+    pub(crate) async fn enter(self: Arc<Self>, request: Arc<Request>, task: Task) -> Outcome {
+        let permit = Self::admit(&self, Admission::Owed).ok_or(CallError::ShuttingDown)?;
+        self.run(request, task, permit).await
+    }
+
+    /// Brings an admitted request to its activation, wherever that is.
+    async fn run(self: Arc<Self>, request: Arc<Request>, task: Task, permit: Permit) -> Outcome {
         // What was admitted ends, whoever stops listening: the permit goes with the work.
         let permit = Arc::new(permit);
         if let Some(routing) = &self.routing {
@@ -197,12 +218,14 @@ impl Node {
         };
         let mut begun = false;
         for _ in 0..=limits::REDIRECTS_MAX {
-            let (activation, created) = self.activation(&request.actor, behaviour);
-            if *task == Task::Handle && !created && behaviour.is_read(&request.operation) {
-                match activation.read(&request).await {
-                    read::Read::Done(outcome) => return Here::Outcome(outcome),
-                    read::Read::Exclusive => {}
-                }
+            let (activation, created) = self.activation(&request.actor);
+            if *task == Task::Handle
+                && !created
+                && behaviour.is_read(&request.operation)
+                && let Some(outcome) =
+                    activation.read(behaviour.as_ref(), &request.operation, &request.payload).await
+            {
+                return Here::Outcome(outcome);
             }
             match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
                 Told::Outcome(outcome) => return Here::Outcome(of_begun(begun, outcome)),
@@ -223,7 +246,7 @@ impl Node {
         let activation = self.existing(actor)?;
         let own = {
             let state = activation.state.lock();
-            state.loaded.as_ref().filter(|_| !state.machine.is_gone()).map(|loaded| loaded.own.clone())?
+            state.loaded.as_ref().filter(|_| !state.is_gone()).map(|loaded| loaded.own.own.clone())?
         };
         if self.membership.myself().owns(&own) {
             return Some(own);
@@ -232,40 +255,44 @@ impl Node {
         None
     }
 
-    /// Answers a read from what this node knows. Nothing if the operation is no read.
-    async fn read_known(self: &Arc<Self>, request: &Request, admission: Admission) -> Option<Outcome> {
-        let behaviour = self.actors.get(request.actor.actor_type())?;
-        if !behaviour.is_read(&request.operation) {
-            return None;
+    /// Answers a read beside the mailbox; a stale one from whatever this node knows. Nothing:
+    /// it has to take its turn.
+    async fn read(&self, behaviour: &dyn Actor, call: &Call) -> Option<Outcome> {
+        let known = self.existing(&call.actor);
+        if !call.stale_ok {
+            return known?.read(behaviour, &call.operation, &call.payload).await;
         }
-        let Some(_permit) = Self::admit(self, admission) else { return Some(Err(CallError::ShuttingDown)) };
-        let known = self.existing(&request.actor);
         if let Some(view) = known.and_then(|activation| activation.known())
-            && let Some(outcome) = read::answer(behaviour.as_ref(), &view, request).await
+            && let Some(outcome) = read::answer(behaviour, &view, &call.operation, &call.payload).await
         {
             return Some(outcome);
         }
-        read::answer(behaviour.as_ref(), &self.view(&request.actor), request).await
-    }
-
-    /// Answers a read from the last commit.
-    pub(crate) async fn read_stored(self: Arc<Self>, call: Call) -> Outcome {
-        self.ready()?;
-        let request = self.request(call)?;
-        let Some(behaviour) = self.behaviour(request.actor.actor_type()) else {
-            return Err(CallError::NoSuchType { actor_type: request.actor.actor_type().to_owned() });
-        };
-        if !behaviour.is_read(&request.operation) {
-            return Err(CallError::NotARead { operation: request.operation });
-        }
-        let _permit = Self::admit(&self, Admission::New).ok_or(CallError::ShuttingDown)?;
-        let moved = || CallError::NotRun { reason: "the actor kept moving".to_owned() };
-        read::answer(behaviour.as_ref(), &self.view(&request.actor), &request).await.ok_or_else(moved)?
+        let view = self.view(&call.actor);
+        Box::pin(read::answer(behaviour, &view, &call.operation, &call.payload)).await
     }
 
     /// What the actors of a type do, if this node has it.
     pub(crate) fn behaviour(&self, actor_type: &str) -> Option<&Arc<dyn Actor>> {
         self.actors.get(actor_type)
+    }
+
+    fn known_behaviour(&self, actor: &ActorId) -> Result<&Arc<dyn Actor>, CallError> {
+        let unknown = || CallError::NoSuchType { actor_type: actor.actor_type().to_owned() };
+        self.behaviour(actor.actor_type()).ok_or_else(unknown)
+    }
+
+    /// Answers a read from the last commit.
+    pub(crate) async fn read_stored(self: Arc<Self>, call: Call) -> Outcome {
+        self.ready()?;
+        check(&call)?;
+        let behaviour = self.known_behaviour(&call.actor)?;
+        if !behaviour.is_read(&call.operation) {
+            return Err(CallError::NotARead { operation: call.operation });
+        }
+        let _permit = Self::admit(&self, Admission::New).ok_or(CallError::ShuttingDown)?;
+        let (view, moved) = (self.view(&call.actor), "the actor kept moving");
+        let read = read::answer(behaviour.as_ref(), &view, &call.operation, &call.payload).await;
+        read.ok_or_else(|| CallError::NotRun { reason: moved.to_owned() })?
     }
 
     pub(crate) fn actor_types(&self) -> impl Iterator<Item = &str> {
@@ -288,33 +315,20 @@ impl Node {
         }
     }
 
-    /// Checks a call before any work begins.
-    fn request(&self, call: Call) -> Result<Request, CallError> {
-        let Call { actor, operation, payload, caller, key, deadline, chain, stale_ok: _, mark, keep } = call;
-        let too_large =
-            |what, bytes, bytes_max| Err(CallError::TooLarge { what: Cow::Borrowed(what), bytes, bytes_max });
-        if payload.len() > limits::PAYLOAD_BYTES_MAX {
-            return too_large("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX);
-        }
-        if operation.len() > limits::OPERATION_BYTES_MAX {
-            return too_large("the operation's name", operation.len(), limits::OPERATION_BYTES_MAX);
-        }
-        if chain.contains(&actor) {
-            let names: Vec<String> = chain.iter().chain([&actor]).map(ToString::to_string).collect();
-            return Err(CallError::Cycle { chain: names.join(" -> ") });
-        }
-        if chain.len() >= limits::CALL_DEPTH_MAX {
-            return Err(CallError::TooDeep);
-        }
+    /// What a checked call is on its way through this node.
+    fn request(&self, call: Call) -> Request {
+        let caller = call.who().into_owned();
+        let Call { actor, operation, payload, key, deadline, chain, mark, keep, .. } = call;
         let fresh = key.is_none();
-        let keep = keep.unwrap_or(if fresh { Keep::Deadline } else { Keep::Retention });
-        let key = key.unwrap_or_else(|| {
-            IdempotencyKey::new(&format!("{:032x}", self.env.random_u128())).expect("32 digits are a key")
-        });
-        Ok(Request {
-            key: CallKey::new(&caller, &key),
+        Request {
+            // Nobody else can know a number that was drawn here.
+            key: key.map_or_else(
+                || CallKey(self.env.random_u128().to_be_bytes()),
+                |key| CallKey::new(&caller, &key),
+            ),
             fingerprint: Fingerprint::new(&actor, &operation, &payload),
             deadline: self.env.now().saturating_add(deadline),
+            keep: keep.unwrap_or(if fresh { Keep::Deadline } else { Keep::Retention }),
             actor,
             operation,
             payload,
@@ -322,8 +336,7 @@ impl Node {
             fresh,
             chain,
             mark,
-            keep,
-        })
+        }
     }
 
     /// A request of the runtime's own. All with one `name` count as the same while one is
@@ -361,37 +374,46 @@ impl Node {
         View::of_store(actor.clone(), self.env.wall_ms(), self.store.begin())
     }
 
-    fn shard(&self, actor: &ActorId) -> &Mutex<BTreeMap<ActorId, Arc<Activation>>> {
-        // FNV-1a: spreads neighbours well enough over 64 locks.
-        let hash = actor.encoded().iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
-        let shard = usize::try_from(hash >> 58).expect("six bits");
+    fn hash(&self, actor: &ActorId) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u128(self.hash_seed);
+        hasher.write(actor.encoded());
+        hasher.finish()
+    }
+
+    /// The activations among which one with that hash is. A table looks at the lowest bits and
+    /// at the highest: these are others.
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Arc<Activation>>> {
+        let shard = usize::try_from((hash >> 40) % SHARDS as u64).expect("few");
         &self.activations[shard]
     }
 
     /// The actor's activation, and whether it was just created, so that the caller loads it.
-    fn activation(self: &Arc<Self>, actor: &ActorId, behaviour: &Arc<dyn Actor>) -> (Arc<Activation>, bool) {
-        let mut shard = self.shard(actor).lock();
-        if let Some(activation) = shard.get(actor) {
+    fn activation(self: &Arc<Self>, actor: &ActorId) -> (Arc<Activation>, bool) {
+        let hash = self.hash(actor);
+        let mut shard = self.shard(hash).lock();
+        if let Some(activation) = shard.find(hash, |known| known.actor == *actor) {
             return (activation.clone(), false);
         }
-        let activation = Arc::new(Activation::new(self.clone(), actor.clone(), behaviour.clone()));
-        shard.insert(actor.clone(), activation.clone());
+        let activation = Arc::new(Activation::new(self.clone(), actor.clone()));
+        shard.insert_unique(hash, activation.clone(), |known| self.hash(&known.actor));
         metrics::gauge!("kelpie_activations").increment(1.0);
         (activation, true)
     }
 
     /// The actor's activation, if it is in memory.
     pub(crate) fn existing(&self, actor: &ActorId) -> Option<Arc<Activation>> {
-        self.shard(actor).lock().get(actor).cloned()
+        let hash = self.hash(actor);
+        self.shard(hash).lock().find(hash, |known| known.actor == *actor).cloned()
     }
 
     /// Forgets an activation that is gone.
     pub(crate) fn forget(&self, activation: &Activation) {
-        let mut shard = self.shard(&activation.actor).lock();
-        if shard.get(&activation.actor).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), activation)) {
-            shard.remove(&activation.actor);
+        let hash = self.hash(&activation.actor);
+        let mut shard = self.shard(hash).lock();
+        let this = |known: &Arc<Activation>| std::ptr::eq(Arc::as_ptr(known), activation);
+        if let Ok(known) = shard.find_entry(hash, this) {
+            known.remove();
             metrics::gauge!("kelpie_activations").decrement(1.0);
         }
     }
@@ -409,18 +431,24 @@ impl Node {
         }
     }
 
-    /// All activations, shard by shard.
-    pub(crate) fn each_activation(&self) -> impl Iterator<Item = Arc<Activation>> {
-        self.activations.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+    /// All activations, by their actors.
+    pub(crate) fn each_activation(&self) -> Vec<Arc<Activation>> {
+        let mut all = Vec::new();
+        for shard in &self.activations {
+            all.extend(shard.lock().iter().cloned());
+        }
+        // A table has its own order.
+        all.sort_unstable_by(|a, b| a.actor.cmp(&b.actor));
+        all
     }
 
     /// The actors that are loaded, with the owner record and the commit that each stands at.
     pub(crate) fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
         for shard in &self.activations {
-            for (actor, activation) in &*shard.lock() {
+            for activation in &*shard.lock() {
                 let state = activation.state.lock();
-                if let Some(loaded) = state.loaded.as_ref().filter(|_| !state.machine.is_gone()) {
-                    see(actor, &loaded.own, loaded.head.seq);
+                if let Some(loaded) = state.loaded.as_ref().filter(|_| !state.is_gone()) {
+                    see(&activation.actor, &loaded.own.own, loaded.head.get().seq);
                 }
             }
         }
@@ -440,6 +468,24 @@ impl Node {
     pub(crate) fn in_flight(&self) -> u64 {
         self.gate.lock().in_flight()
     }
+}
+
+/// Checks a call before any work begins.
+fn check(call: &Call) -> Result<(), CallError> {
+    let Call { actor, operation, payload, chain, .. } = call;
+    for (what, bytes, bytes_max) in [
+        ("the payload", payload.len(), limits::PAYLOAD_BYTES_MAX),
+        ("the operation's name", operation.len(), limits::OPERATION_BYTES_MAX),
+    ] {
+        if bytes > bytes_max {
+            return Err(CallError::TooLarge { what: Cow::Borrowed(what), bytes, bytes_max });
+        }
+    }
+    if chain.contains(actor) {
+        let names: Vec<String> = chain.iter().chain([actor]).map(ToString::to_string).collect();
+        return Err(CallError::Cycle { chain: names.join(" -> ") });
+    }
+    if chain.len() >= limits::CALL_DEPTH_MAX { Err(CallError::TooDeep) } else { Ok(()) }
 }
 
 /// What may have happened on an activation that is gone is not denied by the next one.

@@ -134,7 +134,7 @@ impl Activation {
         metrics::counter!("kelpie_messages_delivered_total").increment(positions.len() as u64);
         let name = format!("delivered {:032x}", self.node.env.random_u128());
         let request = self.node.own_request(&self.actor, &name);
-        let noted = Node::enter(self.node.clone(), request, Task::Delivered(fates), Admission::Owed).await;
+        let noted = Node::enter(self.node.clone(), request, Task::Delivered(fates)).await;
         match noted {
             Ok(_) => positions.iter().for_each(|position| {
                 busy.remove(position);
@@ -191,7 +191,7 @@ impl Activation {
 impl State {
     /// Messages in the outbox, as of the last commit.
     fn messages(&self) -> usize {
-        let outbox = self.loaded.as_ref().map_or(0, |loaded| loaded.head.outbox);
+        let outbox = self.loaded.as_ref().map_or(0, |loaded| loaded.head.get().outbox);
         usize::try_from(outbox).expect("32 bits")
     }
 }

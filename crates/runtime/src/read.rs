@@ -4,23 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use kelpie_storage::ReadError;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Loaded, Moment};
 use crate::actor::{Actor, HandlerError, TurnError};
-use crate::call::{CallError, Outcome, Request};
+use crate::call::{CallError, Outcome};
+use crate::fence::Fence;
 use crate::load::describe;
 use crate::view::View;
 
 /// Tries beside the mailbox before a read waits in it like everyone else.
 const TRIES: u32 = 3;
-
-/// How a read beside the mailbox ended.
-pub(crate) enum Read {
-    /// With a result.
-    Done(Outcome),
-    /// It has to take its turn.
-    Exclusive,
-}
 
 impl Activation {
     /// Reads without waiting for the running turn.
@@ -29,42 +23,57 @@ impl Activation {
     /// nothing was committed since the state it is computed from; every record that the read
     /// loads is checked against the same fence. On a store that only this process writes the
     /// check is a look at the activation: it has no commit in flight.
-    pub(crate) async fn read(self: &Arc<Self>, request: &Request) -> Read {
+    ///
+    /// Nothing: it has to take its turn.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        behaviour: &dyn Actor,
+        operation: &str,
+        payload: &[u8],
+    ) -> Option<Outcome> {
         for _ in 0..TRIES {
             let (fence, settled) = {
                 let mut state = self.state.lock();
-                state.last_used = self.node.env.now();
-                let settled = state.machine.is_settled();
-                match &state.loaded {
-                    Some(loaded) if !state.machine.is_gone() => (loaded.fence.clone(), settled),
-                    Some(_) | None => return Read::Exclusive,
-                }
+                state.last_used = Moment::of(self.node.env.now());
+                let loaded = state.loaded.as_ref().filter(|_| !state.is_gone())?;
+                (loaded.fence(), state.is_settled())
             };
             if !(settled && self.node.single_process) {
-                match fence.holds(&mut self.node.store.begin(), &self.actor).await {
+                // Apart, so that a read that need not ask is small.
+                match Box::pin(self.stands(&fence)).await {
                     Ok(true) => {}
                     Ok(false) => continue,
-                    Err(error) => return Read::Done(Err(CallError::NotRun { reason: describe(&error) })),
+                    Err(error) => return Some(Err(CallError::NotRun { reason: describe(&error) })),
                 }
             }
             let view = View::of_activation(self.clone(), fence);
-            if let Some(outcome) = answer(self.behaviour.as_ref(), &view, request).await {
-                return Read::Done(outcome);
+            let answered = answer(behaviour, &view, operation, payload).await;
+            if answered.is_some() {
+                return answered;
             }
         }
-        Read::Exclusive
+        None
+    }
+
+    async fn stands(&self, fence: &Fence) -> Result<bool, ReadError> {
+        fence.holds(&mut self.node.store.begin(), &self.actor).await
     }
 
     /// The state as this activation knows it, whether or not it is still the last one.
     pub(crate) fn known(self: &Arc<Self>) -> Option<View> {
-        let fence = self.state.lock().loaded.as_ref().map(|loaded| loaded.fence.clone())?;
+        let fence = self.state.lock().loaded.as_ref().map(Loaded::fence)?;
         Some(View::of_activation(self.clone(), fence))
     }
 }
 
 /// Runs a read handler. Nothing if the state that it saw has gone.
-pub(crate) async fn answer(behaviour: &dyn Actor, view: &View, request: &Request) -> Option<Outcome> {
-    let work = AssertUnwindSafe(behaviour.read(view, &request.operation, &request.payload));
+pub(crate) async fn answer(
+    behaviour: &dyn Actor,
+    view: &View,
+    operation: &str,
+    payload: &[u8],
+) -> Option<Outcome> {
+    let work = AssertUnwindSafe(behaviour.read(view, operation, payload));
     Some(match work.catch_unwind().await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(HandlerError::App { code, message, detail })) => Err(CallError::App { code, message, detail }),
@@ -74,7 +83,7 @@ pub(crate) async fn answer(behaviour: &dyn Actor, view: &View, request: &Request
         }
         Ok(Err(HandlerError::Turn(error))) => Err(CallError::Handler(Arc::new(error))),
         Err(_) => {
-            tracing::error!(actor = %request.actor, operation = request.operation, "a read handler panicked");
+            tracing::error!(actor = %view.actor(), operation, "a read handler panicked");
             Err(CallError::Panicked)
         }
     })

@@ -1,6 +1,5 @@
 //! An actor's committed records in memory, and reading those that are not.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use kelpie_storage::{RangeQuery, Store, Transaction};
 
 use crate::actor::{RecordRange, TurnError};
 use crate::eviction::Cached;
+use crate::fence::Fence;
 use crate::large;
 
 /// Bytes of records that one activation keeps in memory. Beyond that it forgets them all and
@@ -18,69 +18,13 @@ const CACHED_BYTES_MAX: usize = 1 << 20;
 /// What an entry costs beside its bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// What an activation was loaded under: the two rows that every commit compares, as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fence {
-    pub(crate) own: Bytes,
-    pub(crate) head: Bytes,
-}
-
-impl Fence {
-    /// Whether both rows still stand, as part of what `tx` reads.
-    pub(crate) async fn holds(
-        &self,
-        tx: &mut Transaction,
-        actor: &ActorId,
-    ) -> Result<bool, kelpie_storage::ReadError> {
-        let [own, head] = self.compared(&tx.get_many_snapshot(&fence_keys(actor)).await?);
-        Ok(own && (head || kelpie_core::mutant!("read_checks_epoch_only")))
-    }
-
-    /// Reads a row in one question with those two, which must still stand.
-    pub(crate) async fn get(
-        &self,
-        tx: &mut Transaction,
-        actor: &ActorId,
-        key: &Bytes,
-    ) -> Result<Option<Bytes>, TurnError> {
-        let [found] = self.get_each(tx, actor, [key]).await?;
-        Ok(found)
-    }
-
-    /// Reads rows in one question with those two, which must still stand.
-    pub(crate) async fn get_each<const N: usize>(
-        &self,
-        tx: &mut Transaction,
-        actor: &ActorId,
-        keys: [&Bytes; N],
-    ) -> Result<[Option<Bytes>; N], TurnError> {
-        let mut all = Vec::with_capacity(N + 2);
-        all.extend(fence_keys(actor));
-        all.extend(keys.into_iter().cloned());
-        let mut stored = tx.get_many_snapshot(&all).await?;
-        let found = stored.split_off(2.min(stored.len()));
-        if self.compared(&stored) != [true, true] {
-            return Err(TurnError::Moved);
-        }
-        Ok(found.try_into().expect("a store answers each key"))
-    }
-
-    /// Which of the two rows still stand, as they were read under [`fence_keys`].
-    pub(crate) fn compared(&self, stored: &[Option<Bytes>]) -> [bool; 2] {
-        let [own, head] = stored else { return [false, false] };
-        [own.as_ref() == Some(&self.own), head.as_ref() == Some(&self.head)]
-    }
-}
-
-/// The two rows of a [`Fence`], read in one round trip.
-pub(crate) fn fence_keys(actor: &ActorId) -> [Bytes; 2] {
-    [row::own(actor), row::head(actor)]
-}
-
-/// Committed records as of one fence. Absent ones are remembered too.
+/// Committed records as of one fence, in their order. Absent ones are remembered too.
+///
+/// A list: most activations hold one record, and a map's first node is larger than all else
+/// that an idle activation needs.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    records: BTreeMap<Bytes, Option<Bytes>>,
+    records: Vec<(Bytes, Option<Bytes>)>,
     bytes: usize,
     /// What all activations of the node keep.
     all: Arc<Cached>,
@@ -92,12 +36,16 @@ fn cost(record: &[u8], value: Option<&Bytes>) -> usize {
 
 impl Cache {
     pub(crate) fn new(all: Arc<Cached>) -> Self {
-        Self { records: BTreeMap::new(), bytes: 0, all }
+        Self { records: Vec::new(), bytes: 0, all }
     }
 
     /// What is known of a record.
     pub(crate) fn get(&self, record: &[u8]) -> Option<Option<Bytes>> {
-        self.records.get(record).cloned()
+        self.place(record).ok().map(|place| self.records[place].1.clone())
+    }
+
+    fn place(&self, record: &[u8]) -> Result<usize, usize> {
+        self.records.binary_search_by(|(known, _)| known[..].cmp(record))
     }
 
     /// Notes a committed record.
@@ -107,17 +55,23 @@ impl Cache {
             self.records.clear();
             self.resize(0);
         }
-        let mut bytes = self.bytes + cost_now;
-        if let Some(before) = self.records.get(&record) {
-            bytes = bytes.saturating_sub(cost(&record, before.as_ref()));
+        match self.place(&record) {
+            Ok(place) => {
+                let before = std::mem::replace(&mut self.records[place].1, value);
+                self.resize((self.bytes + cost_now).saturating_sub(cost(&record, before.as_ref())));
+            }
+            Err(place) => {
+                // One more and not four, as long as there are none.
+                self.records.reserve_exact(usize::from(self.records.is_empty()));
+                self.records.insert(place, (record, value));
+                self.resize(self.bytes + cost_now);
+            }
         }
-        self.records.insert(record, value);
-        self.resize(bytes);
     }
 
     /// Forgets a range that was cleared.
     pub(crate) fn forget(&mut self, range: &RecordRange) {
-        self.records.retain(|record, _| !range.contains(record));
+        self.records.retain(|(record, _)| !range.contains(record));
         self.resize(self.records.iter().map(|(record, value)| cost(record, value.as_ref())).sum());
     }
 

@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 use crate::activation::{Activation, Task};
 use crate::actor::TurnError;
 use crate::call::{CallError, Outcome};
+use crate::fence::Fence;
 use crate::load::describe;
-use crate::node::{Admission, Node};
-use crate::records::{Fence, pages};
+use crate::node::Node;
+use crate::records::pages;
 use crate::stored::ReminderRecord;
 use crate::turn::Turn;
 
@@ -296,7 +297,7 @@ impl Activation {
     /// Whether a reminder is due.
     pub(crate) fn is_reminded(&self, now_ms: u64) -> bool {
         let state = self.state.lock();
-        let due_ms = state.loaded.as_ref().and_then(|loaded| loaded.head.reminder_ms);
+        let due_ms = state.loaded.as_ref().and_then(|loaded| loaded.head.get().reminder_ms);
         due_ms.is_some_and(|due_ms| due_ms <= now_ms)
     }
 
@@ -384,6 +385,6 @@ impl Activation {
         let hash = blake3::hash(name.as_bytes()).to_hex();
         let name = format!("{what} {generation}.{occurrence}.{hash}");
         let request = self.node.owed_request(&self.actor, &name, operation, payload);
-        Node::enter(self.node.clone(), request, task, Admission::Owed).await
+        Node::enter(self.node.clone(), request, task).await
     }
 }

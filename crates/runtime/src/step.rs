@@ -21,9 +21,9 @@ use kelpie_registry::Head;
 use kelpie_storage::CommitError;
 
 use crate::actor::{HandlerError, TurnError};
+use crate::fence::Fence;
 use crate::large;
 use crate::load::describe;
-use crate::records::Fence;
 use crate::stored::{Running, StepRecord};
 use crate::turn::Turn;
 use crate::waits::Wait;
@@ -201,7 +201,7 @@ impl Turn {
         F: Future<Output = Result<Bytes, HandlerError>>,
     {
         let _waiting = self.activation.waiting(Wait::Step(key.to_owned()));
-        work(self.id.step_key(key)).await
+        work(self.turn_id().step_key(key)).await
     }
 
     /// Whether the turn may go on.
@@ -309,9 +309,10 @@ impl Turn {
         if !activation.compare(&mut tx, &self.fence()).await? {
             return Err(TurnError::Moved);
         }
+        let turn = self.turn_id();
         for (key, step) in batch {
             if !kelpie_core::mutant!("step_result_lost") {
-                large::put(&mut tx, &row::step(actor, self.id, key), &record::encode(step));
+                large::put(&mut tx, &row::step(actor, turn, key), &record::encode(step));
             }
         }
         large::put(&mut tx, &row::running(actor), &record::encode(running));
@@ -326,8 +327,7 @@ impl Turn {
         tx.set(row::head(actor), record::encode(&next));
         match tx.commit().await {
             Ok(_) => {
-                let fence = Fence { head: record::encode(&next), ..self.fence() };
-                self.moved_to(fence, None, next);
+                self.moved_to(Fence { head: next, ..self.fence() });
                 Ok(Recorded::Yes)
             }
             Err(CommitError::Conflict | CommitError::TooOld) => Ok(Recorded::Again),
@@ -339,30 +339,25 @@ impl Turn {
     }
 
     async fn settle_record(&self, before: &Head, written: Head) -> Result<Recorded, TurnError> {
-        let own = record::decode(&self.fence().own)?;
-        let settled = self.activation.settled(&own).await;
+        let settled = self.activation.settled(&self.fence().own.own).await;
         let Some((own, head)) = settled.filter(|(_, head)| *head == written || head == before) else {
             self.activation.has_begun(self.request.key);
             return Err(TurnError::Moved);
         };
         let landed = head == written;
-        let fence = Fence { own: record::encode(&own), head: record::encode(&head) };
-        self.moved_to(fence, Some(own), head);
+        self.moved_to(Fence { own: self.activation.node.owners.share(own), head });
         Ok(if landed { Recorded::Yes } else { Recorded::Again })
     }
 
     /// The turn has moved the fence itself; the actor's state is as it was.
-    fn moved_to(&self, fence: Fence, own: Option<kelpie_core::ownership::Own>, head: Head) {
+    fn moved_to(&self, fence: Fence) {
         let activation = &self.activation;
-        let wake_ms = head.wake_ms;
+        let wake_ms = fence.head.wake_ms;
         self.steps.lock().fence = fence.clone();
         let mut state = activation.state.lock();
         if let Some(loaded) = &mut state.loaded {
-            loaded.fence = fence;
-            loaded.head = head;
-            if let Some(own) = own {
-                loaded.own = own;
-            }
+            loaded.own = fence.own;
+            loaded.head = fence.head.into();
         }
         drop(state);
         if let Some(due_ms) = wake_ms {

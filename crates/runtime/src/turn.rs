@@ -10,17 +10,17 @@ use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey, OutboxPosition, TurnId};
 use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
-use kelpie_core::ownership::Own;
 use kelpie_core::probe::Edge;
-use kelpie_core::{record, row};
+use kelpie_core::row;
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
 use crate::actor::{RecordRange, TurnError};
 use crate::call::{Call, CallError, Request};
 use crate::effect::PendingEffect;
+use crate::fence::Fence;
 use crate::large;
-use crate::records::{self, Fence};
+use crate::records;
 use crate::reminder::{Change, Firing, Reminders};
 use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Origin, Running, StepRecord};
@@ -81,7 +81,6 @@ impl Work {
 pub struct Turn {
     pub(crate) activation: Arc<Activation>,
     pub(crate) request: Arc<Request>,
-    pub(crate) id: TurnId,
     pub(crate) now_ms: u64,
     pub(crate) seed: u64,
     random: u64,
@@ -112,11 +111,9 @@ impl Turn {
         let running = resumed.as_ref().map(|(running, _)| running);
         let now_ms = running.map_or_else(|| env.wall_ms(), |running| running.now_ms);
         let seed = running.map_or_else(|| env.random_u64(), |running| running.seed);
-        let id = request.key.turn(&request.actor);
         Self {
             activation,
             request,
-            id,
             now_ms,
             seed,
             random: seed,
@@ -141,7 +138,6 @@ impl Turn {
         Self {
             activation: self.activation.clone(),
             request: self.request.clone(),
-            id: self.id,
             now_ms: self.now_ms,
             seed: self.seed,
             random: self.random,
@@ -167,7 +163,7 @@ impl Turn {
 
     /// The turn's id: the same after a crash and on every node.
     pub fn turn_id(&self) -> TurnId {
-        self.id
+        self.request.turn()
     }
 
     /// Who called.
@@ -315,7 +311,7 @@ impl Turn {
         let payload = payload.into();
         self.check("a message", payload.len(), kelpie_core::limits::PAYLOAD_BYTES_MAX);
         let index = u32::try_from(self.work.messages.len()).expect("a transaction holds far fewer messages");
-        let key = self.id.message_key(index);
+        let key = self.turn_id().message_key(index);
         self.work.messages.push(Message { to, operation: operation.to_owned(), payload, key });
     }
 
@@ -336,14 +332,16 @@ impl Turn {
         let name = name.into();
         let mut chain = self.request.chain.clone();
         chain.push(self.actor().clone());
-        let key = IdempotencyKey::new(&self.id.step_key(name.as_str())).map_err(|_| TurnError::TooLarge {
-            what: "a call's name",
-            bytes: name.as_str().len(),
-            bytes_max: STEP_KEY_BYTES_MAX,
+        let key = IdempotencyKey::new(&self.turn_id().step_key(name.as_str())).map_err(|_| {
+            TurnError::TooLarge {
+                what: "a call's name",
+                bytes: name.as_str().len(),
+                bytes_max: STEP_KEY_BYTES_MAX,
+            }
         })?;
         self.not_cancelled()?;
         let caller = Caller::Actor(self.actor().clone());
-        let edge = self.edge(CallKey::new(&caller, &key), to.clone())?;
+        let edge = self.edge(CallKey::new(&caller, &key), to.clone());
         let node = &self.activation.node;
         let remaining = self.request.deadline.saturating_sub(node.env.now());
         let call = Call { chain, keep: Some(self.request.keep), ..Call::new(to, operation, payload) }
@@ -359,9 +357,8 @@ impl Turn {
         outcome.map_err(|error| TurnError::Call(Box::new(error)))
     }
 
-    fn edge(&self, call: CallKey, to: ActorId) -> Result<Edge, TurnError> {
-        let own: Own = record::decode(&self.fence().own)?;
-        Ok(Edge { from: self.actor().clone(), epoch: own.epoch, turn: self.id, call, to })
+    fn edge(&self, call: CallKey, to: ActorId) -> Edge {
+        Edge { from: self.actor().clone(), epoch: self.fence().own.own.epoch, turn: self.turn_id(), call, to }
     }
 
     fn check(&mut self, what: &'static str, bytes: usize, bytes_max: usize) {

@@ -9,14 +9,14 @@ use tokio::sync::Mutex;
 
 use crate::activation::Activation;
 use crate::actor::{RecordRange, TurnError};
+use crate::fence::Fence;
 use crate::outbox::{self, DeadLetter};
-use crate::records::{self, Fence};
+use crate::records;
 use crate::reminder::{self, Reminder};
 
 /// Read access to one actor's records, all of one version.
 #[derive(Clone)]
 pub struct View {
-    actor: ActorId,
     now_ms: u64,
     source: Source,
 }
@@ -26,22 +26,25 @@ enum Source {
     /// An activation, as of this fence; a read after the fence has moved fails.
     Activation(Arc<Activation>, Fence),
     /// The store, at the version of the first read.
-    Store(Arc<Mutex<Transaction>>),
+    Store(ActorId, Arc<Mutex<Transaction>>),
 }
 
 impl View {
     pub(crate) fn of_activation(activation: Arc<Activation>, fence: Fence) -> Self {
         let now_ms = activation.node.env.wall_ms();
-        Self { actor: activation.actor.clone(), now_ms, source: Source::Activation(activation, fence) }
+        Self { now_ms, source: Source::Activation(activation, fence) }
     }
 
     pub(crate) fn of_store(actor: ActorId, now_ms: u64, tx: Transaction) -> Self {
-        Self { actor, now_ms, source: Source::Store(Arc::new(Mutex::new(tx))) }
+        Self { now_ms, source: Source::Store(actor, Arc::new(Mutex::new(tx))) }
     }
 
     /// Whose records these are.
     pub fn actor(&self) -> &ActorId {
-        &self.actor
+        match &self.source {
+            Source::Activation(activation, _) => &activation.actor,
+            Source::Store(actor, _) => actor,
+        }
     }
 
     /// Wall time in milliseconds when the read began.
@@ -53,7 +56,7 @@ impl View {
     pub async fn get(&self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => activation.record(fence, record).await,
-            Source::Store(tx) => records::read_at(&mut *tx.lock().await, &self.actor, record).await,
+            Source::Store(actor, tx) => records::read_at(&mut *tx.lock().await, actor, record).await,
         }
     }
 
@@ -61,9 +64,9 @@ impl View {
     pub async fn range(&self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => {
-                records::read_range(&activation.node.store, &self.actor, fence, &range).await
+                records::read_range(&activation.node.store, &activation.actor, fence, &range).await
             }
-            Source::Store(tx) => records::read_range_at(&mut *tx.lock().await, &self.actor, &range).await,
+            Source::Store(actor, tx) => records::read_range_at(&mut *tx.lock().await, actor, &range).await,
         }
     }
 
@@ -72,9 +75,9 @@ impl View {
         match &self.source {
             Source::Activation(activation, fence) => {
                 let mut tx = self.fenced(activation, fence).await?;
-                reminder::read_at(&mut tx, &self.actor, name).await
+                reminder::read_at(&mut tx, &activation.actor, name).await
             }
-            Source::Store(tx) => reminder::read_at(&mut *tx.lock().await, &self.actor, name).await,
+            Source::Store(actor, tx) => reminder::read_at(&mut *tx.lock().await, actor, name).await,
         }
     }
 
@@ -83,9 +86,9 @@ impl View {
         match &self.source {
             Source::Activation(activation, fence) => {
                 let mut tx = self.fenced(activation, fence).await?;
-                reminder::read_all_at(&mut tx, &self.actor).await
+                reminder::read_all_at(&mut tx, &activation.actor).await
             }
-            Source::Store(tx) => reminder::read_all_at(&mut *tx.lock().await, &self.actor).await,
+            Source::Store(actor, tx) => reminder::read_all_at(&mut *tx.lock().await, actor).await,
         }
     }
 
@@ -95,14 +98,14 @@ impl View {
         match &self.source {
             Source::Activation(activation, fence) => {
                 let mut tx = self.fenced(activation, fence).await?;
-                outbox::dead_letters_at(&mut tx, &self.actor, limit).await
+                outbox::dead_letters_at(&mut tx, &activation.actor, limit).await
             }
-            Source::Store(tx) => outbox::dead_letters_at(&mut *tx.lock().await, &self.actor, limit).await,
+            Source::Store(actor, tx) => outbox::dead_letters_at(&mut *tx.lock().await, actor, limit).await,
         }
     }
 
     async fn fenced(&self, activation: &Activation, fence: &Fence) -> Result<Transaction, TurnError> {
         let mut tx = activation.node.store.begin();
-        if fence.holds(&mut tx, &self.actor).await? { Ok(tx) } else { Err(TurnError::Moved) }
+        if fence.holds(&mut tx, &activation.actor).await? { Ok(tx) } else { Err(TurnError::Moved) }
     }
 }

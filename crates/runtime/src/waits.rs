@@ -14,7 +14,7 @@ use kelpie_core::probe::{Edge, Hop, Probe, Seen};
 use kelpie_core::turn::{Input, Refusal, Standing};
 use kelpie_registry::Holding;
 
-use crate::activation::{Activation, State};
+use crate::activation::{Activation, Busy};
 use crate::call::Outcome;
 use crate::load::describe;
 use crate::node::Node;
@@ -60,7 +60,10 @@ pub(crate) struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.activation.state.lock().waits.retain(|(number, _)| *number != self.number);
+        let mut state = self.activation.state.lock();
+        if state.if_busy().is_some() {
+            state.busy().waits.retain(|(number, _)| *number != self.number);
+        }
     }
 }
 
@@ -68,8 +71,9 @@ impl Activation {
     /// Notes what the running turn waits for, for as long as the result lives.
     pub(crate) fn waiting(self: &Arc<Self>, wait: Wait) -> Waiting {
         let mut state = self.state.lock();
-        let number = state.waits.last().map_or(0, |(number, _)| number + 1);
-        state.waits.push((number, wait));
+        let waits = &mut state.busy().waits;
+        let number = waits.last().map_or(0, |(number, _)| number + 1);
+        waits.push((number, wait));
         drop(state);
         Waiting { activation: self.clone(), number }
     }
@@ -77,11 +81,12 @@ impl Activation {
     /// What a probe that came by a call with this key sees here.
     fn seen(&self, call: CallKey) -> Seen {
         let state = self.state.lock();
-        Seen { waits: state.machine.standing(call) == Standing::Waiting, edges: state.edges().collect() }
+        let Some(busy) = state.if_busy() else { return Seen { waits: false, edges: Vec::new() } };
+        Seen { waits: busy.machine.standing(call) == Standing::Waiting, edges: busy.edges().collect() }
     }
 }
 
-impl State {
+impl Busy {
     /// The calls that the running turn waits for.
     fn edges(&self) -> impl Iterator<Item = Edge> {
         self.waits.iter().filter_map(|(_, wait)| match wait {
@@ -176,12 +181,12 @@ impl Activation {
     fn refuse_deadlock(self: &Arc<Self>, call: CallKey, cycle: String) {
         let now = self.node.env.now();
         let mut state = self.state.lock();
-        let effects = state.machine.step(now, Input::TakenBack { key: call, refusal: Refusal::Deadlock });
+        let effects = state.step(now, Input::TakenBack { key: call, refusal: Refusal::Deadlock });
         if !effects.is_empty() {
             metrics::counter!("kelpie_deadlocks_total").increment(1);
         }
-        state.cycle = Some(cycle);
+        state.busy().cycle = Some(cycle);
         effects.into_iter().for_each(|effect| state.settle_call(effect));
-        state.cycle = None;
+        state.busy().cycle = None;
     }
 }

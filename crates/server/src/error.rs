@@ -111,8 +111,7 @@ impl IntoResponse for HttpError {
         };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(after) = self.retry_after {
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
         match self.advice {
             // Repeating gives the same answer, or may do the work twice.
@@ -154,11 +153,6 @@ impl From<CallError> for HttpError {
                 answer.error = detail.and_then(|detail| serde_json::from_slice(&detail).ok());
                 answer
             }
-            CallError::TooMany { retry_after, .. } => {
-                let mut answer = Self::of_call(StatusCode::TOO_MANY_REQUESTS, &error);
-                answer.retry_after = Some(retry_after);
-                answer
-            }
             CallError::Handler(ref why) => match why.misfit() {
                 Some(Misfit::Arguments { argument, reason, .. }) => {
                     let place = argument.as_deref().map(Place::from);
@@ -188,7 +182,10 @@ impl From<CallError> for HttpError {
             }
             CallError::TooLarge { .. } => Self::of_call(StatusCode::PAYLOAD_TOO_LARGE, &error),
             CallError::Cycle { .. } | CallError::TooDeep => Self::of_call(StatusCode::LOOP_DETECTED, &error),
-            CallError::MailboxFull => Self::of_call(StatusCode::TOO_MANY_REQUESTS, &error),
+            // A rate is at least one a second, so a second is always long enough.
+            CallError::MailboxFull | CallError::TooMany { .. } => {
+                Self::of_call(StatusCode::TOO_MANY_REQUESTS, &error)
+            }
             CallError::Deadlock { .. }
             | CallError::TooLate
             | CallError::ShuttingDown

@@ -40,6 +40,16 @@ impl Chance {
     }
 }
 
+/// An open bank. Dropped, it is killed: also when a test fails.
+struct Bank(Child);
+
+impl Drop for Bank {
+    fn drop(&mut self) {
+        self.0.kill().expect("a child of this process");
+        self.0.wait().expect("a child of this process");
+    }
+}
+
 /// Where everything is.
 struct Plan {
     address: SocketAddr,
@@ -55,13 +65,14 @@ impl Plan {
     }
 
     /// Starts the bank and waits until it is open.
-    fn open(&self) -> Child {
+    fn open(&self) -> Bank {
         let mut bank = Command::new(env!("CARGO_BIN_EXE_bank"));
         bank.args(["serve", &self.store, &self.address.to_string()]).arg(&self.outside);
-        let mut bank = bank.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the bank starts");
+        let bank = bank.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the bank starts");
+        let mut bank = Bank(bank);
         let began = Instant::now();
         while !matches!(self.ask("GET", "/ready", "", ""), Some((200, _))) {
-            assert!(bank.try_wait().expect("a child").is_none(), "the bank ended as it opened");
+            assert!(bank.0.try_wait().expect("a child").is_none(), "the bank ended as it opened");
             assert!(began.elapsed() < LIMIT, "the bank does not open");
             std::thread::sleep(Duration::from_millis(3));
         }
@@ -190,10 +201,9 @@ fn kill_again_and_again(plan: &Plan, wanted: u64) -> Hits {
     let (mut hits, mut chance) = (Hits::default(), Chance(u64::from(std::process::id())));
     let mut before = BTreeMap::new();
     while !hits.enough(wanted) && hits.kills < 6 * wanted {
-        let mut bank = plan.open();
+        let bank = plan.open();
         std::thread::sleep(Duration::from_millis(LIFE_MS.start + chance.below(LIFE_MS.end - LIFE_MS.start)));
-        bank.kill().expect("a child of this process");
-        bank.wait().expect("a child of this process");
+        drop(bank);
         hits.kills += 1;
         let outside = plan.outside();
         let cut = |what: &str| {
@@ -231,25 +241,24 @@ fn money_is_neither_made_nor_lost_when_the_bank_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let (plan, stop, answers) =
         (Plan::new(folder.path()), AtomicBool::new(false), Arc::new(Answers::default()));
-    let mut bank = plan.open();
+    let bank = plan.open();
     for (at, account) in ACCOUNTS.iter().enumerate() {
         let deposit = json!({ "amount": BEGIN, "from": "cash" });
         assert_eq!(plan.call(account, "deposit", "begin", &deposit), (200, BEGIN.to_string()));
         let order = json!({ "receiver": ACCOUNTS[(at + 3) % ACCOUNTS.len()], "amount": 1 });
         assert_eq!(plan.call(account, "standing_order", "order", &order), (200, "null".to_owned()));
     }
-    bank.kill().expect("a child of this process");
-    bank.wait().expect("a child of this process");
+    drop(bank);
 
-    let hits = std::thread::scope(|scope| {
+    let (hits, bank) = std::thread::scope(|scope| {
         for number in 0..CLIENTS {
             let (plan, stop, answers) = (&plan, &stop, &answers);
             scope.spawn(move || client(number, plan, stop, answers));
         }
         let hits = kill_again_and_again(&plan, wanted);
-        bank = plan.open();
+        let bank = plan.open();
         stop.store(true, Ordering::Relaxed);
-        hits
+        (hits, bank)
     });
     println!(
         "{hits:?}; {:?} transfers, {:?} payments, {:?} asked again",
@@ -261,8 +270,7 @@ fn money_is_neither_made_nor_lost_when_the_bank_is_killed() {
     let standing: u64 = ACCOUNTS.iter().map(end).sum::<Result<_, _>>().expect("a number");
     settle(&plan);
     audit(&plan, &answers, standing);
-    bank.kill().expect("a child of this process");
-    bank.wait().expect("a child of this process");
+    drop(bank);
 }
 
 /// Waits until nothing is owed any longer.

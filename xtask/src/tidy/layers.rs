@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["kelpie-agent"],
     &["kelpie-server"],
     &["kelpie", "kelpie-dst"],
-    &["bank", "counter", "order-saga"],
+    &["bank", "counter", "order-saga", "kelpie-peers"],
 ];
 
 /// The test library: any crate may use it in its tests, none in its product.

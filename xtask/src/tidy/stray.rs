@@ -22,7 +22,7 @@ const ROOT_FILES: &[&str] = &[
 
 /// The folders of the root.
 const ROOT_FOLDERS: &[&str] =
-    &[".cargo", ".ci", ".config", ".github", "crates", "docs", "examples", "specs", "xtask"];
+    &[".cargo", ".ci", ".config", ".github", "benches", "crates", "docs", "examples", "specs", "xtask"];
 
 /// The kinds of files we write.
 const KINDS: &[&str] = &[

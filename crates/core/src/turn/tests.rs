@@ -303,3 +303,27 @@ fn a_retired_activation_ends_its_turn_and_begins_no_other() {
     let loading = retired_while(vec![(0, call(1, 1, 1))], vec![(2, Input::Loaded { resume: None })]);
     assert_eq!(loading, "0s []\n1s []\n2s [Refuse(CallNo(1), Gone), Drop]\n");
 }
+
+#[test]
+fn an_idle_machine_goes_on_like_a_new_one_at_rest() {
+    let lanes = |call: u64, lane| Input::Called {
+        call: CallNo(call),
+        key: CallKey([u8::try_from(call).unwrap(); 16]),
+        lane: Lane(lane),
+        fingerprint: Fingerprint([0; 32]),
+        deadline: Duration::from_secs(10),
+    };
+    let mut used = Activation::new(2);
+    // It is loaded, works off more than its mailbox holds at once, and comes to rest.
+    let before = [lanes(1, 1), lanes(2, 1), lanes(3, 2), Input::Loaded { resume: None }];
+    let ends = [Input::HandlerFinished { commits: true }, Input::CommitSucceeded];
+    for input in before.into_iter().chain(ends).chain([Input::HandlerFinished { commits: false }]) {
+        used.step(Duration::ZERO, input);
+    }
+    assert!(used.is_idle(), "{used:?}");
+    let mut new = Activation::resting(2);
+    let script = [lanes(4, 2), lanes(5, 1), lanes(6, 1), lanes(7, 2), Input::Withdrawn { call: CallNo(1) }];
+    for input in script.into_iter().chain([Input::HandlerFinished { commits: false }, Input::Evicted]) {
+        assert_eq!(used.step(Duration::ZERO, input.clone()), new.step(Duration::ZERO, input));
+    }
+}

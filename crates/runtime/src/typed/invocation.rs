@@ -71,11 +71,16 @@ impl<V: Clone> Target<V> {
         operation: &'static str,
         arguments: &impl Serialize,
     ) -> Invocation<V, T, E, K> {
-        let payload = wire::to_json(arguments).map_err(|reason| Misfit::Arguments {
-            operation: operation.to_owned(),
-            argument: None,
-            reason,
-        });
+        // No arguments are no payload.
+        let payload = if size_of_val(arguments) == 0 {
+            Ok(Bytes::new())
+        } else {
+            wire::to_json(arguments).map_err(|reason| Misfit::Arguments {
+                operation: operation.to_owned(),
+                argument: None,
+                reason,
+            })
+        };
         Invocation {
             target: self.clone(),
             operation,

@@ -3,7 +3,7 @@
 //! Four bytes of version (big-endian), then a version byte of the format and MessagePack with
 //! field names.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,6 +12,8 @@ use super::misfit::Misfit;
 /// The record that holds the state.
 pub(super) const RECORD: &[u8] = b"state";
 const FORMAT: u8 = 1;
+/// Bytes of most values; a larger one grows.
+const BYTES_EXPECTED: usize = 256;
 
 /// The state of an actor type. `#[actor]` writes this.
 #[diagnostic::on_unimplemented(
@@ -66,12 +68,10 @@ impl Stored<'_> {
 
 /// The record of a state.
 pub(super) fn store<A: State>(state: &A) -> Result<Bytes, Misfit> {
-    let body = pack(state)
+    let mut record = A::VERSION.to_be_bytes().to_vec();
+    append(state, &mut record)
         .map_err(|reason| Misfit::Value { what: format!("the state of a `{}`", A::TYPE), reason })?;
-    let mut record = BytesMut::with_capacity(body.len() + 4);
-    record.put_u32(A::VERSION);
-    record.put_slice(&body);
-    Ok(record.freeze())
+    Ok(record.into_boxed_slice().into())
 }
 
 /// The state in a record, upgraded if need be.
@@ -92,9 +92,15 @@ pub(super) fn load<A: State>(record: &[u8]) -> Result<A, Misfit> {
 
 /// Plain data as bytes.
 pub(super) fn pack(value: &impl Serialize) -> Result<Bytes, String> {
-    let mut bytes = vec![FORMAT];
-    rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| error.to_string())?;
-    Ok(bytes.into())
+    let mut bytes = Vec::new();
+    append(value, &mut bytes)?;
+    Ok(bytes.into_boxed_slice().into())
+}
+
+fn append(value: &impl Serialize, bytes: &mut Vec<u8>) -> Result<(), String> {
+    bytes.reserve(BYTES_EXPECTED);
+    bytes.push(FORMAT);
+    rmp_serde::encode::write_named(bytes, value).map_err(|error| error.to_string())
 }
 
 /// Plain data from bytes.

@@ -4,6 +4,7 @@
 
 mod actors;
 mod control;
+mod counted;
 mod cycles;
 mod embedded;
 mod keys;

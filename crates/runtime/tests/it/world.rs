@@ -12,6 +12,7 @@ use kelpie_env::sim::{Node, Sim};
 use kelpie_runtime::{Actor, Call, CallError, Options, Runtime};
 use kelpie_storage::{Backend, Memory, Store};
 
+use crate::counted::{Counted, Counts};
 use crate::lossy::Lossy;
 
 pub(crate) struct World {
@@ -45,6 +46,14 @@ impl World {
         let world = Self::new(seed);
         let backend = Arc::new(Lossy::slow(world.backend.clone(), world.store_node.env()));
         Self { backend, ..world }
+    }
+
+    /// The same with a store that counts what is scanned.
+    pub(crate) fn counted(seed: u64, single_process: bool) -> (Self, Arc<Counts>) {
+        let (world, counts) = (Self::new(seed), Arc::<Counts>::default());
+        let inner = world.backend.clone();
+        let backend = Arc::new(Counted { inner, counts: counts.clone(), single_process });
+        (Self { backend, ..world }, counts)
     }
 
     /// The world of the store, which a kill of the node does not touch.
