@@ -13,6 +13,7 @@
 pub mod actor;
 pub mod agent;
 pub mod block;
+pub mod cluster;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -1,6 +1,7 @@
 //! What can be said on the command line and in the environment.
 
 mod actor;
+mod node;
 mod store;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 pub(crate) use actor::{ActorAction, ActorArgs, ActorName};
+pub(crate) use node::{NodeAction, NodeArgs};
 pub(crate) use store::{BackupArgs, CompactArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
 
 /// Where a server listens unless told otherwise.
@@ -39,6 +41,9 @@ pub(crate) enum Command {
     /// Call actors of any type, and look at them
     #[command(after_help = exit::HELP)]
     Actor(ActorArgs),
+    /// List the nodes of a store, drain one, or end one that does not answer
+    #[command(after_help = exit::HELP)]
+    Node(NodeArgs),
     /// Look into a store, check it, back it up and restore it
     #[command(after_help = exit::HELP)]
     Store(StoreArgs),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   serve ──▶ server ── agent ── runtime ── store      the one command that opens a store
-//!   chat · agents · actor · doctor ──HTTP──▶ a running server
+//!   chat · agents · actor · node · doctor ──HTTP──▶ a running server
 //!   store ──HTTP──▶ a running server, or the directory of one that does not run
 //!   demo ──▶ starts `serve` as a child, speaks HTTP to it, and pulls its plug
 //! ```
@@ -19,6 +19,7 @@ mod client;
 mod demo;
 mod doctor;
 mod exit;
+mod node;
 mod ports;
 mod say;
 mod serve;
@@ -55,6 +56,7 @@ async fn run(cli: Cli, env: Env) -> Result<Exit, Failure> {
         Command::Chat(args) => chat::run(args, env).await,
         Command::Agents(args) => agents::run(args, env).await,
         Command::Actor(args) => actor::run(args, env).await,
+        Command::Node(args) => node::run(args, env).await,
         Command::Store(args) => store::run(args, env).await,
         Command::Doctor(args) => doctor::run(args, env).await,
         Command::Demo(args) => demo::run(args, env).await,

@@ -47,10 +47,10 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
     greet(address, &node);
 
     let (tell, told) = oneshot::channel::<()>();
-    let lost = node.lost();
+    let ended = node.ended();
     let work = std::pin::pin!(serve(listener, node, options, told.map(|_| ())));
     let (why, work) = {
-        let asked = std::pin::pin!(asked(&mut stop, lost));
+        let asked = std::pin::pin!(asked(&mut stop, ended));
         match select(asked, work).await {
             Either::Left((why, work)) => (why, work),
             Either::Right((exit, _)) => return Ok(exit),
@@ -68,10 +68,10 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
 }
 
 /// Why to end: what was asked for, or how this node's place was lost.
-async fn asked(stop: &mut Stop, lost: impl Future<Output = Health>) -> Result<Why, Health> {
-    match select(std::pin::pin!(stop.asked()), std::pin::pin!(lost)).await {
+async fn asked(stop: &mut Stop, ended: impl Future<Output = Result<(), Health>>) -> Result<Why, Health> {
+    match select(std::pin::pin!(stop.asked()), std::pin::pin!(ended)).await {
         Either::Left((why, _)) => Ok(why),
-        Either::Right((health, _)) => Err(health),
+        Either::Right((ended, _)) => ended.map(|()| Why::Operator),
     }
 }
 

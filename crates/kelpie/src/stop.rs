@@ -18,6 +18,8 @@ pub(crate) enum Why {
     Interrupt,
     Terminate,
     ParentGone,
+    /// The store says that this node drains.
+    Operator,
 }
 
 impl Stop {

@@ -42,7 +42,7 @@ pub struct Options {
 impl Options {
     /// A node that serves alone.
     pub fn alone(node: &str) -> Result<Self, NameError> {
-        let node = Settings::alone(kelpie_core::id::NodeId::new(node)?);
+        let node = Settings::alone(NodeId::new(node)?);
         Ok(Self {
             node,
             idle_after: Duration::from_mins(1),
@@ -248,6 +248,16 @@ impl Runtime {
     /// Whether the node is draining or has drained.
     pub fn is_draining(&self) -> bool {
         !self.node.is_open()
+    }
+
+    /// Whether the operator has told the node to drain, or it does so by itself.
+    pub fn is_told_to_drain(&self) -> bool {
+        self.node.membership.is_draining()
+    }
+
+    /// Whether the node has that name.
+    pub fn is_node(&self, node: &NodeId) -> bool {
+        self.node.membership.myself().node == *node
     }
 
     /// Calls and effects that were admitted and have not ended.

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use kelpie_agent::error::AgentError;
 use kelpie_api::error::{Detail, ErrorBody, Issue, Place};
 use kelpie_core::advice::Advice;
+use kelpie_registry::RegistryError;
 use kelpie_runtime::typed::Misfit;
 use kelpie_runtime::{CallError, TurnError};
 use serde_json::Value;
@@ -142,6 +143,19 @@ impl From<AgentError> for HttpError {
             }
         };
         Self::new(status, code, advice, error.to_string())
+    }
+}
+
+impl From<RegistryError> for HttpError {
+    fn from(error: RegistryError) -> Self {
+        let (status, code) = match error.advice() {
+            Advice::NotRun => (StatusCode::SERVICE_UNAVAILABLE, "store.unavailable"),
+            Advice::Fix | Advice::Unknown | Advice::App => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "store.unreadable")
+            }
+        };
+        tracing::error!(error = causes(&error), "the registry did not answer");
+        Self::new(status, code, error.advice(), causes(&error))
     }
 }
 

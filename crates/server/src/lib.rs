@@ -17,6 +17,7 @@ mod actors;
 mod agents;
 mod blocks;
 mod body;
+mod cluster;
 pub mod deadline;
 pub mod error;
 pub mod front;

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::{actors, agents, blocks, messages, models, runs, store, system, tools};
+use crate::{actors, agents, blocks, cluster, messages, models, runs, store, system, tools};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,9 @@ use crate::{actors, agents, blocks, messages, models, runs, store, system, tools
         actors::state,
         actors::why,
         actors::history,
+        cluster::list,
+        cluster::drain,
+        cluster::evict,
         store::stats,
         store::backup,
         store::checkpoint,

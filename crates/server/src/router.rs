@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
-    actors, agents, blocks, guard, messages, models, openapi, panics, request_log, runs, store, system,
-    tools, unbuilt,
+    actors, agents, blocks, cluster, guard, messages, models, openapi, panics, request_log, runs, store,
+    system, tools, unbuilt,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
@@ -57,6 +57,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/{agent_id}/messages/cancel", post(messages::cancel)),
         ("/v1/actors/{type}", get(actors::list)),
         ("/v1/actors/{type}/{key}/{handler}", get(actors::look).post(actors::call)),
+        ("/v1/cluster/nodes", get(cluster::list)),
+        ("/v1/cluster/nodes/{node}/drain", post(cluster::drain)),
+        ("/v1/cluster/nodes/{node}/evict", post(cluster::evict)),
         ("/v1/store/stats", get(store::stats)),
         ("/v1/store/backup", get(store::backup)),
         ("/v1/store/checkpoint", post(store::checkpoint)),

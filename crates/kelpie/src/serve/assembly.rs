@@ -114,15 +114,18 @@ impl Node {
         &self.tools
     }
 
-    /// Completes when this node must stop, with the reason: another process has taken its
-    /// place in the store, or the store itself was replaced.
-    pub(super) fn lost(&self) -> BoxFuture<'static, Health> {
+    /// Completes when this node is to end: told to drain, or with the reason why it must stop, as
+    /// when another process has taken its place in the store, or the store itself was replaced.
+    pub(super) fn ended(&self) -> BoxFuture<'static, Result<(), Health>> {
         let (runtime, env) = (self.agents.runtime().clone(), self.env.clone());
         Box::pin(async move {
             loop {
                 let health = runtime.health();
                 if health.is_over() {
-                    return health;
+                    return Err(health);
+                }
+                if runtime.is_told_to_drain() {
+                    return Ok(());
                 }
                 env.sleep(LOOK).await;
             }

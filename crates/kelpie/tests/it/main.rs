@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod drain;
+mod node;
 mod postgres;
 mod process;
 mod sdk;

@@ -1,0 +1,68 @@
+//! `kelpie node` against a server on its own directory.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Plan, client, create_agent, run, text};
+
+/// Runs `kelpie node …`; gives its exit code and what it said.
+async fn asked(server: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut words = vec!["node", "--server", server];
+    words.extend(args);
+    let output = run(&words).await;
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+async fn listed(server: &str) -> Value {
+    let (code, said) = asked(server, &["list", "--json"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// The process's exit code, which comes by itself.
+async fn ended(server: crate::process::Server) -> Option<i32> {
+    tokio::time::timeout(Duration::from_secs(30), server.code()).await.expect("it ends by itself")
+}
+
+#[tokio::test]
+async fn a_node_is_listed_drained_and_evicted() {
+    let place = tempfile::tempdir().unwrap();
+    let plan = Plan::new(place.path()).await.arg("--node", "n1");
+    let server = plan.start().await;
+    let url = plan.url();
+    create_agent(&client(), &url, "ada", &[]).await;
+    let nodes = listed(&url).await;
+    let node = &nodes["nodes"][0];
+    assert_eq!(
+        (&node["node"], &node["state"], &node["incarnation"]),
+        (&"n1".into(), &"active".into(), &1.into())
+    );
+    assert_eq!((&node["answers"], nodes["nodes"].as_array().map(Vec::len)), (&true.into(), Some(1)));
+    let (code, said) = asked(&url, &["list"]).await;
+    assert!(code == Some(0) && said.contains("n1") && said.contains("(this one)"), "{said}");
+
+    // What names no node changes nothing.
+    let (code, said) = asked(&url, &["drain", "n2"]).await;
+    assert!(code == Some(4) && said.contains("No node named `n2` ever joined"), "{code:?} {said}");
+    let (code, said) = asked(&url, &["evict", "n/1"]).await;
+    assert!(code == Some(2) && said.contains("n/1"), "{code:?} {said}");
+    assert_eq!(listed(&url).await["nodes"][0]["state"], "active");
+
+    let (code, said) = asked(&url, &["drain", "n1"]).await;
+    assert!(code == Some(0) && said.contains("n1 drains"), "{code:?} {said}");
+    assert_eq!(ended(server).await, Some(0), "a drained server has ended well");
+
+    let server = plan.start().await;
+    assert_eq!(listed(&url).await["nodes"][0]["incarnation"], 2);
+    let (code, said) = asked(&url, &["evict", "n1"]).await;
+    assert!(code == Some(0) && said.contains("n1 is evicted"), "{code:?} {said}");
+    assert_eq!(ended(server).await, Some(1), "it did not want to end");
+    assert!(std::fs::read_to_string(plan.log()).unwrap().contains("evicted"));
+
+    // Its name is free at once, and nothing is lost.
+    let server = plan.start().await;
+    let agents = crate::process::get(&client(), &format!("{url}/v1/agents")).await;
+    assert_eq!(agents[0]["name"], "ada");
+    server.kill().await;
+}

@@ -1,0 +1,92 @@
+//! Nodes of the cluster, for operators. What is asked of a node is written into the store, so any
+//! node takes it, also when the one that is meant answers nobody.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use kelpie_api::cluster::{ListedNode, NodeList};
+use kelpie_api::error::ErrorBody;
+use kelpie_core::advice::Advice;
+use kelpie_core::id::NodeId;
+use kelpie_core::membership::Member;
+use kelpie_core::session::{Session, SessionState};
+use kelpie_registry::{Nodes, Told};
+
+use crate::error::{Answer, HttpError};
+use crate::front::Front;
+use crate::path::Path;
+
+/// Lists all nodes that ever joined the store, by name.
+#[utoipa::path(get, path = "/v1/cluster/nodes", tag = "cluster",
+    responses((status = 200, body = NodeList), (status = 503, body = ErrorBody)))]
+pub(crate) async fn list(State(front): State<Front>) -> Answer<Json<NodeList>> {
+    let nodes = nodes(&front).list().await?;
+    Ok(Json(NodeList { nodes: nodes.into_iter().map(|member| listed(&front, member)).collect() }))
+}
+
+/// Tells a node to finish what it has begun, to claim nothing more and to end.
+#[utoipa::path(post, path = "/v1/cluster/nodes/{node}/drain", tag = "cluster", params(("node" = String, Path)),
+    responses((status = 200, body = ListedNode, description = "what it is now: one that has ended is left as it is"),
+        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn drain(State(front): State<Front>, Path(node): Path<String>) -> Answer<Json<ListedNode>> {
+    let node = named(&node)?;
+    let told = nodes(&front).drain(&node).await?;
+    answer(&front, node, told)
+}
+
+/// Ends a node's session: it stops, whatever it was about, and its actors are free for others.
+#[utoipa::path(post, path = "/v1/cluster/nodes/{node}/evict", tag = "cluster", params(("node" = String, Path)),
+    responses((status = 200, body = ListedNode, description = "what it is now: one that has ended is left as it is"),
+        (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn evict(State(front): State<Front>, Path(node): Path<String>) -> Answer<Json<ListedNode>> {
+    let node = named(&node)?;
+    let told = nodes(&front).evict(&node).await?;
+    answer(&front, node, told)
+}
+
+fn nodes(front: &Front) -> Nodes {
+    Nodes::new(front.store().clone())
+}
+
+fn named(node: &str) -> Answer<NodeId> {
+    NodeId::new(node)
+        .map_err(|error| HttpError::issue(["path".into(), "node".into()], "value_error", error.to_string()))
+}
+
+fn answer(front: &Front, node: NodeId, told: Told) -> Answer<Json<ListedNode>> {
+    match told {
+        Told::Done(session) | Told::Already(session) => {
+            Ok(Json(listed(front, Member { node, session, lease: None })))
+        }
+        Told::NoSuchNode => {
+            let detail = format!("No node named `{node}` ever joined; GET /v1/cluster/nodes lists them");
+            Err(HttpError::new(StatusCode::NOT_FOUND, "node.unknown", Advice::Fix, detail))
+        }
+    }
+}
+
+fn listed(front: &Front, member: Member) -> ListedNode {
+    let (load, answers) = (member.load(), front.runtime().is_node(&member.node));
+    let Session { incarnation, boot: _, state, address, version, labels, capacity } = member.session;
+    ListedNode {
+        node: member.node.into(),
+        state: state_name(state).to_owned(),
+        incarnation: incarnation.0,
+        address,
+        version,
+        labels: labels.into_iter().collect(),
+        capacity,
+        load,
+        answers,
+    }
+}
+
+fn state_name(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Active => "active",
+        SessionState::Draining => "draining",
+        SessionState::Left => "left",
+        SessionState::Dead => "dead",
+        SessionState::Evicted => "evicted",
+    }
+}
