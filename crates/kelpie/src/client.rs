@@ -255,6 +255,13 @@ fn detail(status: StatusCode, body: &str) -> String {
     }
 }
 
+/// The path to something whose name may be made of anything.
+pub(crate) fn path(base: &str, segments: &[&str]) -> String {
+    let mut url = Url::parse("http://any").and_then(|any| any.join(base)).expect("a path of ours");
+    url.path_segments_mut().expect("it has a path").extend(segments);
+    url.path().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,5 +274,13 @@ mod tests {
             "body: m"
         );
         assert_eq!(detail(StatusCode::BAD_GATEWAY, "<html>"), "the server answered 502 Bad Gateway");
+    }
+
+    #[test]
+    fn whatever_is_in_a_name_stays_in_its_segment() {
+        assert_eq!(
+            path("/v1/actors", &["order", "a/b?c #%2F é", "settle"]),
+            "/v1/actors/order/a%2Fb%3Fc%20%23%252F%20%C3%A9/settle"
+        );
     }
 }

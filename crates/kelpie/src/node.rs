@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::args::{NodeAction, NodeArgs};
-use crate::client::Client;
+use crate::client::{Client, path};
 use crate::exit::{Exit, Failure};
 use crate::say;
 
@@ -46,8 +46,7 @@ pub(crate) async fn run(args: NodeArgs, env: Env) -> Result<Exit, Failure> {
 }
 
 async fn tell(client: &Client, node: &str, what: &str) -> Result<(Value, ListedNode), Failure> {
-    let path = format!("{PATH}/{node}/{what}");
-    let answer = client.change(Method::POST, &path, None, &client.fresh_key()).await?;
+    let answer = client.change(Method::POST, &path(PATH, &[node, what]), None, &client.fresh_key()).await?;
     let told = client.understood(answer.clone())?;
     Ok((answer, told))
 }

@@ -46,7 +46,9 @@ async fn a_node_is_listed_drained_and_evicted() {
     let (code, said) = asked(&url, &["drain", "n2"]).await;
     assert!(code == Some(4) && said.contains("No node named `n2` ever joined"), "{code:?} {said}");
     let (code, said) = asked(&url, &["evict", "n/1"]).await;
-    assert!(code == Some(2) && said.contains("n/1"), "{code:?} {said}");
+    assert!(code == Some(4) && said.contains("No node named `n/1`"), "{code:?} {said}");
+    let (code, said) = asked(&url, &["evict", ""]).await;
+    assert!(code == Some(2), "{code:?} {said}");
     assert_eq!(listed(&url).await["nodes"][0]["state"], "active");
 
     let (code, said) = asked(&url, &["drain", "n1"]).await;
