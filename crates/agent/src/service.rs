@@ -55,6 +55,23 @@ pub struct Agents {
 /// carry on the run.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Agents that are on no node yet.
+pub struct Prepared {
+    shared: Arc<Shared>,
+}
+
+impl Prepared {
+    /// The actor type that their node has to serve.
+    pub fn actor(&self) -> Arc<dyn Actor> {
+        Arc::new(AgentActor { shared: self.shared.clone() })
+    }
+
+    /// The agents of a node that serves their actor type.
+    pub fn on(self, runtime: Runtime) -> Agents {
+        Agents { runtime, shared: self.shared }
+    }
+}
+
 impl Agents {
     /// Starts the runtime with agents as its actors. Runs that a crash has interrupted go on.
     pub async fn start(
@@ -63,25 +80,19 @@ impl Agents {
         options: kelpie_runtime::Options,
         parts: Parts,
     ) -> Result<Self, StartError> {
-        Self::start_beside(env, store, options, parts, Vec::new()).await
+        let prepared = Self::prepare(parts).await;
+        let runtime = Runtime::start(options, env, store, vec![prepared.actor()]).await?;
+        Ok(prepared.on(runtime))
     }
 
-    /// As [`Agents::start`], on a runtime that has `actors` as well.
-    pub async fn start_beside(
-        env: Env,
-        store: Store,
-        options: kelpie_runtime::Options,
-        parts: Parts,
-        mut actors: Vec<Arc<dyn Actor>>,
-    ) -> Result<Self, StartError> {
+    /// Makes agents for a node that is started later.
+    pub async fn prepare(parts: Parts) -> Prepared {
         let Parts { models, tools: runner } = parts;
         let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
         let shared = Arc::new(Shared { models, runner, outside, hub: Default::default() });
         // Before the first agent is made: how much its model can read.
         shared.models.list().await;
-        actors.push(Arc::new(AgentActor { shared: shared.clone() }));
-        let runtime = Runtime::start(options, env, store, actors).await?;
-        Ok(Self { runtime, shared })
+        Prepared { shared }
     }
 
     /// The runtime underneath: health, draining.

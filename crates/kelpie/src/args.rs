@@ -2,6 +2,7 @@
 
 mod actor;
 mod node;
+mod peers;
 mod store;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit;
 pub(crate) use actor::{ActorAction, ActorArgs, ActorName};
 pub(crate) use node::{NodeAction, NodeArgs};
+pub(crate) use peers::PeerArgs;
 pub(crate) use store::{BackupArgs, CompactArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
 
 /// Where a server listens unless told otherwise.
@@ -60,7 +62,7 @@ pub(crate) struct ServeArgs {
     /// Address and port to listen at
     #[arg(long, value_name = "ADDR", env = "KELPIE_LISTEN", default_value = LISTEN)]
     pub(crate) listen: SocketAddr,
-    /// Where the data is: embedded:DIR, or memory: (lost when the server ends)
+    /// Where the data is: embedded:DIR, postgres://…, or memory: (lost when the server ends)
     #[arg(long, value_name = "URL", env = "KELPIE_STORE_URL", default_value = STORE)]
     pub(crate) store: String,
     /// Tools that agents may be given (JSON: name, description, parameters, url)
@@ -69,6 +71,8 @@ pub(crate) struct ServeArgs {
     /// Name of this node in its store
     #[arg(long, value_name = "NAME", env = "KELPIE_NODE", default_value = "node-1")]
     pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) peers: PeerArgs,
     /// Token that clients must send (`Authorization: Bearer …`)
     #[arg(long, value_name = "TOKEN", env = "KELPIE_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,

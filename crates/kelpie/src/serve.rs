@@ -10,6 +10,7 @@
 
 mod assembly;
 mod log;
+mod peers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -97,6 +98,9 @@ async fn serve(
 fn greet(address: SocketAddr, node: &Node) {
     let mut lines = vec![format!("kelpie {} listens at http://{address}", env!("CARGO_PKG_VERSION"))];
     lines.push(format!("  store   {}", node.store()));
+    if let Some(address) = node.peer_address() {
+        lines.push(format!("  nodes   reach it at {address}; kelpie node list shows all"));
+    }
     lines.push(format!("  model   {}", node.model()));
     let tools = node.tools();
     if !tools.is_empty() {

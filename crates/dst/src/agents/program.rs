@@ -64,9 +64,12 @@ impl Program for AgentProgram {
             let models = Models::new(env.clone(), vec![provider], None);
             let tools = Arc::new(Tools { env: env.clone(), world });
             let parts = Parts { models, tools };
-            match Agents::start_beside(env.clone(), store, options, parts, actors.clone()).await {
-                Ok(agents) => {
-                    let beside = cluster::Running::new(agents.runtime().clone(), actors);
+            let prepared = Agents::prepare(parts).await;
+            let all = actors.iter().cloned().chain([prepared.actor()]).collect();
+            match Runtime::start(options, env.clone(), store, all).await {
+                Ok(runtime) => {
+                    let agents = prepared.on(runtime.clone());
+                    let beside = cluster::Running::new(runtime, actors);
                     Ok(Arc::new(Running { env, agents, beside }) as Arc<dyn Process>)
                 }
                 Err(error) => Err(error.to_string()),

@@ -1,5 +1,6 @@
 //! The parts of a node and how they fit: store, models, tools, runtime, agents.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,13 @@ use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
 use kelpie_env::{Env, Open};
-use kelpie_runtime::{Health, Options as RuntimeOptions};
+use kelpie_runtime::{Health, Options as RuntimeOptions, Runtime};
 use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::{Options, Token};
 use kelpie_storage::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::peers;
 use crate::args::ServeArgs;
 use crate::exit::{Exit, Failure};
 
@@ -32,6 +34,8 @@ pub(super) struct Node {
     /// Which one, without its password.
     store_name: String,
     agents: Agents,
+    /// Its place among other nodes, if it has one.
+    peer: Option<kelpie_cluster::Node>,
     /// The handle of the usual model, or why it is not known.
     model: Result<String, String>,
     /// Whether there is any model but the script.
@@ -74,9 +78,22 @@ impl Node {
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
         let parts = AgentParts { models, tools: Arc::new(runner) };
-        let agents = Agents::start(env.clone(), store.clone(), options, parts).await.map_err(not_started)?;
+        let prepared = Agents::prepare(parts).await;
+        let (runtime, peer) = match peers::options(args, &options, &store, &env)? {
+            Some(options) => {
+                let started =
+                    kelpie_cluster::start(options, env.clone(), store.clone(), vec![prepared.actor()]);
+                let peer = started.await.map_err(|error| peers::not_started(&error))?;
+                (peer.runtime().clone(), Some(peer))
+            }
+            None => {
+                let started = Runtime::start(options, env.clone(), store.clone(), vec![prepared.actor()]);
+                (started.await.map_err(not_started)?, None)
+            }
+        };
+        let agents = prepared.on(runtime);
         let store_name = crate::store::named_by(&args.store);
-        Ok(Self { env, store, store_name, agents, model, real, tools: names, metrics })
+        Ok(Self { env, store, store_name, agents, peer, model, real, tools: names, metrics })
     }
 
     /// The world.
@@ -87,6 +104,11 @@ impl Node {
     /// Its store, as people may see it.
     pub(super) fn store(&self) -> &str {
         &self.store_name
+    }
+
+    /// Where other nodes reach it.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer.as_ref().map(kelpie_cluster::Node::address)
     }
 
     /// Its HTTP front.
@@ -134,7 +156,10 @@ impl Node {
 
     /// Drains the runtime and closes the store; says whether everything had ended by then.
     pub(super) async fn close(&self, limit: Duration) -> bool {
-        let drained = self.agents.runtime().drain(limit).await;
+        let drained = match &self.peer {
+            Some(peer) => peer.drain(limit).await,
+            None => self.agents.runtime().drain(limit).await,
+        };
         if drained.cut_off > 0 {
             tracing::warn!(cut_off = drained.cut_off, "cut off in flight; they resume at the next start");
         }
@@ -169,10 +194,15 @@ fn read_tools(path: &Path, env: &Env) -> Result<Vec<HttpTool>, Failure> {
 }
 
 fn read(path: &Path, env: &Env) -> std::io::Result<String> {
+    String::from_utf8(read_bytes(path, env)?).map_err(std::io::Error::other)
+}
+
+/// A whole file.
+pub(super) fn read_bytes(path: &Path, env: &Env) -> std::io::Result<Vec<u8>> {
     let file = env.disk().open(path, Open::Existing)?;
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(std::io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
-    String::from_utf8(bytes).map_err(std::io::Error::other)
+    Ok(bytes)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a function of an error")]
