@@ -1,5 +1,7 @@
 //! `kelpie serve` on a real PostgreSQL, which `cargo xtask test` starts.
 
+mod nodes;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
