@@ -22,7 +22,7 @@ use kelpie_core::ownership::Own;
 use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
-use kelpie_runtime::{Health, Options};
+use kelpie_runtime::{Health, Options, Runtime};
 use kelpie_storage::Store;
 use serde::Serialize;
 
