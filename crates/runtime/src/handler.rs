@@ -100,17 +100,20 @@ impl Activation {
         }
         match AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind().await {
             Ok(result) => self.handled(turn, result).await,
-            Err(_) => {
-                metrics::counter!("kelpie_turn_panics_total", "type" => self.actor.actor_type().to_owned())
-                    .increment(1);
-                tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
-                if kelpie_core::mutant!("panic_poisons_neighbours") {
-                    self.node.drain(Duration::ZERO).await;
-                }
-                // What it had recorded is resumed, a bounded number of times.
-                if turn.wait_to_resume().await { self.interrupted(&request) } else { Input::Panicked }
-            }
+            Err(_) => self.panicked(turn).await,
         }
+    }
+
+    async fn panicked(&self, mut turn: Turn) -> Input {
+        let request = turn.request.clone();
+        metrics::counter!("kelpie_turn_panics_total", "type" => self.actor.actor_type().to_owned())
+            .increment(1);
+        tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
+        if kelpie_core::mutant!("panic_poisons_neighbours") {
+            self.node.drain(Duration::ZERO).await;
+        }
+        // What it had recorded is resumed, a bounded number of times.
+        if turn.wait_to_resume().await { self.interrupted(&request) } else { Input::Panicked }
     }
 
     /// What stands before the handler. A result: the handler does not run.

@@ -12,7 +12,7 @@ use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
 use kelpie_env::{Env, Open};
-use kelpie_runtime::{Health, Options as RuntimeOptions, Runtime};
+use kelpie_runtime::{Drained, Health, Options as RuntimeOptions, Runtime};
 use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::{Options, Token};
 use kelpie_storage::Store;
@@ -156,10 +156,7 @@ impl Node {
 
     /// Drains the runtime and closes the store; says whether everything had ended by then.
     pub(super) async fn close(&self, limit: Duration) -> bool {
-        let drained = match &self.peer {
-            Some(peer) => peer.drain(limit).await,
-            None => self.agents.runtime().drain(limit).await,
-        };
+        let drained = self.drain(limit).await;
         if drained.cut_off > 0 {
             tracing::warn!(cut_off = drained.cut_off, "cut off in flight; they resume at the next start");
         }
@@ -168,6 +165,13 @@ impl Node {
         }
         let closed = self.close_store().await;
         drained.cut_off == 0 && closed
+    }
+
+    async fn drain(&self, limit: Duration) -> Drained {
+        match &self.peer {
+            Some(peer) => peer.drain(limit).await,
+            None => self.agents.runtime().drain(limit).await,
+        }
     }
 
     async fn close_store(&self) -> bool {
