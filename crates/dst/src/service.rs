@@ -334,7 +334,7 @@ impl Host {
 }
 
 /// All that a backend holds.
-pub(crate) async fn rows(env: &Env, backend: Arc<dyn Backend>) -> Result<BTreeMap<Bytes, Bytes>, ReadError> {
+async fn rows(env: &Env, backend: Arc<dyn Backend>) -> Result<BTreeMap<Bytes, Bytes>, ReadError> {
     let mut tx = Store::from_backend(backend, env.clone()).begin();
     let mut rows = BTreeMap::new();
     let mut next = Some(RangeQuery::new(Bytes::new(), Bytes::from_static(&[0xff])).snapshot());

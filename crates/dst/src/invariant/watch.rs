@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kelpie_storage::{Backend, CommitError, CommitRequest, Committed, OpenError, Stats, Version};
 use parking_lot::Mutex;
 
-use super::ledger::{Difference, Entry, Ledger};
+use super::ledger::{Entry, Ledger};
 use super::{ALL, Answer, Check, Commit, Held, Invariant, Look, Memory, Reach, Rows};
 use crate::cluster::Process;
 use crate::judge::Violation;
@@ -60,7 +60,7 @@ impl Invariants {
     pub(crate) fn store_turned(&self, backend: &dyn Backend, operations: u64) {
         let mut state = self.state.lock();
         if state.logs && std::mem::replace(&mut state.operations, operations) != operations {
-            state.look_at(&backend.stats(), None);
+            state.look_at(&backend.stats());
         }
     }
 
@@ -99,14 +99,6 @@ impl Invariants {
             Check::Commit(_) | Check::Store(_) | Check::Memory(_) => Ok(()),
         });
         state.tell(found, &format!("an answer of {machine}"));
-    }
-
-    /// Compares all that a running store holds with what it was handed.
-    pub(crate) fn compare(&self, stats: &Stats, rows: &Rows) {
-        let mut state = self.state.lock();
-        if let Err(differs) = state.ledger.held(rows) {
-            state.look_at(stats, Some(&differs));
-        }
     }
 }
 
@@ -165,12 +157,12 @@ impl State {
         }
     }
 
-    fn look_at(&mut self, stats: &Stats, differs: Option<&Difference>) {
+    fn look_at(&mut self, stats: &Stats) {
         let now = Reach { version: stats.version, position: stats.checkpoint };
         let quiet = self.ledger.is_quiet();
         // One that has landed may not have been told yet.
         let acknowledged = self.acknowledged.filter(|_| quiet);
-        self.hold(&Look { quiet, acknowledged, differs, ..self.looked(now) });
+        self.hold(&Look { quiet, acknowledged, ..self.looked(now) });
         self.reached(now);
     }
 

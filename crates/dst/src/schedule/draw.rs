@@ -304,9 +304,9 @@ fn store(draw: &mut Draw) -> StoreFaults {
         match draw.below(14) {
             0 => faults.conflict_ppm = often,
             1 => faults.rival_ppm = often,
-            2 => faults.lost_commit_ppm = often,
+            2 | 13 => faults.lost_commit_ppm = often,
             3 => faults.lost_answer_ppm = often,
-            4 | 11..=13 => (faults.late_commit_ppm, faults.late_commit_max) = (often, ms(draw, 8_000)),
+            4 | 11 | 12 => (faults.late_commit_ppm, faults.late_commit_max) = (often, ms(draw, 8_000)),
             5 => faults.unavailable_ppm = often,
             6 => (faults.stale_ppm, faults.stale_max) = (often, ms(draw, 500)),
             7 => (faults.split_ppm, faults.split_max) = (often, ms(draw, 500)),
