@@ -179,7 +179,7 @@ pub struct Route {
     me: Myself,
     origin: Origin,
     redirects: usize,
-    /// The owner who was asked last.
+    /// The owner who was asked last, this node as well.
     asked: Option<Own>,
     /// Whether a node has been sent it and has not answered, so that it may be running there.
     is_out: bool,
@@ -261,13 +261,11 @@ impl Route {
 
     /// Goes to an owner.
     fn follow(&mut self, own: Own) -> Effect {
-        if self.me.owns(&own) {
-            return Effect::Local;
-        }
         let owner = Owner { incarnation: own.incarnation, boot: own.boot, epoch: own.epoch };
         let ask = Ask { node: own.node.clone(), owner: Some(owner) };
+        let is_mine = self.me.owns(&own);
         self.asked = Some(own);
-        Effect::Ask(ask)
+        if is_mine { Effect::Local } else { Effect::Ask(ask) }
     }
 
     fn place(&mut self, placement: Placement) -> Effect {

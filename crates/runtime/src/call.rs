@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, TurnId};
+use kelpie_core::capacity::Full;
 use kelpie_core::id::ActorId;
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
@@ -259,6 +260,9 @@ pub enum CallError {
         /// Why.
         cause: String,
     },
+    /// This node has no room for one more actor.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// The store or the actor's owner could not serve it; nothing happened.
     #[error("nothing happened: {reason}")]
     NotRun {
@@ -295,6 +299,7 @@ impl CallError {
             | Self::TooLate
             | Self::ShuttingDown
             | Self::NotReady { .. }
+            | Self::Full(_)
             | Self::NotRun { .. } => Advice::NotRun,
             Self::Unknown => Advice::Unknown,
         }
@@ -316,6 +321,7 @@ impl CallError {
             Self::TooLate => "call.too_late",
             Self::ShuttingDown => "node.shutting_down",
             Self::NotReady { .. } => "node.not_ready",
+            Self::Full(_) => "node.full",
             Self::NotRun { .. } => "call.not_run",
             Self::Panicked => "call.panicked",
             Self::Handler(error) => error.misfit().map_or("call.handler", Misfit::code),

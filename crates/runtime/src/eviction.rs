@@ -72,6 +72,17 @@ impl Activation {
 }
 
 impl Node {
+    /// Takes the activation out of memory that has been idle for longest. Whether there was one.
+    pub(crate) fn evict_longest_idle(&self) -> bool {
+        loop {
+            let Some((_, activation)) = self.idle.queue.lock().pop_front() else { return false };
+            let Some(activation) = activation.upgrade() else { continue };
+            if !activation.evict(Duration::MAX) && activation.state.lock().machine.is_gone() {
+                return true;
+            }
+        }
+    }
+
     /// Whether activations hold more than they may.
     fn is_pressed(&self) -> bool {
         self.idle.cached.bytes() > self.options.cached_bytes_max

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
+use kelpie_core::capacity::{Capacity, Full};
 use kelpie_core::gate::Gate;
 use kelpie_core::id::{ActorId, Seq};
 use kelpie_core::limits;
@@ -59,6 +60,7 @@ pub(crate) struct Node {
     activations: Vec<Mutex<HashTable<Arc<Activation>>>>,
     /// Keys the hash, so that nobody can name actors that meet in one place.
     hash_seed: u128,
+    capacity: Mutex<Capacity>,
     gate: Mutex<Gate>,
     drained: Notify,
 }
@@ -109,6 +111,7 @@ impl Node {
         peers: Option<Arc<dyn Peers>>,
     ) -> Arc<Self> {
         let limits = Limits::new(&options.call_limits);
+        let capacity = Mutex::new(Capacity::new(options.node.capacity));
         let routing = peers.map(|peers| Routing::new(peers, options.node.lease_term));
         let hash_seed = membership.myself().boot.0;
         Arc::new(Self {
@@ -127,6 +130,7 @@ impl Node {
             actors,
             activations: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hash_seed,
+            capacity,
             gate: Mutex::new(Gate::default()),
             drained: Notify::new(),
         })
@@ -218,7 +222,10 @@ impl Node {
         };
         let mut begun = false;
         for _ in 0..=limits::REDIRECTS_MAX {
-            let (activation, created) = self.activation(&request.actor);
+            let (activation, created) = match self.activation(&request.actor) {
+                Ok(activation) => activation,
+                Err(full) => return Here::Outcome(of_begun(begun, Err(full.into()))),
+            };
             if *task == Task::Handle
                 && !created
                 && behaviour.is_read(&request.operation)
@@ -389,16 +396,33 @@ impl Node {
     }
 
     /// The actor's activation, and whether it was just created, so that the caller loads it.
-    fn activation(self: &Arc<Self>, actor: &ActorId) -> (Arc<Activation>, bool) {
+    /// There has to be room for a new one, before it claims anything.
+    fn activation(self: &Arc<Self>, actor: &ActorId) -> Result<(Arc<Activation>, bool), Full> {
+        if let Some(activation) = self.existing(actor) {
+            return Ok((activation, false));
+        }
+        self.make_room()?;
         let hash = self.hash(actor);
         let mut shard = self.shard(hash).lock();
         if let Some(activation) = shard.find(hash, |known| known.actor == *actor) {
-            return (activation.clone(), false);
+            // Somebody was quicker.
+            self.capacity.lock().leave();
+            return Ok((activation.clone(), false));
         }
         let activation = Arc::new(Activation::new(self.clone(), actor.clone()));
         shard.insert_unique(hash, activation.clone(), |known| self.hash(&known.actor));
         metrics::gauge!("kelpie_activations").increment(1.0);
-        (activation, true)
+        Ok((activation, true))
+    }
+
+    /// Counts one more activation; if there are as many as may be, the longest idle one leaves.
+    fn make_room(&self) -> Result<(), Full> {
+        loop {
+            let entered = self.capacity.lock().enter();
+            if entered.is_ok() || !self.evict_longest_idle() {
+                return entered;
+            }
+        }
     }
 
     /// The actor's activation, if it is in memory.
@@ -414,6 +438,7 @@ impl Node {
         let this = |known: &Arc<Activation>| std::ptr::eq(Arc::as_ptr(known), activation);
         if let Ok(known) = shard.find_entry(hash, this) {
             known.remove();
+            self.capacity.lock().leave();
             metrics::gauge!("kelpie_activations").decrement(1.0);
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::call::{CallKey, Caller, Fingerprint};
+use kelpie_core::capacity::Full;
 use kelpie_core::id::{ActorId, NodeId};
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
@@ -188,6 +189,7 @@ pub(crate) enum RemoteError {
     Misfit(Misfit),
     Handler { message: String },
     Unknown,
+    Full { max: u64 },
 }
 
 impl RemoteError {
@@ -215,6 +217,7 @@ impl RemoteError {
                 None => Self::Handler { message: describe(&*turn) },
             },
             CallError::Unknown => Self::Unknown,
+            CallError::Full(Full { max }) => Self::Full { max },
         }
     }
 
@@ -241,6 +244,7 @@ impl RemoteError {
             Self::Misfit(misfit) => CallError::Handler(Arc::new(misfit.into())),
             Self::Handler { message } => CallError::Handler(Arc::new(TurnError::Remote { message })),
             Self::Unknown => CallError::Unknown,
+            Self::Full { max } => CallError::Full(Full { max }),
         }
     }
 }

@@ -207,6 +207,9 @@ impl Way<'_> {
 
     async fn here(&mut self) -> Step {
         match self.node.here(self.request.clone(), &self.task, &self.permit).await {
+            Here::Outcome(Err(CallError::Full(_))) => {
+                Step::Next(Input::Full { node: self.node.membership.myself().node })
+            }
             Here::Outcome(outcome) => Step::Done(outcome),
             Here::Elsewhere { own, begun } => {
                 self.begun |= begun;
@@ -326,6 +329,7 @@ impl Way<'_> {
             Verdict::Error(RemoteError::ShuttingDown | RemoteError::NotReady { .. }) | Verdict::NotReady => {
                 Step::Next(Input::NotReady)
             }
+            Verdict::Error(RemoteError::Full { .. }) => Step::Next(Input::Full { node: to.node.clone() }),
             Verdict::Error(error) => Step::Done(Err(error.into_error())),
             Verdict::NotOwner { begun } => self.not_owner(to, answer.own, begun),
             Verdict::Unreadable(problem) => {

@@ -204,6 +204,7 @@ impl From<CallError> for HttpError {
             | CallError::TooLate
             | CallError::ShuttingDown
             | CallError::NotReady { .. }
+            | CallError::Full(_)
             | CallError::NotRun { .. } => Self::of_call(StatusCode::SERVICE_UNAVAILABLE, &error),
             CallError::Unknown => Self::of_call(StatusCode::GATEWAY_TIMEOUT, &error),
         }

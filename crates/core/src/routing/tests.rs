@@ -150,6 +150,8 @@ fn a_node_without_room_is_left_out_unless_it_owns_the_actor() {
     );
     let owner = from_here(vec![Input::Called { cached: Some(own("b", 4)) }, full("b")]);
     assert!(owner[1].starts_with("NotRun: the node that owns"), "{owner:?}");
+    let owner = from_here(vec![Input::Called { cached: Some(own("a", 4)) }, full("a")]);
+    assert!(owner[1].starts_with("NotRun: the node that owns"), "{owner:?}");
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
@@ -179,8 +181,11 @@ fn follows_the_rules(script: Vec<Input>) -> Result<(), TestCaseError> {
         redirects +=
             usize::from(matches!(input, Input::NotOwner { .. } | Input::Elsewhere(_) | Input::NotReady));
         let hinted = matches!(input, Input::NotOwner { .. });
-        if matches!(input, Input::Found(Found::Vacant(_))) {
-            asked = None;
+        match &input {
+            Input::Found(Found::Vacant(_)) => asked = None,
+            // It may be this node's own.
+            Input::Found(Found::Owned(own)) | Input::Elsewhere(own) => asked = Some(own.clone()),
+            _ => {}
         }
         let effect = route.step(input);
         out = matches!(effect, Effect::Ask(_));

@@ -57,6 +57,7 @@ fn errors_arrive_with_their_code_their_advice_and_their_words() {
         CallError::ShuttingDown,
         CallError::NotReady { cause: "silent".to_owned() },
         CallError::NotRun { reason: "store".to_owned() },
+        CallError::Full(kelpie_core::capacity::Full { max: 7 }),
         CallError::Panicked,
         handler(nested),
         handler(misfit.into()),

@@ -126,3 +126,45 @@ fn the_longest_idle_leave_when_memory_gets_short() {
         assert_eq!(call(&runtime, &kept, "get", "").await.unwrap(), 50);
     });
 }
+
+/// Six actors are called at once on a node with room for two, for longer than a turn takes.
+fn room_for_two_is_room_for_two() {
+    let world = World::new(4);
+    world.sim.block_on(async {
+        let mut options = Options::alone("n1").unwrap();
+        options.node.capacity = Some(2);
+        let runtime = world.start_with(options, Counter::all(&world.node.env())).await;
+        let actors: Vec<ActorId> = (0..6).map(|n| actor("counter", &n.to_string())).collect();
+        let called = join_all(actors.iter().map(|to| call_as(&runtime, "who", to, "add slowly")));
+        let watched = async {
+            let mut most = 0;
+            for _ in 0..40 {
+                most = most.max(runtime.activations());
+                runtime.env().sleep(Duration::from_millis(1)).await;
+            }
+            most
+        };
+        let (called, most) = futures::join!(called, watched);
+        assert_eq!(most, 2);
+        let full = called.iter().filter(|reply| matches!(reply, Err(CallError::Full(_)))).count();
+        assert_eq!((full, called.iter().filter(|reply| reply.is_ok()).count()), (4, 2), "{called:?}");
+        // Idle ones make room, and whoever was refused has done nothing.
+        for (n, to) in actors.iter().enumerate() {
+            let expected = u64::from(called[n].is_ok());
+            assert_eq!(call_as(&runtime, "who", to, "add").await.unwrap(), expected + 1);
+            assert!(runtime.activations() <= 2);
+        }
+    });
+}
+
+#[test]
+fn a_node_takes_no_more_actors_into_memory_than_it_may() {
+    room_for_two_is_room_for_two();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn mutant_capacity_off_by_one() {
+    let _armed = kelpie_core::mutant::arm("capacity_off_by_one");
+    std::panic::catch_unwind(room_for_two_is_room_for_two).unwrap_err();
+}
