@@ -77,7 +77,7 @@ impl Node {
         loop {
             let Some((_, activation)) = self.idle.queue.lock().pop_front() else { return false };
             let Some(activation) = activation.upgrade() else { continue };
-            if !activation.evict(Duration::MAX) && activation.state.lock().machine.is_gone() {
+            if !activation.evict(Moment::of(Duration::MAX)) && activation.state.lock().is_gone() {
                 return true;
             }
         }

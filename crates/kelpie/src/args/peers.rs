@@ -41,7 +41,7 @@ pub(crate) struct PeerArgs {
     /// Something that actors may ask of their node
     #[arg(long = "label", value_name = "LABEL", requires = "advertise")]
     pub(crate) labels: Vec<String>,
-    /// How many actors it holds in memory at most
+    /// How many actors it holds in memory at most: idle ones make room, then calls go elsewhere
     #[arg(long, value_name = "N", env = "KELPIE_CAPACITY", requires = "advertise")]
     pub(crate) capacity: Option<u64>,
 }
