@@ -181,11 +181,12 @@ fn follows_the_rules(script: Vec<Input>) -> Result<(), TestCaseError> {
         redirects +=
             usize::from(matches!(input, Input::NotOwner { .. } | Input::Elsewhere(_) | Input::NotReady));
         let hinted = matches!(input, Input::NotOwner { .. });
-        match &input {
-            Input::Found(Found::Vacant(_)) => asked = None,
-            // It may be this node's own.
-            Input::Found(Found::Owned(own)) | Input::Elsewhere(own) => asked = Some(own.clone()),
-            _ => {}
+        if let Input::Found(Found::Vacant(_)) = &input {
+            asked = None;
+        }
+        // It may be this node's own.
+        if let Input::Found(Found::Owned(own)) | Input::Elsewhere(own) = &input {
+            asked = Some(own.clone());
         }
         let effect = route.step(input);
         out = matches!(effect, Effect::Ask(_));
