@@ -39,7 +39,7 @@ pub enum Unplaceable {
     #[error("no node is active")]
     NoNode,
     /// None of those that are active has the label.
-    #[error("no active node has the label `{label}`; give it to one with --label")]
+    #[error("no active node has the label `{label}`")]
     NoLabel {
         /// Which one was wanted.
         label: String,
@@ -159,7 +159,7 @@ mod tests {
         let nodes = Members::new(vec![member("a", 1, 0, SessionState::Active), with_gpu.clone()]);
         let label = |label: &str| Wish { label: Some(label.to_owned()), ..Wish::default() };
         assert_eq!(placed(&nodes, &label("gpu"), 0), "b");
-        assert!(placed(&nodes, &label("tpu"), 0).contains("--label"));
+        assert!(placed(&nodes, &label("tpu"), 0).contains("`tpu`"));
         let other = ActorId::new("t", "agent", "x").unwrap();
         let near = |name| Wish { near: Some((other.clone(), node(name))), ..Wish::default() };
         assert_eq!(

@@ -38,9 +38,6 @@ pub(crate) struct PeerArgs {
     /// The authority that names nodes (PEM)
     #[arg(long, value_name = "FILE", env = "KELPIE_PEER_AUTHORITY", requires = "peer_certificate")]
     pub(crate) peer_authority: Option<PathBuf>,
-    /// Something that actors may ask of their node
-    #[arg(long = "label", value_name = "LABEL", requires = "advertise")]
-    pub(crate) labels: Vec<String>,
     /// How many actors it holds in memory at most: idle ones make room, then calls go elsewhere
     #[arg(long, value_name = "N", env = "KELPIE_CAPACITY", requires = "advertise")]
     pub(crate) capacity: Option<u64>,

@@ -22,7 +22,6 @@ pub(super) fn options(
             .hint("nodes meet in a database: --store postgres://… (KELPIE_STORE_URL)"));
     }
     let mut runtime = runtime.clone();
-    runtime.node.labels = args.peers.labels.iter().cloned().collect();
     runtime.node.capacity = args.peers.capacity;
     let security = security(&args.peers, &runtime.node.node, env)?;
     let listen = args.peers.peer_listen.unwrap_or(advertise);
