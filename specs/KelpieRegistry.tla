@@ -38,6 +38,9 @@
 (*   DeclareBegun            core/src/session.rs declare_dead;             *)
 (*                             registry/src/nodes.rs declare_dead          *)
 (*                                                                         *)
+(* The machines in core are explored in the same world by                  *)
+(* crates/models/src/registry.rs: as many states as TLC finds.             *)
+(*                                                                         *)
 (* Where the invariants are tested: DeadIsFinal, HeartbeatStatusSync,      *)
 (* LeaseExclusivity and PlacementConsistency after each commit of a        *)
 (* simulated cluster (dst/src/invariant, seeded bugs in dst/src/mutants).  *)
@@ -198,14 +201,14 @@ RejoinBegun(p) ==
         s == session[n] IN
     /\ Serving(p) /\ Free(p) /\ s.boot = p /\ s.state = "dead"
     /\ s.inc < Cardinality(Procs)
-    /\ Begin(p, [kind |-> "rejoin", names |-> {n}, beats |-> {}, actors |-> {}, inc |-> s.inc + 1])
+    /\ Begin(p, [kind |-> "rejoin", names |-> {n}, beats |-> {}, actors |-> {}, inc |-> s.inc + 1,
+                 state |-> IF proc[p].phase = "draining" THEN "draining" ELSE "active"])
     /\ UNCHANGED proc
 
 Rejoin(p, t) ==
     LET n == NameOf[p] IN
     /\ session' = [session EXCEPT ![n] =
-                      [inc |-> t.inc, boot |-> p,
-                       state |-> IF proc[p].phase = "draining" THEN "draining" ELSE "active"]]
+                      [inc |-> t.inc, boot |-> p, state |-> t.state]]
     /\ lease' = [lease EXCEPT ![n] = [inc |-> t.inc, beat |-> 0]]
     /\ wrong' = wrong
         \cup (IF t.inc # session[n].inc + 1 \/ Live(session[n]) THEN {"DeadIsFinal"} ELSE {})

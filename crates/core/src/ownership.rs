@@ -16,7 +16,7 @@ use crate::id::{ActorId, Boot, Epoch, Incarnation, NodeId};
 use crate::session::{Session, SessionState};
 
 /// The record `own/<actor>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Own {
     /// The owner's name.
     pub node: NodeId,
@@ -36,7 +36,7 @@ impl Own {
 }
 
 /// A node, as it knows itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Myself {
     /// My name.
     pub node: NodeId,

@@ -26,7 +26,7 @@ use crate::id::{Boot, Incarnation, NodeId};
 pub use silence::{Beat, Seen, Silence, Stillness};
 
 /// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SessionState {
     /// It claims actors and serves calls.
     Active,
@@ -41,7 +41,7 @@ pub enum SessionState {
 }
 
 /// The record `node/<node>/session`, written on state changes only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Session {
     /// Which life of the node.
     pub incarnation: Incarnation,
@@ -72,7 +72,7 @@ impl Session {
 }
 
 /// The record `node/<node>/lease`, renewed by its holder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// Whose beat.
     pub incarnation: Incarnation,
@@ -171,7 +171,7 @@ pub enum Renewal {
 }
 
 /// What a process remembers of its join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Which life of the node.
     pub incarnation: Incarnation,

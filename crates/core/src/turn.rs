@@ -30,7 +30,7 @@ mod mailbox;
 mod tests;
 
 /// A call, by its number on this activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallNo(pub u64);
 
 /// What the shell observed.
@@ -162,7 +162,7 @@ pub enum Standing {
     Absent,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     Loading,
     Idle,
@@ -173,14 +173,14 @@ enum Phase {
 }
 
 /// Calls with one key: the first runs, the others wait for its result.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Joined {
     fingerprint: Fingerprint,
     calls: Vec<CallNo>,
 }
 
 /// The machine. The shell holds requests, state and replies; it holds who is next.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Activation {
     phase: Phase,
     mailbox: Mailbox,

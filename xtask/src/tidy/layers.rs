@@ -9,7 +9,7 @@ use super::Findings;
 /// Lower layers first.
 const LAYERS: &[&[&str]] = &[
     &["kelpie-core", "kelpie-env", "kelpie-api"],
-    &["kelpie-storage", "kelpie-vm", "kelpie-guest"],
+    &["kelpie-storage", "kelpie-models", "kelpie-vm", "kelpie-guest"],
     &["kelpie-registry", "kelpie-memory", "kelpie-sandbox"],
     &["kelpie-runtime", "kelpie-macros"],
     &["kelpie-cluster"],

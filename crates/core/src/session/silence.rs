@@ -11,7 +11,7 @@ use super::{Lease, Session};
 use crate::id::{Boot, Incarnation};
 
 /// How far a node has come with its renewals; a later renewal is another beat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Beat {
     incarnation: Incarnation,
     boot: Boot,

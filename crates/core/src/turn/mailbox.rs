@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::call::{CallKey, Lane};
 
 /// A turn that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Waiting {
     pub(super) key: CallKey,
     pub(super) lane: Lane,
@@ -36,14 +36,14 @@ pub(super) enum Pushed {
     Full,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 struct Share {
     waiting: usize,
     /// The last round in which it has a place.
     round: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Mailbox {
     calls_max: usize,
     /// By round and arrival.
