@@ -29,7 +29,7 @@ pub type Lsn = u64;
 pub const LSN_JUMP: u64 = 1 << 32;
 
 /// How far the log has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Log {
     next: Lsn,
     synced: Lsn,
@@ -39,7 +39,7 @@ pub struct Log {
 }
 
 /// Whether the log takes records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// It does.
     Open,
@@ -106,6 +106,11 @@ impl Log {
     /// Whether it takes records.
     pub fn condition(&self) -> Condition {
         self.condition
+    }
+
+    /// The last record that is visible.
+    pub fn published(&self) -> Lsn {
+        self.published
     }
 
     /// The last record that would survive a power cut.

@@ -11,6 +11,7 @@
 //! with what TLC counts: they are the same machine, or the numbers differ.
 
 mod explore;
+pub mod log;
 pub mod migration;
 pub mod registry;
 pub mod single_activation;

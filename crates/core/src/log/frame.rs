@@ -31,7 +31,7 @@ const _: () =
 const _: () = assert!(FRAME_BYTES.is_multiple_of(ALIGNMENT), "bodies are aligned");
 
 /// What stands at the beginning of a segment. Durable before its first record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Whose log it is.
     pub store: u64,

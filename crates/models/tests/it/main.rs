@@ -1,5 +1,6 @@
 //! Explorations of the models, beside what TLC counts of their specifications.
 
+mod log;
 mod migration;
 mod registry;
 mod single_activation;
