@@ -3,8 +3,8 @@
 //! ```text
 //!   Called ─▶ Ask the cached owner ──NotOwner, Lost, Moved──▶ Reread ─▶ Found ─▶ Local | Ask
 //!               │                                               ▲
-//!               └─Unreachable──▶ Wait ──Waited──────────────────┘
-//!                          └──for a term──▶ ClaimOver ─▶ ClaimedOver ─▶ Local | Ask
+//!               └─Unreachable, NotReady──▶ Wait ──Waited────────┘
+//!                      └──for a term──▶ ClaimOver ─▶ ClaimedOver ─▶ Local | Ask
 //! ```
 //!
 //! A call that came from another node goes no further: it is served here, or answered with who
@@ -55,7 +55,8 @@ pub enum Input {
         node: NodeId,
     },
     /// The node that was asked takes nothing new, or holds another session by now: nothing
-    /// happened.
+    /// happened. It leads nowhere, so it is no redirect: soon the node takes calls again, or has
+    /// left, or is declared dead.
     NotReady,
     /// The call was certainly not delivered.
     Unreachable {
@@ -229,7 +230,7 @@ impl Route {
                 Some(_) | None => self.count().unwrap_or_else(|| self.reread()),
             },
             Input::Full { node } => self.full(node),
-            Input::NotReady => self.count().unwrap_or(Effect::Wait(UNREACHABLE_PAUSE)),
+            Input::NotReady => Effect::Wait(UNREACHABLE_PAUSE),
             Input::Unreachable { claim_over } => self.unreachable(claim_over),
             Input::Lost { claim_over } => {
                 self.begun = true;

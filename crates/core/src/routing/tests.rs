@@ -106,6 +106,21 @@ fn an_owner_out_of_reach_is_asked_again_and_claimed_over_when_it_may_be() {
 }
 
 #[test]
+fn an_owner_that_is_not_ready_is_waited_for_until_the_deadline() {
+    let mut script = vec![Input::Called { cached: Some(own("b", 4)) }];
+    let again = || [Input::NotReady, Input::Waited, Input::Found(Found::Owned(own("b", 4)))];
+    script.extend((0..3 * REDIRECTS_MAX).flat_map(|_| again()));
+    let mut answered = script.clone();
+    // It is dead by now, and somebody else has the actor.
+    answered.extend([Input::NotReady, Input::Waited, Input::Found(Found::Owned(own("c", 5)))]);
+    assert_eq!(from_here(answered).last().unwrap(), "ask c 5");
+    script.extend([Input::NotReady, Input::DeadlinePassed]);
+    let got = from_here(script);
+    assert_eq!(got[1..4], ["Wait(100ms)", "reread", "ask b 4"]);
+    assert_eq!(got.last().unwrap(), "NotRun: its deadline passed before an answer was there");
+}
+
+#[test]
 fn what_may_have_begun_is_never_denied() {
     let begins = [Input::Lost { claim_over: false }, Input::Moved];
     for begin in begins {
@@ -178,8 +193,7 @@ fn follows_the_rules(script: Vec<Input>) -> Result<(), TestCaseError> {
     let mut out = false;
     for input in script {
         may_have_begun |= matches!(input, Input::Lost { .. }) || out && input == Input::Moved;
-        redirects +=
-            usize::from(matches!(input, Input::NotOwner { .. } | Input::Elsewhere(_) | Input::NotReady));
+        redirects += usize::from(matches!(input, Input::NotOwner { .. } | Input::Elsewhere(_)));
         let hinted = matches!(input, Input::NotOwner { .. });
         if let Input::Found(Found::Vacant(_)) = &input {
             asked = None;
