@@ -51,9 +51,11 @@ pub struct Agents {
     shared: Arc<Shared>,
 }
 
-/// How often a waiting call looks into the store although nobody told it to: another node may
-/// carry on the run.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// When a waiting call first looks into the store although nobody told it to: another node may
+/// carry out the run. Each look that finds nothing new doubles the pause.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
+/// The longest of these pauses.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 /// Agents that are on no node yet.
 pub struct Prepared {

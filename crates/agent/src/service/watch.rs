@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::{Stream, stream};
@@ -20,7 +21,7 @@ use kelpie_memory::name::Place;
 use kelpie_runtime::View;
 
 use super::log::{run_in, shown};
-use super::{Agents, LOOK_AGAIN};
+use super::{Agents, LOOK_AGAIN_MAX, LOOK_AGAIN_MIN};
 use crate::error::AgentError;
 use crate::event::{RunEvent, RunEventKind};
 use crate::hub::{Channel, News, Piece, RunName};
@@ -67,7 +68,7 @@ impl Agents {
         agent: &str,
         run_id: &str,
     ) -> Result<(View, RunRecord), AgentError> {
-        let seat = Seat::take(self, scope, agent, run_id)?;
+        let mut seat = Seat::take(self, scope, agent, run_id)?;
         loop {
             let before = seat.channel.news(u64::MAX).commits;
             let view = self.view(scope, agent).await?;
@@ -89,17 +90,19 @@ struct Seat {
     agents: Agents,
     name: RunName,
     channel: Arc<Channel>,
+    /// How long it waits for news before it looks anyway.
+    pause: Duration,
 }
 
 impl Seat {
     fn take(agents: &Agents, scope: &Scope, agent: &str, run_id: &str) -> Result<Self, AgentError> {
         let name = (Agents::actor(scope, agent)?, run_id.to_owned());
         let channel = agents.shared.hub.channel(&name);
-        Ok(Self { agents: agents.clone(), name, channel })
+        Ok(Self { agents: agents.clone(), name, channel, pause: LOOK_AGAIN_MIN })
     }
 
     /// Waits until there is news of this kind, or it is time to look anyway; whether there is.
-    async fn wait(&self, wanted: impl Fn(&News) -> bool) -> bool {
+    async fn wait(&mut self, wanted: impl Fn(&News) -> bool) -> bool {
         let mut changed = Box::pin(self.channel.changed());
         // From here on no change is missed, so looking once more is enough.
         changed.as_mut().enable();
@@ -107,7 +110,11 @@ impl Seat {
             return true;
         }
         let env = self.agents.runtime.env().clone();
-        matches!(select(changed, env.sleep(LOOK_AGAIN)).await, Either::Left(_))
+        let told = matches!(select(changed, env.sleep(self.pause)).await, Either::Left(_));
+        if !told {
+            self.pause = LOOK_AGAIN_MAX.min(self.pause * 2);
+        }
+        told
     }
 }
 
