@@ -5,14 +5,16 @@
 //! cargo xtask specs [NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
+//! cargo xtask chaos …        faults on three nodes as processes, and a judge; --help says more
 //! cargo xtask test [--full]  everything, cheapest first; what continuous integration runs
 //! ```
 #![expect(
     clippy::disallowed_methods,
     reason = "the checks run beside the product, on the real disk and clock, never in the simulator"
 )]
-#![expect(clippy::print_stdout, reason = "a command-line tool talks through stdout")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to the terminal")]
 
+mod chaos;
 mod process;
 mod repo;
 mod specs;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str =
-    "usage: cargo xtask tidy | specs [--full | NAME…] | tools | postgres COMMAND… | test [--full]";
+    "usage: cargo xtask tidy | specs [--full | NAME…] | tools | postgres COMMAND… | chaos … | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -83,6 +85,7 @@ fn run() -> Result<bool> {
             let status = std::process::Command::new(program).args(rest).envs(tools.exports()).status()?;
             Ok(status.success())
         }
+        ["chaos", rest @ ..] => chaos::run(&root, rest),
         ["test"] => suite::run(&root, suite::Length::Short),
         ["test", "--full"] => suite::run(&root, suite::Length::Full),
         _ => bail!(USAGE),

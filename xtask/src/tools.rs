@@ -9,6 +9,7 @@
 //! A test that finds its variable unset fails and names `cargo xtask test`.
 
 mod browser;
+pub(crate) mod faketime;
 mod java;
 pub(crate) mod libclang;
 pub(crate) mod postgres;

@@ -13,6 +13,8 @@ mod drain;
 mod node;
 mod postgres;
 mod process;
+#[path = "../../benches/chaos/proxy.rs"]
+mod proxy;
 mod sdk;
 mod serve;
 mod store;

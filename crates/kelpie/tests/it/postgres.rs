@@ -1,5 +1,6 @@
 //! `kelpie serve` on a real PostgreSQL, which `cargo xtask test` starts.
 
+mod faults;
 mod nodes;
 
 use std::path::Path;
