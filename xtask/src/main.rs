@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
 //! cargo xtask specs [NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
+//! cargo xtask specs --map    what in the code answers to each invariant and each seeded bug
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
 //! cargo xtask chaos …        faults on three nodes as processes, and a judge; --help says more
@@ -26,8 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str =
-    "usage: cargo xtask tidy | specs [--full | NAME…] | tools | postgres COMMAND… | chaos … | test [--full]";
+const USAGE: &str = "usage: cargo xtask tidy | specs [--full | --map | NAME…] | tools | postgres COMMAND… | chaos … | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -51,6 +51,11 @@ fn run() -> Result<bool> {
             for skipped in &outcome.skipped {
                 println!("NOT RUN: {skipped}");
             }
+            println!("{} passed, {} failed", outcome.passed, outcome.failed);
+            Ok(outcome.failed == 0)
+        }
+        ["specs", "--map"] => {
+            let outcome = specs::print_map(&root)?;
             println!("{} passed, {} failed", outcome.passed, outcome.failed);
             Ok(outcome.failed == 0)
         }

@@ -8,9 +8,10 @@
 //! catch it (`\* violates: Name`). Every invariant of a good config must be killed by one.
 //!
 //! Other header lines: `\* deadlock: ignore` for models that may end, `\* only: full` for configs
-//! that run when they are named and with `--full`.
+//! that run when they are named and with `--full`; and what in the code answers to it (see [`map`]).
 
 mod config;
+mod map;
 mod tlc;
 
 use std::path::Path;
@@ -60,8 +61,10 @@ impl Scope<'_> {
 /// Checks the configs in `scope`.
 pub(crate) fn run(root: &Path, scope: &Scope) -> Result<Outcome> {
     let mut outcome = Outcome { passed: 0, failed: 0, not_run: None };
-    let configs = config::all(&Tree::load(root)?);
-    let mistakes = config::mistakes(&configs);
+    let tree = Tree::load(root)?;
+    let configs = config::all(&tree);
+    let mut mistakes = config::mistakes(&configs);
+    mistakes.extend(map::draw(&tree, &configs).1);
     for mistake in &mistakes {
         println!("specs: {mistake}");
     }
@@ -98,6 +101,20 @@ pub(crate) fn run(root: &Path, scope: &Scope) -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Prints what in the code answers to each invariant and each seeded bug. How many do, and what is
+/// wrong.
+pub(crate) fn print_map(root: &Path) -> Result<Outcome> {
+    let tree = Tree::load(root)?;
+    let (map, mistakes) = map::draw(&tree, &config::all(&tree));
+    for line in &map {
+        println!("{:<24} {:<46} {}", line.module, line.name, line.answer);
+    }
+    for mistake in &mistakes {
+        println!("specs: {mistake}");
+    }
+    Ok(Outcome { passed: map.len(), failed: mistakes.len(), not_run: None })
 }
 
 /// Runs TLC on all configs, one per processor at a time; the results in order of their names.

@@ -293,8 +293,7 @@ impl Model for Log {
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        #[cfg(feature = "mutants")]
-        let _armed = self.mutant.map(kelpie_core::mutant::arm);
+        let _armed = self.armed();
         let mut next = world.clone();
         next.take(self, action).then_some(next)
     }
@@ -302,8 +301,7 @@ impl Model for Log {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("WAL_Durability", |model: &Self, world: &World| {
-                #[cfg(feature = "mutants")]
-                let _armed = model.mutant.map(kelpie_core::mutant::arm);
+                let _armed = model.armed();
                 world.what_was_seen_would_survive()
             }),
             Property::always("WAL_Monotonicity", |_, world: &World| world.numbers_grow()),
@@ -313,5 +311,19 @@ impl Model for Log {
             Property::always("WAL_NoZombieComplete", |_, world: &World| world.the_dead_stay_dead()),
             Property::always("StartsAgain", |_, world: &World| world.process.phase != Phase::Refused),
         ]
+    }
+}
+
+impl Log {
+    /// Keeps the seeded bug armed on this thread.
+    #[cfg(feature = "mutants")]
+    fn armed(&self) -> Option<kelpie_core::mutant::Armed> {
+        self.mutant.map(kelpie_core::mutant::arm)
+    }
+
+    /// There is none in this build.
+    #[cfg(not(feature = "mutants"))]
+    fn armed(&self) -> &Self {
+        self
     }
 }

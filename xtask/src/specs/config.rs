@@ -23,7 +23,7 @@ pub(super) struct Config {
     /// Whether a state without successor is an error.
     pub(super) checks_deadlock: bool,
     /// The names under INVARIANT and INVARIANTS.
-    invariants: Vec<String>,
+    pub(super) invariants: Vec<String>,
     /// The names under PROPERTY and PROPERTIES.
     pub(super) properties: Vec<String>,
 }

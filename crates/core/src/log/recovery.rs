@@ -175,7 +175,8 @@ pub fn recover(segments: &[Scanned], known: Known) -> Result<Recovered, Damage> 
             let (after, offset) = (segment.last(), segment.end);
             return Err(Damage::Record { segment: index, offset, after, durable });
         }
-        let counts = |record: &&Placed| record.lsn > position && cut.is_none_or(|cut| record.lsn <= cut);
+        let is_cut = |lsn| cut.is_some_and(|cut| lsn > cut) && !crate::mutant!("wal_cut_ignored");
+        let counts = |record: &&Placed| record.lsn > position && !is_cut(record.lsn);
         replay.extend(segment.records.iter().filter(counts).map(|record| (index, *record)));
         last = cut.unwrap_or_else(|| segment.last()).max(last);
     }

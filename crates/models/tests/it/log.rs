@@ -45,6 +45,15 @@ fn mutants_of_the_log_that_take_several_faults_are_caught() {
         mutant: Some(mutant),
         ..bounds()
     });
+    let bugs = [("wal_cut_ignored", "WAL_NoZombieComplete")];
+    crate::caught(&bugs, |mutant| Log {
+        keys: 1,
+        appends_max: 1,
+        faults_max: 3,
+        faulty: &[Fault::Power, Fault::Write, Fault::Sync],
+        mutant: Some(mutant),
+        ..bounds()
+    });
     let bugs = [("wal_generation_not_checked", "WAL_RecoveryCompleteness")];
     crate::caught(&bugs, |mutant| Log {
         keys: 3,

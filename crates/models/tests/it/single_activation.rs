@@ -49,6 +49,7 @@ fn mutants_of_one_activation_are_caught() {
         ("TryClaimActor_Racy", "SingleActivation"),
         ("claim_keeps_epoch", "SingleActivation"),
         ("claim_without_own_session", "NoStillbornClaim"),
+        ("LeaseExpires_Racy", "LeaseValidityIfActive"),
         ("settle_by_look", "DenialsHold"),
         ("reply_before_commit", "AckedKept"),
         ("drop_in_flight_without_seq_check", "Chain"),
