@@ -7,6 +7,8 @@ mod cluster;
 mod counter;
 mod links;
 mod peers;
+#[expect(dead_code, reason = "what it counts is for the bench")]
+mod shared;
 mod sim_churn;
 mod sockets;
 mod world;

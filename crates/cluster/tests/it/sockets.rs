@@ -7,45 +7,10 @@ use futures::future::join_all;
 use kelpie_cluster::{Node, Options, Security, start};
 use kelpie_env::Env;
 use kelpie_runtime::Call;
-use kelpie_storage::{
-    Answer, Backend, CloseError, CommitError, CommitRequest, Committed, Export, ExportError, Memory,
-    Properties, ReadError, Snapshot, Stats, Store, Watch,
-};
+use kelpie_storage::{Memory, Store};
 
 use crate::counter::{Counter, actor, number};
-
-/// A store in memory that says of itself that others write it too: three runtimes share it.
-struct Shared(Memory);
-
-impl Backend for Shared {
-    fn properties(&self) -> Properties {
-        Properties { single_process: false, ..self.0.properties() }
-    }
-
-    fn begin(&self) -> Answer<'_, Result<Box<dyn Snapshot>, ReadError>> {
-        self.0.begin()
-    }
-
-    fn commit(&self, request: CommitRequest) -> Answer<'_, Result<Committed, CommitError>> {
-        self.0.commit(request)
-    }
-
-    fn watch(&self, key: bytes::Bytes) -> Answer<'_, Result<Watch, ReadError>> {
-        self.0.watch(key)
-    }
-
-    fn export(&self) -> futures::future::BoxFuture<'_, Result<Export, ExportError>> {
-        self.0.export()
-    }
-
-    fn stats(&self) -> Stats {
-        self.0.stats()
-    }
-
-    fn close(&self) -> futures::future::BoxFuture<'_, Result<(), CloseError>> {
-        self.0.close()
-    }
-}
+use crate::shared::Shared;
 
 async fn node(name: &str, env: &Env, backend: &Arc<Shared>) -> Node {
     let options = Options {
@@ -67,7 +32,7 @@ fn three_runtimes_over_real_sockets_serve_each_others_calls_and_one_leaves() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let env = kelpie_env::real::env_on(&tokio::runtime::Handle::current());
-        let backend = Arc::new(Shared(Memory::new(env.clone())));
+        let backend = Arc::new(Shared::new(Memory::new(env.clone())));
         let mut nodes = Vec::new();
         for name in ["n1", "n2", "n3"] {
             nodes.push(node(name, &env, &backend).await);
