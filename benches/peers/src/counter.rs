@@ -81,8 +81,11 @@ pub(crate) fn actor(actor_type: &str, key: &str) -> ActorId {
     ActorId::new("default", actor_type, key).unwrap()
 }
 
+/// A node that keeps its lease also while this machine has no time for it.
 pub(crate) fn options() -> Options {
-    Options::alone("bench").unwrap()
+    let mut options = Options::alone("bench").unwrap();
+    options.node.lease_term = std::time::Duration::from_secs(60);
+    options
 }
 
 /// A node that has both.

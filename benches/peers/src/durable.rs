@@ -136,7 +136,7 @@ async fn beside_a_sync(env: &Env) -> String {
 async fn turns_in_a_row(env: &Env, node: &kelpie_runtime::Runtime) -> (Duration, Duration) {
     let (done, ended) = tokio::sync::oneshot::channel();
     let (clock, client) = (env.clone(), counter::client(node, "alone"));
-    let before = crate::machine::cpu(std::process::id());
+    let before = kelpie_machine::cpu(std::process::id());
     env.spawn("caller", async move {
         let mut times = Vec::new();
         for _ in 0..SYNCS {
@@ -147,7 +147,7 @@ async fn turns_in_a_row(env: &Env, node: &kelpie_runtime::Runtime) -> (Duration,
         done.send(times).unwrap();
     });
     let times = ended.await.unwrap();
-    (median(&times), crate::machine::cpu(std::process::id()).saturating_sub(before) / SYNCS)
+    (median(&times), kelpie_machine::cpu(std::process::id()).saturating_sub(before) / SYNCS)
 }
 
 fn syncs_in_a_row(env: &Env, path: &Path) -> Duration {

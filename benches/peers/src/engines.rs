@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use kelpie_env::{Env, Open};
 
-use crate::{machine, serve};
+use crate::serve;
 
 /// The counter as its SDK has it.
 const SERVICE: &str = r#"
@@ -42,7 +42,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// What the server has computed so far, and those beside it.
     pub(crate) fn cpu(&self) -> (Duration, Duration) {
-        let mut used = self.processes.iter().map(|process| machine::cpu(process.id()));
+        let mut used = self.processes.iter().map(|process| kelpie_machine::cpu(process.id()));
         (used.next().expect("the server"), used.sum())
     }
 }

@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "the section is its output")]
 
 mod arguments;
+mod callers;
 mod calls;
 mod cold;
 mod counter;
@@ -19,7 +20,6 @@ mod durable;
 mod engines;
 mod heap;
 mod load;
-mod machine;
 mod memory;
 mod others;
 mod section;
@@ -48,7 +48,7 @@ fn main() {
         ("durable", "Durable turns", durable::measure),
     ];
     for (_, heading, measure) in parts.into_iter().filter(|(name, _, _)| runs(name)) {
-        let before = machine::load();
+        let before = kelpie_machine::load();
         let part = section::part(heading, &before, &measure());
         println!("{part}");
         if arguments.iter().any(|argument| argument == "--write") {

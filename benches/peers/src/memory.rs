@@ -3,18 +3,18 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use futures::StreamExt;
-use kelpie_env::Env;
-use kelpie_runtime::{Options, Runtime};
+use kelpie_runtime::Options;
 use kelpie_storage::StoreConfig;
 
-use crate::{counter, heap, machine, others};
+use crate::{callers, counter, heap, others};
 
 const PEERS: usize = 100_000;
-/// Activations, and how long they stay: longer than it takes to make them.
-const ACTIVATIONS: [(usize, Duration); 2] =
-    [(100_000, Duration::from_secs(60)), (1_000_000, Duration::from_secs(300))];
-const AT_ONCE: usize = 128;
+const ACTIVATIONS: [usize; 2] = [100_000, 1_000_000];
+/// How many are made first, to know how long this machine takes for one.
+const TRIED: usize = 20_000;
+/// Activations stay so many times as long as it should take to make them, and this much more.
+const SPARE: u32 = 4;
+const STAY_MIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn measure() -> String {
     let mut page = format!(
@@ -27,14 +27,15 @@ pub(crate) fn measure() -> String {
         writeln!(page, "| {name} | {PEERS} | {bytes} |").unwrap();
     }
     let mut notes = String::new();
-    for (count, idle_after) in ACTIVATIONS {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let Held { bytes, state, resident, took } = runtime.block_on(activations(count, idle_after));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let tried = runtime.block_on(activations(TRIED, 3 * STAY_MIN)).took;
+    for count in ACTIVATIONS {
+        let stay = STAY_MIN + tried * (SPARE * u32::try_from(count / TRIED).unwrap());
+        let Held { bytes, state, resident, took } = runtime.block_on(activations(count, stay));
         writeln!(page, "| Kelpie, embedded store | {count} | {bytes} |").unwrap();
         writeln!(
             notes,
-            "{count} activations were made in {:.0} s by {AT_ONCE} callers, each with a durable turn; {state} of the bytes of each are\n\
+            "{count} activations were made in {:.0} s, each with a durable turn; {state} of the bytes of each are\n\
              what the runtime counts as records; {} MiB resident with all of them and the store.\n",
             took.as_secs_f64(),
             resident >> 20,
@@ -108,10 +109,16 @@ async fn activations(count: usize, idle_after: Duration) -> Held {
     };
     heap::live();
     let runtime = counter::node(&env, &StoreConfig::embedded(dir.path()), options).await;
-    let took = add_to_all(&env, &runtime, count).await;
+    let called = runtime.clone();
+    let took = callers::all(&env, count, move |number| {
+        let client = counter::client(&called, &format!("c{number:07}"));
+        async move { assert_eq!(client.add(1).await.unwrap(), 1) }
+    })
+    .await;
     runtime.store().checkpoint().await.unwrap();
     assert_eq!(runtime.activations(), count, "some left before all were there: this machine is too slow");
-    let (with, state, resident) = (heap::live(), runtime.cached_bytes() / count, machine::resident_bytes());
+    let (with, state, resident) =
+        (heap::live(), runtime.cached_bytes() / count, kelpie_machine::resident_bytes());
     while runtime.activations() > 0 {
         env.sleep(Duration::from_millis(500)).await;
     }
@@ -119,21 +126,4 @@ async fn activations(count: usize, idle_after: Duration) -> Held {
     runtime.drain(Duration::from_secs(5)).await;
     runtime.store().close().await.unwrap();
     Held { bytes: (with - without) / i64::try_from(count).unwrap(), state, resident, took }
-}
-
-/// One durable turn on each of so many counters.
-async fn add_to_all(env: &Env, runtime: &Runtime, count: usize) -> Duration {
-    let began = env.now();
-    let (done, ended) = tokio::sync::oneshot::channel();
-    let callers = runtime.clone();
-    env.spawn("callers", async move {
-        let adds = (0..count).map(|number| {
-            let client = counter::client(&callers, &format!("c{number:07}"));
-            async move { client.add(1).await.unwrap() }
-        });
-        futures::stream::iter(adds).buffer_unordered(AT_ONCE).for_each(|_| std::future::ready(())).await;
-        done.send(()).unwrap();
-    });
-    ended.await.unwrap();
-    env.now().saturating_sub(began)
 }

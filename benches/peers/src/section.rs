@@ -2,32 +2,27 @@
 
 use std::time::Duration;
 
-use kelpie_env::Open;
-
 const TITLE: &str = "## Actors beside others";
 const INTRODUCTION: &str = "Made by `cargo run --release -p kelpie-peers -- --write`, part by part. Contestants take turns in \
 one run; each figure is\nthe median of the rounds. Absolute times are this machine's; compare rows.";
 
 /// A part of the section, under its own heading.
 pub(crate) fn part(heading: &str, before: &str, text: &str) -> String {
-    let (machine, after) = (crate::machine::describe(), crate::machine::load());
+    let (machine, after) = (kelpie_machine::describe(), kelpie_machine::load());
     format!("### {heading}\n\n{machine}. Load before: {before}; after: {after}.\n\n{}\n", text.trim())
 }
 
 /// Puts a part into the page, in the place of the one with its heading or at the section's end.
 pub(crate) fn write(part: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md");
-    let mut page = crate::machine::file(path);
+    let mut page = kelpie_machine::file(path);
     if !page.contains(TITLE) {
         page = format!("{}\n\n{TITLE}\n\n{INTRODUCTION}\n", page.trim_end());
     }
     let page = with_part(&page, part);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let env = kelpie_env::real::env_on(runtime.handle());
-    env.disk().remove(path.as_ref()).unwrap();
-    let file = env.disk().open(path.as_ref(), Open::New).unwrap();
-    file.write_all_at(page.as_bytes(), 0).unwrap();
-    file.sync().unwrap();
+    kelpie_machine::replace(&env, path, page.as_bytes());
 }
 
 fn with_part(page: &str, part: &str) -> String {

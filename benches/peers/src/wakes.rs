@@ -1,56 +1,81 @@
-//! A million reminders for tomorrow: what they cost a node that has nothing else to do.
+//! A million reminders for tomorrow: what they cost a node that has nothing else to do, and how
+//! late one among them is that comes due.
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use kelpie_runtime::Runtime;
 use kelpie_storage::StoreConfig;
 
-use crate::section::show;
-use crate::{counter, machine};
+use crate::section::{median, quantile, show};
+use crate::{callers, counter};
 
 const REMINDERS: usize = 1_000_000;
-const AT_ONCE: usize = 128;
 const LOOKED_AT: Duration = Duration::from_secs(120);
+/// How many come due, one after the other.
+const DUE: usize = 21;
 
 pub(crate) fn measure() -> String {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let [none, all] = [0, REMINDERS].map(|count| runtime.block_on(idle(count)));
+    let [none, all] = [0, REMINDERS].map(|count| runtime.block_on(with(count)));
+    let late =
+        |late: &[Duration]| format!("p50 {}, longest {}", show(median(late)), show(quantile(late, 100)));
     format!(
-        "{REMINDERS} actors, each with a reminder for tomorrow and none in memory, embedded store: in {} s the node computes\n\
-         {}, without any {}.\n\n",
+        "{REMINDERS} actors, each with a reminder for tomorrow and none in memory, embedded store, set in {:.0} s: in {} s the\n\
+         node computes {}, without any {}. A reminder that comes due has had its turn so long after its time, {DUE} of\n\
+         them one after the other: among that many {}; alone {}.\n\n",
+        all.set_in.as_secs_f64(),
         LOOKED_AT.as_secs(),
-        show(all),
-        show(none),
+        show(all.computed),
+        show(none.computed),
+        late(&all.late),
+        late(&none.late),
     )
 }
 
-/// What the process computes while so many reminders are idle.
-async fn idle(count: usize) -> Duration {
+struct Idle {
+    /// How long it took to set them.
+    set_in: Duration,
+    /// What the process computes while nothing is due.
+    computed: Duration,
+    late: Vec<Duration>,
+}
+
+async fn with(count: usize) -> Idle {
     let env = kelpie_env::real::env();
     let dir = tempfile::tempdir().unwrap();
     let store = StoreConfig::embedded(dir.path());
     let runtime = counter::node(&env, &store, counter::options()).await;
-    let (done, ended) = tokio::sync::oneshot::channel();
-    let callers = runtime.clone();
-    env.spawn("callers", async move {
-        let calls = (0..count).map(|number| {
-            let client = counter::client(&callers, &format!("c{number}"));
-            async move { client.later(86_400).await.unwrap() }
-        });
-        futures::stream::iter(calls).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(())).await;
-        done.send(()).unwrap();
-    });
-    ended.await.unwrap();
+    let called = runtime.clone();
+    let set_in = callers::all(&env, count, move |number| {
+        let client = counter::client(&called, &format!("c{number}"));
+        async move { client.later(86_400).await.unwrap() }
+    })
+    .await;
     runtime.drain(Duration::from_secs(5)).await;
     runtime.store().close().await.unwrap();
     // Another process later: nothing of them is in memory.
     let runtime = counter::node(&env, &store, counter::options()).await;
     env.sleep(Duration::from_secs(2)).await;
-    let before = machine::cpu(std::process::id());
+    let before = kelpie_machine::cpu(std::process::id());
     env.sleep(LOOKED_AT).await;
-    let used = machine::cpu(std::process::id()).saturating_sub(before);
+    let computed = kelpie_machine::cpu(std::process::id()).saturating_sub(before);
     assert_eq!(runtime.activations(), 0);
+    let mut late = Vec::new();
+    for number in 0..DUE {
+        late.push(lateness(&runtime, &format!("due {number}")).await);
+    }
     runtime.drain(Duration::from_secs(5)).await;
     runtime.store().close().await.unwrap();
-    used
+    Idle { set_in, computed, late }
+}
+
+/// How long after its time a reminder's turn has committed.
+async fn lateness(runtime: &Runtime, key: &str) -> Duration {
+    let (env, client) = (runtime.env(), counter::client(runtime, key));
+    let due = env.now() + Duration::from_secs(1);
+    client.later(1).await.unwrap();
+    while client.get().await.unwrap() == 0 {
+        env.sleep(Duration::from_micros(200)).await;
+    }
+    env.now().saturating_sub(due)
 }

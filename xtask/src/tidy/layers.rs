@@ -9,6 +9,7 @@ use super::Findings;
 /// Lower layers first.
 const LAYERS: &[&[&str]] = &[
     &["kelpie-core", "kelpie-env", "kelpie-api"],
+    &["kelpie-machine"],
     &["kelpie-storage", "kelpie-models", "kelpie-vm", "kelpie-guest"],
     &["kelpie-registry", "kelpie-memory", "kelpie-sandbox"],
     &["kelpie-runtime", "kelpie-macros"],

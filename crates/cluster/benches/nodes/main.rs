@@ -15,9 +15,6 @@ mod calls;
 mod clients;
 #[path = "../../tests/it/counter.rs"]
 mod counter;
-#[path = "../../../storage/benches/embedded/machine.rs"]
-#[expect(dead_code, reason = "the embedded store's bench measures memory besides")]
-mod machine;
 #[path = "../../../storage/benches/postgres/pgbench.rs"]
 mod pgbench;
 mod renewals;
@@ -56,13 +53,13 @@ fn main() {
     for (_, heading, measure) in
         parts.into_iter().filter(|(name, _, _)| chosen.is_empty() || chosen.contains(name))
     {
-        let before = machine::load();
+        let before = kelpie_machine::load();
         let part = section::part(heading, &before, &runtime.block_on(measure(env.clone())));
         println!("{part}");
         if arguments.iter().any(|argument| argument == "--write") {
             let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
-            let page = section::with_part(&machine::contents(path), &part);
-            machine::replace(&env, path, page.as_bytes());
+            let page = section::with_part(&kelpie_machine::file(path), &part);
+            kelpie_machine::replace(&env, path, page.as_bytes());
         }
     }
 }

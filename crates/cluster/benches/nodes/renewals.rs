@@ -56,9 +56,5 @@ pub(crate) async fn measure(env: Env) -> String {
 
 /// What this process has computed so far.
 fn processor_time() -> Duration {
-    let stat = crate::machine::contents("/proc/self/stat".as_ref());
-    // Behind the name, which may hold anything: the 12th and 13th field, in ticks of 10 ms.
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
-    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
-    Duration::from_millis(10 * ticks.sum::<u64>())
+    kelpie_machine::cpu(std::process::id())
 }

@@ -9,7 +9,7 @@ Absolute times are this machine's.\nTimes of fail-over and of drains are printed
 
 /// A part of the section, under its own heading.
 pub(crate) fn part(heading: &str, before: &str, text: &str) -> String {
-    let (machine, after) = (crate::machine::describe(), crate::machine::load());
+    let (machine, after) = (kelpie_machine::describe(), kelpie_machine::load());
     format!("### {heading}\n\n{machine}. Load before: {before}; after: {after}.\n\n{}\n", text.trim())
 }
 

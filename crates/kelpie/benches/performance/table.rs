@@ -30,7 +30,7 @@ impl Table {
              median of the ratios round by round. Absolute times are this machine's; compare rows.\n\n\
              - Machine: {}\n- Load before: {before}\n- Load after: {after}\n\n\
              | what | Kelpie | peer | ratio | note |\n|---|---|---|---|---|\n",
-            crate::machine::describe(),
+            kelpie_machine::describe(),
         );
         for Row { what, kelpie, peer, note } in &self.rows {
             let (peer_text, ratio) = match peer {

@@ -15,7 +15,6 @@
 
 mod commits;
 mod grouped;
-mod machine;
 mod peers;
 mod reads;
 mod sizes;
@@ -44,7 +43,7 @@ fn main() {
     let page = runtime.block_on(async {
         let env = kelpie_env::real::env();
         let mut table = Table::default();
-        let before = machine::load();
+        let before = kelpie_machine::load();
         if wanted("commits") {
             commits::measure(&env, &mut table, 7, Duration::from_millis(300)).await;
         }
@@ -66,14 +65,14 @@ fn main() {
         if arguments.iter().any(|argument| argument == "profile") {
             commits::profile(&env).await;
         }
-        table.page(&before, &machine::load())
+        table.page(&before, &kelpie_machine::load())
     });
     println!("{page}");
     if arguments.iter().any(|argument| argument == "--write") {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
         let _inside = runtime.enter();
         let env = kelpie_env::real::env();
-        let page = table::with_section(&machine::contents(path), &page);
-        machine::replace(&env, path, page.as_bytes());
+        let page = kelpie_machine::with_section(&kelpie_machine::file(path), table::TITLE, &page);
+        kelpie_machine::replace(&env, path, page.as_bytes());
     }
 }

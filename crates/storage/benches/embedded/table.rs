@@ -12,7 +12,7 @@ pub(crate) struct Figures {
     pub(crate) p50_ratio: f64,
 }
 
-const TITLE: &str = "## The embedded store";
+pub(crate) const TITLE: &str = "## The embedded store";
 const HEAD: &str = "\
 Made by `cargo bench -p kelpie-storage --bench embedded -- --write`. Transactions of one read and two writes of\n\
 100 B, fsync on. The null engine has the same clients, bytes, batches and acknowledgements, but no resolver,\n\
@@ -64,19 +64,10 @@ impl Table {
     pub(crate) fn page(&self, before: &str, after: &str) -> String {
         format!(
             "{TITLE}\n\n{HEAD}\n\n- Machine: {}\n- Load before: {before}\n- Load after: {after}\n{}",
-            crate::machine::describe(),
+            kelpie_machine::describe(),
             self.text
         )
     }
-}
-
-/// `page` with its section replaced by `section`, or with `section` at its end.
-pub(crate) fn with_section(page: &str, section: &str) -> String {
-    let (before, rest) = page.split_once(TITLE).unwrap_or((page, ""));
-    let after = rest.find("\n## ").map_or("", |at| &rest[at + 1..]);
-    let section = section.trim_end();
-    let gap = if after.is_empty() { "" } else { "\n" };
-    format!("{}\n\n{section}\n{gap}{after}", before.trim_end())
 }
 
 pub(crate) fn median(figures: &[f64]) -> f64 {

@@ -12,9 +12,6 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod clients;
-#[path = "../embedded/machine.rs"]
-#[expect(dead_code, reason = "the embedded store's bench measures memory besides")]
-mod machine;
 mod pgbench;
 mod table;
 
@@ -53,8 +50,8 @@ fn main() {
     println!("{page}");
     if asked("--write") {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
-        let page = table::with_section(&machine::contents(path), &page);
-        machine::replace(&env, path, page.as_bytes());
+        let page = kelpie_machine::with_section(&kelpie_machine::file(path), table::TITLE, &page);
+        kelpie_machine::replace(&env, path, page.as_bytes());
     }
 }
 
@@ -65,7 +62,7 @@ async fn open(env: &Env, server: &str, schema: &str, clients: u64) -> Store {
 
 async fn measure(env: &Env, server: &str) -> String {
     let mut table = Table::default();
-    let before = machine::load();
+    let before = kelpie_machine::load();
     for clients in [1, 64] {
         let schema = format!("bench_{clients}");
         let store = open(env, server, &schema, clients).await;
@@ -82,7 +79,7 @@ async fn measure(env: &Env, server: &str) -> String {
         table.rounds(clients, &ours, &theirs);
         store.close().await.unwrap();
     }
-    table.page(&pgbench::version().await, &before, &machine::load())
+    table.page(&pgbench::version().await, &before, &kelpie_machine::load())
 }
 
 async fn profile(env: &Env, server: &str) -> String {

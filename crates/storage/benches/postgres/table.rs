@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::clients::Round;
 use crate::pgbench::FORMS;
-use crate::{ROUNDS, TIME, machine};
+use crate::{ROUNDS, TIME};
 
-const TITLE: &str = "## The PostgreSQL store";
+pub(crate) const TITLE: &str = "## The PostgreSQL store";
 const HEAD: &str = "\
 Made by `cargo xtask postgres cargo bench -p kelpie-storage --bench postgres -- --write`. One transaction is what\n\
 the turn of an actor commits: two rows of 100 B are read together and compared, two are written again and one is\n\
@@ -45,20 +45,11 @@ impl Table {
         format!(
             "{TITLE}\n\n{HEAD}\n\n- Machine: {}\n- {pgbench}; {ROUNDS} rounds of {} s\n- Load before: {before}\n\
              - Load after: {after}\n{}",
-            machine::describe(),
+            kelpie_machine::describe(),
             TIME.as_secs(),
             self.text
         )
     }
-}
-
-/// `page` with its section replaced by `section`, or with `section` at its end.
-pub(crate) fn with_section(page: &str, section: &str) -> String {
-    let (before, rest) = page.split_once(TITLE).unwrap_or((page, ""));
-    let after = rest.find("\n## ").map_or("", |at| &rest[at + 1..]);
-    let section = section.trim_end();
-    let gap = if after.is_empty() { "" } else { "\n" };
-    format!("{}\n\n{section}\n{gap}{after}", before.trim_end())
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
