@@ -6,6 +6,7 @@ use futures::channel::oneshot;
 use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::listener::{self, Ended};
 use kelpie_server::options::{Options, StartError, Token};
+use kelpie_server::recorder;
 
 use crate::Cluster;
 
@@ -78,6 +79,20 @@ impl HttpBuilder {
 
     /// Listens, and serves from now on.
     ///
+    /// `/metrics` shows the measurements of the whole process since its first front has started,
+    /// unless the program has installed a recorder of the crate `metrics` before: then they are
+    /// there.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// let http = cluster.serve_http("127.0.0.1:0").start().await?;
+    /// assert!(http.stop().await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The address is none, is taken, or could be reached by others and there is no token.
     pub async fn start(self) -> Result<Http, NotServed> {
@@ -92,7 +107,7 @@ impl HttpBuilder {
         let listener = env.net().listen(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let (serves, tenant) = (Serves::Actors(runtime), self.cluster.tenant_name().to_owned());
-        let front = Front::new(Parts { serves, tenant, metrics: None, options });
+        let front = Front::new(Parts { serves, tenant, metrics: recorder::gathered(), options });
         let ((stop, stopped), (end, ended)) = (oneshot::channel::<()>(), oneshot::channel());
         env.spawn("http", async move {
             let stopped = async { stopped.await.unwrap_or(()) };
@@ -118,11 +133,31 @@ pub struct Http {
 
 impl Http {
     /// Where it listens.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// let http = cluster.serve_http("127.0.0.1:0").start().await?;
+    /// assert_ne!(http.address().port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The same as a URL.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// let http = cluster.serve_http("127.0.0.1:0").start().await?;
+    /// assert_eq!(http.url(), format!("http://127.0.0.1:{}", http.address().port()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -130,6 +165,17 @@ impl Http {
     /// Takes no further connections, and waits for what is under way: ten seconds, then the rest
     /// is cut off. Stop it before [`Cluster::close`], or the last requests are refused. Says
     /// whether every request got its answer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// let http = cluster.serve_http("127.0.0.1:0").start().await?;
+    /// assert!(http.stop().await, "every request got its answer");
+    /// cluster.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop(self) -> bool {
         let Self { stop, ended, .. } = self;
         drop(stop);

@@ -24,7 +24,7 @@ pub struct Parts {
     pub serves: Serves,
     /// Whose actors.
     pub tenant: String,
-    /// Where counters are read from; `None` leaves `/metrics` empty.
+    /// What `/metrics` shows; `None` if the process gathers its measurements elsewhere.
     pub metrics: Option<PrometheusHandle>,
     /// What the operator chose.
     pub options: Options,

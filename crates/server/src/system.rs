@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kelpie_api::health::{Health, Readiness};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::front::Front;
 
@@ -29,10 +30,8 @@ pub(crate) async fn ready(State(front): State<Front>) -> (StatusCode, Json<Readi
 /// All counters, as Prometheus reads them.
 #[utoipa::path(get, path = "/metrics", tag = "system", responses((status = 200, body = String)))]
 pub(crate) async fn metrics(State(front): State<Front>) -> Response {
-    let text = front.metrics().map(|handle| {
-        handle.run_upkeep();
-        handle.render()
-    });
+    let text = front.metrics().map(PrometheusHandle::render);
+    let elsewhere = || "# this program gathers its measurements itself\n".to_owned();
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text.unwrap_or_default()).into_response()
+    ([(header::CONTENT_TYPE, kind)], text.unwrap_or_else(elsewhere)).into_response()
 }

@@ -41,7 +41,7 @@ pub(super) struct Node {
     /// Whether there is any model but the script.
     real: bool,
     tools: Vec<String>,
-    metrics: PrometheusHandle,
+    metrics: Option<PrometheusHandle>,
 }
 
 /// What the arguments say about the HTTP front, checked before anything is opened.
@@ -63,8 +63,7 @@ pub(crate) fn models(env: &Env) -> Result<Models, Failure> {
 impl Node {
     /// Starts the parts on an open store; what is owed from before goes on at once.
     pub(super) async fn start(args: &ServeArgs, store: Store, env: Env) -> Result<Self, Failure> {
-        let metrics = kelpie_server::recorder::install();
-        let metrics = metrics.map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;
+        let metrics = kelpie_server::recorder::gathered();
         let models = models(&env)?;
         let tools = match &args.tools {
             Some(path) => read_tools(path, &env)?,
@@ -114,7 +113,7 @@ impl Node {
     /// Its HTTP front.
     pub(super) fn front(&self, options: Options) -> Front {
         let (serves, tenant) = (Serves::Agents(self.agents.clone()), "default".to_owned());
-        Front::new(Parts { serves, tenant, metrics: Some(self.metrics.clone()), options })
+        Front::new(Parts { serves, tenant, metrics: self.metrics.clone(), options })
     }
 
     /// The model that agents get whose creator names none, in words.

@@ -359,3 +359,17 @@ async fn nobody_else_gets_in() {
     assert_eq!(state().send().await.unwrap().status().as_u16(), 401);
     assert_eq!(state().bearer_auth("s3cret").send().await.unwrap().status().as_u16(), 200);
 }
+
+#[tokio::test]
+async fn a_program_shows_its_measurements_unless_it_gathers_them_itself() {
+    let served = Served::new().await;
+    for _ in 0..2 {
+        let deposit = served.request("account/ann/deposit", r#"{"amount": 7}"#);
+        assert_eq!(served.send(deposit.header("idempotency-key", "once")).await.text, "7");
+    }
+    let metrics = served.send(served.client.get(format!("{}/metrics", served.http.url()))).await;
+    for measured in ["kelpie_http_requests_total", "kelpie_dedup_hits_total"] {
+        assert!(metrics.text.contains(measured), "{measured}: {}", metrics.text);
+    }
+    served.cluster.close().await.unwrap();
+}

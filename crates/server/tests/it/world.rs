@@ -1,6 +1,6 @@
 //! A front on real agents, and a client without a socket.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +21,6 @@ use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::Options;
 use kelpie_server::recorder;
 use kelpie_storage::{Memory, Store};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -115,12 +114,6 @@ impl Reply {
     }
 }
 
-/// The process's recorder; there can be one only.
-pub(crate) fn metrics() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| recorder::install().unwrap()).clone()
-}
-
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Options::default()).await
@@ -154,7 +147,7 @@ impl World {
 
     fn serving(serves: Serves, options: Options, go: Arc<Semaphore>) -> Self {
         let tenant = "default".to_owned();
-        let front = Front::new(Parts { serves, tenant, metrics: Some(metrics()), options });
+        let front = Front::new(Parts { serves, tenant, metrics: recorder::gathered(), options });
         Self { router: kelpie_server::router(front.clone()), front, go }
     }
 
