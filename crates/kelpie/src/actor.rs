@@ -2,6 +2,8 @@
 
 mod show;
 
+use std::time::Duration;
+
 use kelpie_env::Env;
 use serde_json::{Value, json};
 
@@ -14,9 +16,11 @@ pub(crate) async fn run(args: ActorArgs, env: Env) -> Result<Exit, Failure> {
     let client = Client::new(&args.remote, env.clone())?;
     let now_ms = env.wall_ms();
     match args.action {
-        ActorAction::Call { actor, handler, arguments, key } => {
+        ActorAction::Call { actor, handler, arguments, key, deadline_ms } => {
             let key = key.unwrap_or_else(|| client.fresh_key());
-            let reply = client.call_actor(named(&actor), &handler, arguments.as_ref(), &key).await?;
+            let deadline = deadline_ms.map(Duration::from_millis);
+            let reply =
+                client.call_actor(named(&actor), &handler, arguments.as_ref(), &key, deadline).await?;
             say::json(&reply)?;
         }
         ActorAction::Get(actor) => {

@@ -32,6 +32,10 @@ const ATTEMPTS: u32 = 8;
 /// The first pause between two attempts; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
 
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// In milliseconds.
+const DEADLINE: &str = "Kelpie-Deadline-Ms";
+
 /// Why a request has no good answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -137,7 +141,7 @@ impl Client {
 
     /// Reads; not repeated, since a person waits and a second try changes nothing.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ClientError> {
-        let response = self.send(Method::GET, path, query, None, None).await?;
+        let response = self.send(Method::GET, path, query, None, &[]).await?;
         self.body(response).await
     }
 
@@ -149,15 +153,33 @@ impl Client {
         body: Option<&Value>,
         key: &str,
     ) -> Result<Value, ClientError> {
+        self.change_within(method, path, body, key, None).await
+    }
+
+    /// The same for a call that may not take longer than `limit`, repetitions included: each asks
+    /// for what is left.
+    async fn change_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: &str,
+        limit: Option<Duration>,
+    ) -> Result<Value, ClientError> {
+        let ends = limit.map(|limit| self.env.now() + limit);
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
-            let answer = match self.send(method.clone(), path, &[], body, Some(key)).await {
+            let left = ends.map(|ends| ends.saturating_sub(self.env.now()).as_millis().max(1).to_string());
+            let mut headers = vec![(IDEMPOTENCY_KEY, key)];
+            headers.extend(left.as_deref().map(|left| (DEADLINE, left)));
+            let answer = match self.send(method.clone(), path, &[], body, &headers).await {
                 Ok(response) => self.body(response).await,
                 Err(error) => Err(error),
             };
+            let goes_on = ends.is_none_or(|ends| self.env.now() + pause < ends);
             match answer {
-                Err(error) if error.is_passing() && attempt < ATTEMPTS => {
+                Err(error) if error.is_passing() && attempt < ATTEMPTS && goes_on => {
                     self.env.sleep(pause).await;
                     pause *= 2;
                     attempt += 1;
@@ -172,7 +194,7 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, ClientError>>, ClientError> {
-        let response = self.send(Method::GET, path, &[], None, None).await?;
+        let response = self.send(Method::GET, path, &[], None, &[]).await?;
         let client = self.clone();
         let pieces = response.bytes_stream();
         Ok(pieces.map(move |piece| piece.map_err(|error| client.unreachable(&error))).boxed())
@@ -185,14 +207,14 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
         body: Option<&Value>,
-        key: Option<&str>,
+        headers: &[(&str, &str)],
     ) -> Result<Response, ClientError> {
         let mut request = self.http.request(method, self.url(path, query));
         if let Some(body) = body {
             request = request.json(body);
         }
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         match response.status() {

@@ -4,6 +4,9 @@ use clap::{Args, Subcommand};
 
 use super::Remote;
 
+/// The longest that a server lets a call take.
+const DEADLINE_MS_MAX: u64 = kelpie_server::options::DEADLINE_MAX.as_secs() * 1_000;
+
 #[derive(Debug, Args)]
 pub(crate) struct ActorArgs {
     #[command(subcommand)]
@@ -29,6 +32,9 @@ pub(crate) enum ActorAction {
         /// Idempotency key (a fresh one, if not given): the same key has its effect once
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
+        /// How long it may take, repetitions included (a minute for each, if not given)
+        #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+        deadline_ms: Option<u64>,
     },
     /// Show the state, as it was committed last
     Get(ActorName),

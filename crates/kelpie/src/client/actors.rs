@@ -1,5 +1,7 @@
 //! Actors of any type, as requests.
 
+use std::time::Duration;
+
 use kelpie_api::actor::{ActorPage, ListedActor};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -11,17 +13,18 @@ use super::{Client, ClientError};
 const PAGE: usize = 500;
 
 impl Client {
-    /// Calls a handler; gives its reply.
+    /// Calls a handler, which may take so long; gives its reply.
     pub(crate) async fn call_actor(
         &self,
         actor: [&str; 2],
         handler: &str,
         arguments: Option<&Value>,
         key: &str,
+        deadline: Option<Duration>,
     ) -> Result<Value, ClientError> {
         let [actor_type, actor] = actor;
         let path = path(&[actor_type, actor, handler]);
-        self.change(Method::POST, &path, arguments, key).await
+        self.change_within(Method::POST, &path, arguments, key, deadline).await
     }
 
     /// What an actor shows of itself: `state`, `why`, `history`.

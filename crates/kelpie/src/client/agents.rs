@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, ClientError, Events};
+use super::{Client, ClientError, Events, IDEMPOTENCY_KEY};
 use crate::exit::{Exit, Failure};
 
 /// Agents asked for at a time.
@@ -141,7 +141,9 @@ impl Client {
         key: &str,
     ) -> Result<Value, ClientError> {
         let path = format!("/v1/agents/{agent}/messages");
-        let response = self.send(Method::POST, &path, &[], Some(&message_body(content)), Some(key)).await?;
+        let response = self
+            .send(Method::POST, &path, &[], Some(&message_body(content)), &[(IDEMPOTENCY_KEY, key)])
+            .await?;
         self.body(response).await
     }
 
@@ -151,7 +153,7 @@ impl Client {
         body["stream_tokens"] = json!(true);
         body["include_pings"] = json!(true);
         let path = format!("/v1/agents/{agent}/messages/stream");
-        let response = self.send(Method::POST, &path, &[], Some(&body), Some(key)).await?;
+        let response = self.send(Method::POST, &path, &[], Some(&body), &[(IDEMPOTENCY_KEY, key)]).await?;
         Ok(Events::new(self.clone(), response))
     }
 

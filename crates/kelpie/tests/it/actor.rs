@@ -130,6 +130,18 @@ async fn a_turn_that_waits_is_shown_with_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn a_call_takes_no_longer_than_its_deadline() {
+    let (_cluster, http) = doors().await;
+    let began = std::time::Instant::now();
+    let slow = r#"{"by": "ann", "slowly": true}"#;
+    let call = ["call", "door", "d", "open", slow, "--key", "k", "--deadline-ms", "400"];
+    let (code, said) = asked(&http.url(), &call).await;
+    assert_eq!(code, Some(1), "{said}");
+    // Without one it has a minute for each of its repetitions.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn what_went_wrong_is_said_and_has_an_exit_code() {
     let (_cluster, http) = doors().await;
     let url = http.url();
@@ -144,6 +156,7 @@ async fn what_went_wrong_is_said_and_has_an_exit_code() {
         (&["call", "door", "d", "open", "{"], 2, "EOF while parsing"),
         (&["call", "door", "d", "open", "7"], 2, "expected {\"name\": value}"),
         (&["call", "door", "d", "close", "{}"], 4, "have no handler `close`"),
+        (&["call", "door", "d", "open", "{}", "--deadline-ms", "0"], 2, "0 is not in 1..=3600000"),
         (&["get", "window", "w"], 4, "no actor type `window`"),
         (&["get", "door", ".."], 2, "a URL cannot name it"),
         (&["why", "door", ""], 2, "an actor has a key"),
