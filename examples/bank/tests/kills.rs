@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bank::outside::Outside;
 use kelpie_storage::{RangeQuery, Store, StoreConfig};
 use serde_json::{Value, json};
 
@@ -124,12 +125,7 @@ impl Plan {
 
     /// Payments and letters by file, each with its lines.
     fn outside(&self) -> BTreeMap<String, Vec<String>> {
-        let files = std::fs::read_dir(&self.outside).expect("the bank has made it");
-        let read = |file: std::fs::DirEntry| {
-            let text = std::fs::read_to_string(file.path()).expect("text");
-            (file.file_name().to_string_lossy().into_owned(), text.lines().map(str::to_owned).collect())
-        };
-        files.map(|file| read(file.expect("a file"))).collect()
+        Outside::new(&self.outside).and_then(|outside| outside.lines()).expect("its folder is read")
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use counter::Counter;
 use kelpie::Error;
 use kelpie_dst::run::Verdict;
+use kelpie_dst::schedule::{Fault, MachineFault, What};
 
 /// Three clients add four times each. In the end every addition that was acknowledged counts,
 /// once, and of the others none that was refused.
@@ -40,6 +41,55 @@ fn additions(seed: u64) -> Verdict {
 fn sim_no_addition_is_lost_or_doubled() {
     for seed in 0..seeds() {
         assert_eq!(additions(seed).violations, [], "seed {seed}");
+    }
+}
+
+/// Two clients add to counters of their own on one machine, while some of the calls panic there. Who
+/// is told so asks again until the addition is done.
+fn panics(seed: u64) -> Verdict {
+    let ppm = 300_000;
+    let panicking = What::Machine { node: 0, fault: MachineFault::Panics { ppm } };
+    let mut cluster = kelpie_dst::cluster(seed, 1).embedded().actor::<Counter>().faults(vec![Fault {
+        at_ms: 0,
+        for_ms: 4_000,
+        what: panicking,
+    }]);
+    for name in ["a", "b"] {
+        cluster = cluster.client(move |client| async move {
+            let counter = client.actor::<Counter>(name);
+            for total in 1..=8 {
+                loop {
+                    match counter.add(1).await {
+                        Ok(reply) => break assert_eq!(reply, total, "{name}"),
+                        Err(Error::App(refusal)) => assert_eq!(refusal.code, "call.panicked"),
+                        // Nothing is lost on the way, so there is nothing else to be told.
+                        Err(wrong) => panic!("{wrong}"),
+                    }
+                }
+            }
+        });
+    }
+    cluster.run()
+}
+
+#[test]
+fn sim_a_handler_that_panics_harms_nobody_else() {
+    for seed in 0..seeds().min(200) {
+        let verdict = panics(seed);
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        assert!(verdict.fired["panic-in-a-handler"] > 0, "seed {seed}: nothing has panicked");
+    }
+}
+
+/// Bugs of the runtime that lose or double additions.
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_seeded_bugs_are_caught() {
+    for bug in ["CommitTransaction_StateOnly", "dedup_not_recorded"] {
+        let _armed = kelpie_core::mutant::arm(bug);
+        let caught = (0..200).find(|seed| !additions(*seed).violations.is_empty());
+        println!("{bug}: {caught:?}");
+        assert!(caught.is_some(), "{bug} was not caught");
     }
 }
 

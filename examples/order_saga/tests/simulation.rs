@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kelpie::{Behaviours, Error};
+use kelpie_dst::Cluster;
 use kelpie_dst::run::Verdict;
+use kelpie_dst::schedule::{Fault, MachineFault, What};
 use order_saga::bank::{Account, Bank, LIMIT};
 use order_saga::{Order, Status, WAREHOUSE, Warehouse};
 use parking_lot::Mutex;
@@ -20,14 +22,29 @@ const ORDERS: [(&str, &str, u64); 6] = [
 ];
 const KITES: u64 = 2;
 
+type Ends = Arc<Mutex<BTreeSet<Status>>>;
+
 /// Notes in `ends` where orders have ended.
-fn orders(seed: u64, ends: Arc<Mutex<BTreeSet<Status>>>) -> Verdict {
+fn orders(seed: u64, ends: Ends) -> Verdict {
+    run(seed, ends, |cluster| cluster.swarm(6_000))
+}
+
+/// The machine is asked to go, again and again, while the warehouse is picking.
+fn orders_while_drained(seed: u64) -> Verdict {
+    let drain =
+        |at_ms| Fault { at_ms, for_ms: 1_000, what: What::Machine { node: 0, fault: MachineFault::Drain } };
+    run(seed, Ends::default(), |cluster| {
+        cluster.faults([300, 1_700, 3_100, 4_500].map(|at_ms| drain(at_ms + seed * 37 % 400)).to_vec())
+    })
+}
+
+fn run(seed: u64, ends: Ends, with_faults: impl FnOnce(Cluster) -> Cluster) -> Verdict {
     let bank = Bank::that_loses_one_in(4);
     let at_the_machines = bank.clone();
     let mut cluster = kelpie_dst::cluster(seed, 1).embedded().behaviours(move |_| {
         Behaviours::new().actor::<Order>().actor::<Warehouse>().with(at_the_machines.clone())
     });
-    cluster = cluster.swarm(6_000).client(|client| async move {
+    cluster = with_faults(cluster).client(|client| async move {
         let stocked = client.actor::<Warehouse>(WAREHOUSE).stock("kite".to_owned(), KITES);
         let stocked = stocked.idempotent("stock").await;
         assert!(!matches!(stocked, Err(Error::Fix(_) | Error::App(_))), "{stocked:?}");
@@ -84,6 +101,27 @@ fn sim_an_order_and_its_money_and_its_item_go_the_same_way() {
     }
     for end in [Status::Done, Status::GivenUp, Status::Declined] {
         assert!(ends.lock().contains(&end), "no order has ended as {end:?}");
+    }
+}
+
+#[test]
+fn sim_a_drain_waits_for_what_was_admitted() {
+    for seed in 0..seeds().min(200) {
+        let verdict = orders_while_drained(seed);
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        assert!(verdict.fired["graceful-shutdown"] > 0, "seed {seed}: nobody was asked to go");
+    }
+}
+
+/// Bugs of the runtime that money and items would part ways by.
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_seeded_bugs_are_caught() {
+    for bug in ["CommitTransaction_StateOnly", "outbox_key_forgotten"] {
+        let _armed = kelpie_core::mutant::arm(bug);
+        let caught = (0..200).find(|seed| !orders(*seed, Ends::default()).violations.is_empty());
+        println!("{bug}: {caught:?}");
+        assert!(caught.is_some(), "{bug} was not caught");
     }
 }
 
