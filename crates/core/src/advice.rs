@@ -15,6 +15,12 @@ pub enum Advice {
 
 impl Advice {
     /// The word that goes over the wire.
+    ///
+    /// ```
+    /// use kelpie_core::advice::Advice;
+    ///
+    /// assert_eq!(Advice::NotRun.word(), "not_run");
+    /// ```
     pub fn word(self) -> &'static str {
         match self {
             Self::NotRun => "not_run",

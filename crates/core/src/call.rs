@@ -31,6 +31,14 @@ pub struct Lane(pub u64);
 
 impl Caller {
     /// Its number. Two callers that share one by chance share what is theirs, and nothing else.
+    ///
+    /// ```
+    /// use kelpie_core::call::Caller;
+    ///
+    /// let ann = || Caller::Principal { tenant: "default".to_owned(), principal: "ann".to_owned() };
+    /// assert_eq!(ann().lane(), ann().lane());
+    /// assert_ne!(ann().lane(), Caller::Runtime.lane());
+    /// ```
     pub fn lane(&self) -> Lane {
         let (kind, parts): (u64, [&[u8]; 2]) = match self {
             Self::Principal { tenant, principal } => (1, [tenant.as_bytes(), principal.as_bytes()]),

@@ -46,6 +46,15 @@ const _: () = assert!(limits::TENANT_BYTES_MAX < 128 && limits::ACTOR_TYPE_BYTES
 
 impl ActorId {
     /// Joins and checks the three parts.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// let ann = ActorId::new("default", "account", "ann")?;
+    /// assert_eq!(ann.key(), "ann");
+    /// assert!(ActorId::new("default", "", "ann").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(tenant: &str, actor_type: &str, key: &str) -> Result<Self, NameError> {
         checked("tenant", tenant, limits::TENANT_BYTES_MAX)?;
         checked("actor type", actor_type, limits::ACTOR_TYPE_BYTES_MAX)?;
@@ -69,26 +78,63 @@ impl ActorId {
     }
 
     /// Whose actor it is.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// assert_eq!(ActorId::new("default", "account", "ann")?.tenant(), "default");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tenant(&self) -> &str {
         &self.0[LENGTHS..self.tenant_end()]
     }
 
     /// Which handlers it has.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// assert_eq!(ActorId::new("default", "account", "ann")?.actor_type(), "account");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn actor_type(&self) -> &str {
         &self.0[self.tenant_end() + 1..self.type_end()]
     }
 
     /// Its name among the actors of its type.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// assert_eq!(ActorId::new("default", "account", "ann")?.key(), "ann");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(&self) -> &str {
         &self.0[self.type_end() + 1..self.0.len() - 1]
     }
 
     /// The bytes that stand for it in rows.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// let ann = ActorId::new("default", "account", "ann")?;
+    /// assert_ne!(ann.encoded(), ActorId::new("default", "account", "bob")?.encoded());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encoded(&self) -> &[u8] {
         &self.0.as_bytes()[LENGTHS..]
     }
 
     /// Reads an id off the front of `bytes`, as [`ActorId::encoded`] wrote it.
+    ///
+    /// ```
+    /// use kelpie_core::id::ActorId;
+    ///
+    /// let ann = ActorId::new("default", "account", "ann")?;
+    /// assert_eq!(ActorId::decode(ann.encoded()), Some(ann));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = bytes.split(|&byte| byte == 0);
         let mut part = || parts.next().and_then(|part| std::str::from_utf8(part).ok());

@@ -69,6 +69,16 @@ pub enum Repeat {
 
 impl Schedule {
     /// The first due time, and how it goes on from there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kelpie_core::reminder::{Repeat, Schedule};
+    ///
+    /// let (due_ms, repeat) = Schedule::Every(Duration::from_secs(60)).begin(1_000)?;
+    /// assert_eq!((due_ms, repeat), (61_000, Repeat::Every { period_ms: 60_000 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn begin(self, now_ms: u64) -> Result<(u64, Repeat), ScheduleError> {
         match self {
             Self::At(due_ms) => Ok((due_ms, Repeat::Never)),
@@ -88,6 +98,14 @@ impl Schedule {
 
 impl Repeat {
     /// When a reminder that was due then is due after now. `None`: never again.
+    ///
+    /// ```
+    /// use kelpie_core::reminder::Repeat;
+    ///
+    /// // Two minutes were missed: they count as one time.
+    /// assert_eq!(Repeat::Every { period_ms: 60_000 }.next(60_000, 185_000), Some(240_000));
+    /// assert_eq!(Repeat::Never.next(60_000, 185_000), None);
+    /// ```
     pub fn next(&self, due_ms: u64, now_ms: u64) -> Option<u64> {
         match self {
             Self::Never => None,

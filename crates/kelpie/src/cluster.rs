@@ -50,6 +50,27 @@ pub struct Builder {
 
 impl Builder {
     /// One more type of actors.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// assert!(cluster.actor::<Lamp>("desk").switch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn actor<A: Handlers>(self) -> Self {
         Self { behaviours: self.behaviours.actor::<A>(), ..self }
     }
@@ -86,6 +107,42 @@ impl Builder {
     }
 
     /// One more type of actors, below the typed layer.
+    ///
+    /// ```
+    /// use futures::future::BoxFuture;
+    /// use kelpie::Bytes;
+    /// use kelpie::untyped::{Actor, Call, HandlerError, Turn, View};
+    ///
+    /// /// Says what it is told.
+    /// struct Echo;
+    ///
+    /// impl Actor for Echo {
+    ///     fn actor_type(&self) -> &str {
+    ///         "echo"
+    ///     }
+    ///     fn is_read(&self, _operation: &str) -> bool {
+    ///         true
+    ///     }
+    ///     fn handle<'a>(
+    ///         &'a self, _: &'a mut Turn, _: &'a str, payload: &'a [u8],
+    ///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    ///         Box::pin(async { Ok(Bytes::copy_from_slice(payload)) })
+    ///     }
+    ///     fn read<'a>(
+    ///         &'a self, _: &'a View, _: &'a str, payload: &'a [u8],
+    ///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    ///         Box::pin(async { Ok(Bytes::copy_from_slice(payload)) })
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Echo)).start().await?;
+    /// let call = Call::new(kelpie::ActorId::new("default", "echo", "a")?, "say", "hello");
+    /// assert_eq!(cluster.runtime().call(call).await?, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn untyped(mut self, actor: Arc<dyn Actor>) -> Self {
         self.untyped.push(actor);
         self
@@ -93,11 +150,48 @@ impl Builder {
 
     /// The node's name, `node-1` unless you say so. It is the same after a restart; no two
     /// processes have one name.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").node("shop-1").start().await?;
+    /// assert!(kelpie::open("memory:").node("").start().await.is_err());
+    /// # cluster.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn node(self, name: impl Into<String>) -> Self {
         Self { node: name.into(), ..self }
     }
 
     /// How long an actor stays in memory without calls; a minute unless you say so.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let builder = kelpie::open("memory:").actor::<Lamp>();
+    /// let cluster = builder.idle_after(std::time::Duration::from_millis(20)).start().await?;
+    /// assert!(cluster.actor::<Lamp>("desk").switch().await?);
+    /// while cluster.runtime().activations() > 0 {
+    ///     cluster.runtime().env().sleep(std::time::Duration::from_millis(5)).await;
+    /// }
+    /// // It has left memory, and is as it was.
+    /// assert!(!cluster.actor::<Lamp>("desk").switch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idle_after(self, idle_after: Duration) -> Self {
         Self { idle_after: Some(idle_after), ..self }
     }
@@ -126,6 +220,16 @@ impl Builder {
 
     /// Opens the store, joins, and goes on with what is owed from before: reminders, messages,
     /// turns that a crash has interrupted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// cluster.close().await?;
+    /// assert!(kelpie::open("nowhere:").start().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The URL names no store, the store does not open, or the node cannot join.
@@ -158,11 +262,56 @@ pub struct Cluster {
 
 impl Cluster {
     /// A client of the actor of that type and key. The actor always exists.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// let lamp = cluster.actor::<Lamp>("desk");
+    /// assert!(lamp.switch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn actor<A: Handlers>(&self, key: &str) -> A::Client<Self> {
         A::client(Target::new::<A>(self.clone(), &self.tenant, key))
     }
 
     /// The same node, for another tenant's actors; `default` is the tenant of all others.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// assert!(cluster.actor::<Lamp>("desk").switch().await?);
+    /// // Another desk.
+    /// assert!(cluster.tenant("acme").actor::<Lamp>("desk").switch().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tenant(&self, tenant: &str) -> Self {
         Self { runtime: self.runtime.clone(), tenant: Arc::from(tenant) }
@@ -175,17 +324,45 @@ impl Cluster {
     }
 
     /// The runtime underneath.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// assert_eq!(cluster.runtime().activations(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
     /// Refuses new calls, waits for those that were admitted for at most `limit`, and leaves.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").start().await?;
+    /// let drained = cluster.drain(std::time::Duration::from_secs(5)).await;
+    /// assert_eq!(drained.cut_off, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn drain(&self, limit: Duration) -> Drained {
         self.runtime.drain(limit).await
     }
 
     /// Refuses new calls, waits half a minute for those that were admitted, and closes the
     /// store.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// cluster.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What did not end well. Nothing that was acknowledged is lost by it.

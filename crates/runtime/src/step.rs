@@ -40,6 +40,12 @@ pub struct StepKey(String);
 
 impl StepKey {
     /// The key as text, as errors and outside work see it.
+    ///
+    /// ```
+    /// use kelpie_runtime::StepKey;
+    ///
+    /// assert_eq!(StepKey::from(("charge", 2)).as_str(), "charge[2]");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }

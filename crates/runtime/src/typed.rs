@@ -18,9 +18,11 @@ mod error;
 mod invocation;
 mod kv;
 mod misfit;
+mod reminders;
 mod state;
 mod step;
 mod turn;
+mod view;
 mod wire;
 
 pub use behaviour::{Behaviour, Behaviours, STATE_OPERATION};
@@ -30,7 +32,8 @@ pub use kv::{Kv, KvView};
 pub use misfit::Misfit;
 pub use state::{State, Stored};
 pub use step::{Failed, StepError};
-pub use turn::{Turn, View};
+pub use turn::Turn;
+pub use view::View;
 pub use wire::{arguments, no_handler, reply};
 
 /// The handlers of an actor type. `#[handlers]` writes this.
@@ -46,9 +49,54 @@ pub trait Handlers: State {
     type Client<V>;
 
     /// A client of one actor.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// use kelpie::Handlers;
+    ///
+    /// let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// // What `#[handlers]` has written; `Cluster::actor` calls it.
+    /// fn of<A: Handlers>(cluster: &kelpie::Cluster, key: &str) -> A::Client<kelpie::Cluster> {
+    ///     cluster.actor::<A>(key)
+    /// }
+    /// let _desk = of::<Lamp>(&cluster, "desk");
+    /// # Ok(())
+    /// # }
+    /// ```
     fn client<V>(target: Target<V>) -> Self::Client<V>;
 
     /// Runs a handler that may change the state.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// use kelpie::Handlers;
+    ///
+    /// assert_eq!(Lamp::READS.len(), 0); // `switch` is run by `handle`, what takes `&self` by `read`
+    /// ```
     fn handle(
         &mut self,
         turn: &mut Turn,
@@ -57,6 +105,26 @@ pub trait Handlers: State {
     ) -> impl Future<Output = std::result::Result<bytes::Bytes, crate::HandlerError>> + Send;
 
     /// Runs a handler that reads.
+    ///
+    /// ```
+    /// # use kelpie::{Result, View, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn sold(&self, _: &View) -> Result<u64> {
+    ///     Ok(self.sold)
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert_eq!(<Shop as kelpie::Handlers>::READS, ["sold"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn read(
         &self,
         view: &View,

@@ -84,8 +84,9 @@ fn problem(edge: &Edge, layer_of: &BTreeMap<&str, usize>) -> Option<&'static str
     if edge.from == edge.to && edge.development {
         return None;
     }
-    // Attributes write paths of the facade, so only there can they be tested.
-    if (edge.from.as_str(), edge.to.as_str(), edge.development) == ("kelpie-macros", "kelpie", true) {
+    // Attributes write paths of the facade, so only there can they be tested, and shown in examples.
+    let shows_attributes = ["kelpie-macros", "kelpie-runtime"].contains(&edge.from.as_str());
+    if shows_attributes && edge.to == "kelpie" && edge.development {
         return None;
     }
     let (from, to) = (layer_of.get(edge.from.as_str())?, layer_of.get(edge.to.as_str())?);

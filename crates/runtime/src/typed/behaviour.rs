@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::turn::{Given, Lent, View};
+use super::turn::{Given, Lent};
+use super::view::View;
 use super::{Handlers, state, wire};
 use crate::actor::{Actor, HandlerError, TurnError};
 
@@ -94,11 +95,31 @@ pub struct Behaviours {
 
 impl Behaviours {
     /// None yet.
+    ///
+    /// ```
+    /// assert_eq!(kelpie::Behaviours::new().untyped().len(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// One more actor type.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// assert_eq!(kelpie::Behaviours::new().actor::<Lamp>().untyped().len(), 1);
+    /// ```
     #[must_use]
     pub fn actor<A: Handlers>(mut self) -> Self {
         self.actors.push(Box::new(|given| {
@@ -109,6 +130,24 @@ impl Behaviours {
 
     /// Something that handlers get with `cx.given::<T>()?`: one of each type, whatever the
     /// order of these calls.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// // Handlers of `Lamp` get it with `cx.given::<String>()?`.
+    /// let behaviours = kelpie::Behaviours::new().with("to all".to_owned()).actor::<Lamp>();
+    /// # assert_eq!(behaviours.untyped().len(), 1);
+    /// ```
     #[must_use]
     pub fn with<T: Send + Sync + 'static>(mut self, given: T) -> Self {
         self.given.insert(TypeId::of::<T>(), Arc::new(given));
@@ -116,6 +155,23 @@ impl Behaviours {
     }
 
     /// The actors, as a runtime takes them.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// let actors = kelpie::Behaviours::new().actor::<Lamp>().untyped();
+    /// assert_eq!(actors[0].actor_type(), "lamp");
+    /// ```
     pub fn untyped(self) -> Vec<Arc<dyn Actor>> {
         let given = Arc::new(self.given);
         self.actors.into_iter().map(|make| make(&given)).collect()

@@ -40,6 +40,20 @@ pub type Result<T, E = Refusal> = std::result::Result<T, Stop<E>>;
 pub trait AppError: std::error::Error + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// A stable name, for programs in other languages: the variant's name unless you say
     /// otherwise.
+    ///
+    /// ```
+    /// use kelpie::AppError;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+    /// enum DoorError {
+    ///     #[error("it is locked")]
+    ///     Locked,
+    /// }
+    /// impl AppError for DoorError {}
+    ///
+    /// assert_eq!(DoorError::Locked.code(), "Locked");
+    /// ```
     fn code(&self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(variant)) => variant,
@@ -89,6 +103,15 @@ impl AppError for Refusal {
 }
 
 /// Ends a handler with a code and a message: `return Err(refuse("order.closed", "…"))`.
+///
+/// ```
+/// use kelpie::{Refusal, Stop, refuse};
+///
+/// fn check(amount: i64) -> Result<i64, Stop<Refusal>> {
+///     if amount > 0 { Ok(amount) } else { Err(refuse("account.amount", "say how much")) }
+/// }
+/// assert!(matches!(check(0), Err(Stop::Refused(refusal)) if refusal.code == "account.amount"));
+/// ```
 pub fn refuse<E>(code: impl Into<String>, message: impl Into<String>) -> Stop<E> {
     Stop::Refused(Refusal { code: code.into(), message: message.into() })
 }
@@ -228,6 +251,14 @@ impl Error<AppAnswer> {
 
 impl<E> Error<E> {
     /// What the caller should do.
+    ///
+    /// ```
+    /// use kelpie::{Advice, Error, Reason, Refusal};
+    ///
+    /// let reason = Reason { code: "call.unknown".to_owned(), message: "no answer".to_owned() };
+    /// let error = Error::<Refusal>::Unknown(reason);
+    /// assert_eq!(error.advice(), Advice::Unknown); // ask again with the same key
+    /// ```
     pub fn advice(&self) -> Advice {
         match self {
             Self::NotRun(_) => Advice::NotRun,

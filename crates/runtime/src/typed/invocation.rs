@@ -23,6 +23,19 @@ pub(super) const TENANT: &str = "default";
 /// What carries calls to actors: a runtime, a simulated client.
 pub trait Via: Clone + Send + Sync + 'static {
     /// Carries one call.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kelpie::untyped::Call;
+    /// use kelpie::{ActorId, Error, Via};
+    ///
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// let call = Call::new(ActorId::new("default", "nobody", "a")?, "greet", "");
+    /// assert!(matches!(cluster.invoke(call).await, Err(Error::Fix(_)))); // there is no such type
+    /// # Ok(())
+    /// # }
+    /// ```
     fn invoke(&self, call: Call) -> BoxFuture<'static, Result<Bytes, Error<AppAnswer>>>;
 }
 
@@ -95,6 +108,31 @@ impl<V: Clone> Target<V> {
 
 /// A client of an actor for messages and calls from within a turn:
 /// `cx.send(to::<Account>("bob").deposit(5))?`. The actor is one of the caller's tenant.
+///
+/// ```
+/// # use kelpie::{Result, Turn, actor, handlers, to};
+/// # use serde::{Deserialize, Serialize};
+/// # #[actor(name = "shop", version = 1)]
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # pub struct Shop { sold: u64 }
+/// # #[handlers]
+/// # impl Shop {
+/// pub async fn order(&mut self, cx: &mut Turn) -> Result<()> {
+///     cx.send(to::<Self>("the wholesaler").sell())?;
+///     Ok(())
+/// }
+/// # pub async fn sell(&mut self, _: &mut Turn) -> Result<()> {
+/// #     self.sold += 1;
+/// #     Ok(())
+/// # }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+/// cluster.actor::<Shop>("corner").order().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn to<A: Handlers>(key: &str) -> A::Client<Detached> {
     A::client(Target::new::<A>(Detached, TENANT, key))
 }
@@ -104,6 +142,31 @@ type Kind<T, E, K> = fn() -> (T, E, K);
 
 /// A client of the actor whose turn it is, for its reminders:
 /// `cx.remind("expiry", schedule, me::<Order>().expire()).await?`.
+///
+/// ```
+/// # use kelpie::{Result, Schedule, Turn, actor, handlers, me};
+/// # use serde::{Deserialize, Serialize};
+/// # use std::time::Duration;
+/// # #[actor(name = "shop", version = 1)]
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # pub struct Shop { sold: u64 }
+/// # #[handlers]
+/// # impl Shop {
+/// pub async fn open(&mut self, cx: &mut Turn) -> Result<()> {
+///     cx.remind("evening", Schedule::After(Duration::from_secs(36_000)), me::<Self>().close()).await?;
+///     Ok(())
+/// }
+/// # pub async fn close(&mut self, _: &mut Turn) -> Result<()> {
+/// #     Ok(())
+/// # }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+/// cluster.actor::<Shop>("corner").open().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn me<A: Handlers>() -> A::Client<Me> {
     A::client(Target::new::<A>(Me, TENANT, "me"))
 }
@@ -123,6 +186,28 @@ pub struct Invocation<V, T, E, K> {
 
 impl<V: Via, T, E, K> Invocation<V, T, E, K> {
     /// How long it may take from now; a minute, unless you say so.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// let within = std::time::Duration::from_secs(2);
+    /// assert!(cluster.actor::<Lamp>("desk").switch().deadline(within).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
@@ -131,6 +216,29 @@ impl<V: Via, T, E, K> Invocation<V, T, E, K> {
 impl<V: Via, T, E> Invocation<V, T, E, Changes> {
     /// Names the intent: however often a call is made with this key within 24 hours, it has
     /// its effect once, and every time the same reply.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "lamp", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # #[handlers]
+    /// # impl Lamp {
+    /// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+    /// #         self.on = !self.on;
+    /// #         Ok(self.on)
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+    /// let lamp = cluster.actor::<Lamp>("desk");
+    /// assert!(lamp.switch().idempotent("evening").await?);
+    /// assert!(lamp.switch().idempotent("evening").await?); // the same switching, and its answer
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idempotent(self, key: impl Into<String>) -> Self {
         Self { key: Some(key.into()), ..self }
     }
@@ -140,6 +248,28 @@ impl<V: Via, T, E> Invocation<V, T, E, Reads> {
     /// A state is good enough that may not be the last one: read from what this node has in
     /// memory, or as it is stored, without asking the actor's owner and without activating the
     /// actor.
+    ///
+    /// ```
+    /// # use kelpie::{Result, View, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// # pub async fn sold(&self, _: &View) -> Result<u64> {
+    /// #     Ok(self.sold)
+    /// # }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// let sold = cluster.actor::<Shop>("corner").sold().stale_ok().await?;
+    /// assert_eq!(sold, 0);
+    /// assert_eq!(cluster.runtime().activations(), 0); // nothing was activated
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stale_ok(self) -> Self {
         Self { stale_ok: true, ..self }
     }

@@ -122,6 +122,13 @@ fn named(argument: Option<&str>) -> String {
 
 impl TurnError {
     /// What does not fit, if that is what is wrong.
+    ///
+    /// ```
+    /// use kelpie::TurnError;
+    ///
+    /// let error = TurnError::StepTaken { step: "charge".to_owned() };
+    /// assert!(error.misfit().is_none(), "it has nothing to do with types");
+    /// ```
     pub fn misfit(&self) -> Option<&Misfit> {
         if let Self::Behaviour(why) = self { why.downcast_ref() } else { None }
     }

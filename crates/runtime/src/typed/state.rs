@@ -29,6 +29,23 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
 
     /// Makes the present state of one that a former version has stored.
     ///
+    /// ```
+    /// use kelpie::actor;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[actor(name = "shop", version = 2, upgrades(1 => from_v1))] // writes this impl
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// pub struct Shop {
+    ///     sold: u64,
+    /// }
+    ///
+    /// /// Version 1 stored the number alone.
+    /// fn from_v1(sold: u64) -> Shop {
+    ///     Shop { sold }
+    /// }
+    /// assert_eq!(<Shop as kelpie::State>::VERSION, 2);
+    /// ```
+    ///
     /// # Errors
     /// There is no upgrade from that version, or what it stored cannot be read.
     fn upgrade(stored: Stored<'_>) -> Result<Self, Misfit>;

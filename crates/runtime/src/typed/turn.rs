@@ -6,21 +6,17 @@ use std::sync::Arc;
 
 use kelpie_core::call::{Caller, TurnId};
 use kelpie_core::id::ActorId;
-use kelpie_core::reminder::Schedule;
 use kelpie_env::Env;
 use parking_lot::Mutex;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{AppError, Error};
-use super::invocation::{Changes, Detached, Invocation, Me};
-use super::kv::{Kv, KvView};
+use super::invocation::{Changes, Detached, Invocation};
+use super::kv::Kv;
 use super::misfit::Misfit;
-use super::step::{Failed, StepError};
-use super::{state, wire};
-use crate::actor::{HandlerError, TurnError};
+use super::wire;
+use crate::actor::TurnError;
 use crate::call::CallError;
-use crate::reminder::{Firing, Reminder};
 use crate::step::StepKey;
 
 /// What a node was given beside its actors, by type.
@@ -35,7 +31,7 @@ pub(super) fn given<T: Send + Sync + 'static>(given: &Given) -> Result<Arc<T>, T
 /// An exclusive turn. What it sets, sends and reminds of commits together with the state and
 /// the reply, or not at all.
 pub struct Turn {
-    turn: crate::Turn,
+    pub(super) turn: crate::Turn,
     given: Arc<Given>,
     /// How often this turn has called each handler of each actor.
     calls: Mutex<BTreeMap<(ActorId, &'static str), usize>>,
@@ -64,42 +60,210 @@ impl Drop for Lent<'_> {
 
 impl Turn {
     /// Whose turn it is.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<String> {
+    ///     Ok(cx.actor().to_string())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert!(cluster.actor::<Shop>("corner").open().await?.contains("corner"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn actor(&self) -> &ActorId {
         self.turn.actor()
     }
 
     /// The actor's key.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<String> {
+    ///     Ok(format!("the {} is open", cx.key()))
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert_eq!(cluster.actor::<Shop>("corner").open().await?, "the corner is open");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(&self) -> &str {
         self.actor().key()
     }
 
     /// The turn's id: the same after a crash and on every node.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<String> {
+    ///     Ok(format!("{:?}", cx.turn_id()))
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// // Another call is another turn.
+    /// assert_ne!(cluster.actor::<Shop>("corner").open().await?, cluster.actor::<Shop>("corner").open().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn turn_id(&self) -> TurnId {
         self.turn.turn_id()
     }
 
     /// Who called.
+    ///
+    /// ```
+    /// # use kelpie::{Caller, Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<bool> {
+    ///     Ok(matches!(cx.caller(), Caller::Principal { .. }))
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert!(cluster.actor::<Shop>("corner").open().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn caller(&self) -> &Caller {
         self.turn.caller()
     }
 
     /// Wall time in milliseconds when the turn began; the same when it runs again.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<u64> {
+    ///     Ok(cx.now_ms())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert!(cluster.actor::<Shop>("corner").open().await? > 1_600_000_000_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn now_ms(&self) -> u64 {
         self.turn.now_ms()
     }
 
     /// The next random number; the same when the turn runs again.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<u64> {
+    ///     Ok(cx.random_u64() % 6 + 1)
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert!((1..=6).contains(&cluster.actor::<Shop>("corner").open().await?));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn random_u64(&mut self) -> u64 {
         self.turn.random_u64()
     }
 
     /// The world: for work in steps, which waits and draws numbers through it so that it can be
     /// simulated.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<()> {
+    ///     cx.step("wait", || async {
+    ///         cx.env().sleep(std::time::Duration::from_millis(1)).await;
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// cluster.actor::<Shop>("corner").open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn env(&self) -> &Env {
         &self.turn.activation.node.env
     }
 
     /// What the node was given of this type (`with`): a client of the world outside.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// struct Greeting(&'static str);
+    ///
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<String> {
+    ///     Ok(format!("{} {}", cx.given::<Greeting>()?.0, cx.key()))
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().with(Greeting("Welcome to")).start().await?;
+    /// assert_eq!(cluster.actor::<Shop>("corner").open().await?, "Welcome to corner");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// It was given none.
@@ -108,12 +272,55 @@ impl Turn {
     }
 
     /// Values beside the state.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<()> {
+    ///     cx.kv().set("open", &true)?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// cluster.actor::<Shop>("corner").open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn kv(&mut self) -> Kv<'_> {
         Kv { turn: &mut self.turn }
     }
 
     /// Sends a message: it leaves with the commit, is delivered until it is taken, and has its
     /// effect once. What the other actor answers is not seen.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers, to};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// # pub async fn hear(&mut self, _: &mut Turn, _news: String) -> Result<()> { Ok(()) }
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<()> {
+    ///     cx.send(to::<Self>("next door").hear("we are open".to_owned()))?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// cluster.actor::<Shop>("corner").open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The actor's key or the arguments cannot be written.
@@ -123,57 +330,34 @@ impl Turn {
         Ok(())
     }
 
-    /// Has a handler of this actor run later, as a turn of its own, though nobody calls: each
-    /// time once, also after crashes; what was missed while nobody ran counts as one time. Set
-    /// with this turn's commit, in place of what has that name. Returns when it is due first,
-    /// in milliseconds of wall time.
-    ///
-    /// A refusal, or an error that would come again, ends that occurrence; the reminder goes on
-    /// with the next.
-    ///
-    /// # Errors
-    /// A schedule that can't be kept, something too large, a handler of another type.
-    pub async fn remind<T, E>(
-        &mut self,
-        name: &str,
-        schedule: Schedule,
-        handler: Invocation<Me, T, E, Changes>,
-    ) -> Result<u64, TurnError> {
-        let (actor, operation, payload) = handler.message(self.actor().tenant())?;
-        if actor.actor_type() != self.actor().actor_type() {
-            let reason = format!(
-                "a `{}` reminds itself of no handler of a `{}`",
-                self.actor().actor_type(),
-                actor.actor_type()
-            );
-            return Err(Misfit::Name { reason }.into());
-        }
-        self.turn.remind(name, schedule, operation, payload).await
-    }
-
-    /// Takes a reminder back, with this turn's commit. Returns whether there was one.
-    ///
-    /// # Errors
-    /// The store does not answer, or the actor has moved.
-    pub async fn cancel_reminder(&mut self, name: &str) -> Result<bool, TurnError> {
-        self.turn.cancel_reminder(name).await
-    }
-
-    /// One of the actor's reminders, as this turn has left it.
-    ///
-    /// # Errors
-    /// The store does not answer, or the actor has moved.
-    pub async fn reminder(&self, name: &str) -> Result<Option<Reminder>, TurnError> {
-        self.turn.reminder(name).await
-    }
-
-    /// The occurrence that this turn runs for, if it is a reminder's.
-    pub fn firing(&self) -> Option<&Firing> {
-        self.turn.firing()
-    }
-
     /// Calls another actor and waits for its reply. Its effect is there once, also when this
     /// turn runs again; it stays when this turn fails. Calls may run side by side.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers, to};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn sell(&mut self, _: &mut Turn, count: u64) -> Result<u64> {
+    ///     self.sold += count;
+    ///     Ok(self.sold)
+    /// }
+    ///
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<u64> {
+    ///     // The wholesaler's own refusal could be told from other errors here.
+    ///     Ok(cx.call(to::<Self>("the wholesaler").sell(2)).await?)
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert_eq!(cluster.actor::<Shop>("corner").open().await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What became of the call. `?` ends this turn with it.
@@ -205,124 +389,29 @@ impl Turn {
         StepKey::from(format!("{operation} {} {count}", &to[..16]))
     }
 
-    /// The key that outside work of a step carries: the same when the work has to run again,
-    /// because a crash came before its record.
-    pub fn step_key(&self, step: impl Into<StepKey>) -> String {
-        self.turn_id().step_key(step.into().as_str())
-    }
-
-    /// Outside work whose result is recorded once; when the turn runs again after a crash, a
-    /// recorded step gives its result and `work` does not run. Steps may run side by side
-    /// (`futures::join!`), each under a name, or a name and an index, of its own.
-    ///
-    /// A failure is not recorded: when the turn runs again, so does the work. An outcome to
-    /// decide upon, such as a card that was declined, belongs into the result.
-    ///
-    /// A turn that was begun ten times, or that nobody could resume before its call's deadline,
-    /// is given up: its call ends with the code `turn.given_up`, which stays its answer. The
-    /// actor's state is as before the turn; what its steps have done outside stands.
-    ///
-    /// # Errors
-    /// [`StepError`]; `?` ends the turn with it.
-    pub async fn step<T, F>(&self, step: impl Into<StepKey>, work: impl FnOnce() -> F) -> Result<T, StepError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Future<Output = Result<T, Failed>>,
-    {
-        let step = step.into();
-        let name = step.as_str().to_owned();
-        let recorded = self.turn.step(step, b"", |_| packed(&name, work())).await;
-        unpacked(&name, recorded)
-    }
-
-    /// As [`Turn::step`], for work that must not run a second time whatever happens: after a
-    /// crash, or a failure, between its begin and its record it is unknown whether it
-    /// happened, and it does not run again.
-    ///
-    /// # Errors
-    /// [`StepError`]; `step.unknown` is the code with which a handler ends that passes that on.
-    pub async fn step_once<T, F>(
-        &self,
-        step: impl Into<StepKey>,
-        work: impl FnOnce() -> F,
-    ) -> Result<T, StepError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Future<Output = Result<T, Failed>>,
-    {
-        let step = step.into();
-        let name = step.as_str().to_owned();
-        let recorded = self.turn.step_once(step, b"", |_| packed(&name, work())).await;
-        unpacked(&name, recorded)
-    }
-
     /// The untyped turn underneath.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<()> {
+    ///     cx.untyped().index_set("town", b"ljubljana", "");
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// cluster.actor::<Shop>("corner").open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn untyped(&mut self) -> &mut crate::Turn {
         &mut self.turn
-    }
-}
-
-async fn packed<T: Serialize>(
-    step: &str,
-    work: impl Future<Output = Result<T, Failed>>,
-) -> Result<bytes::Bytes, HandlerError> {
-    let result = work.await?;
-    Ok(state::pack(&result).map_err(|reason| TurnError::from(misfit(step, reason)))?)
-}
-
-fn unpacked<T: DeserializeOwned>(
-    step: &str,
-    recorded: Result<bytes::Bytes, HandlerError>,
-) -> Result<T, StepError> {
-    let recorded = recorded.map_err(|error| StepError::of(step, error))?;
-    state::unpack(&recorded).map_err(|reason| StepError::Turn(misfit(step, reason).into()))
-}
-
-fn misfit(step: &str, reason: String) -> Misfit {
-    Misfit::Value { what: format!("the result of step `{step}`"), reason }
-}
-
-/// A read turn: the last committed state, and no way to change it.
-pub struct View {
-    view: crate::View,
-    given: Arc<Given>,
-}
-
-impl View {
-    pub(super) fn new(view: crate::View, given: Arc<Given>) -> Self {
-        Self { view, given }
-    }
-
-    /// Whose state it is.
-    pub fn actor(&self) -> &ActorId {
-        self.view.actor()
-    }
-
-    /// The actor's key.
-    pub fn key(&self) -> &str {
-        self.actor().key()
-    }
-
-    /// Wall time in milliseconds when the read began.
-    pub fn now_ms(&self) -> u64 {
-        self.view.now_ms()
-    }
-
-    /// What the node was given of this type (`with`).
-    ///
-    /// # Errors
-    /// It was given none.
-    pub fn given<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, TurnError> {
-        given(&self.given)
-    }
-
-    /// Values beside the state.
-    pub fn kv(&self) -> KvView<'_> {
-        KvView { view: &self.view }
-    }
-
-    /// The untyped view underneath.
-    pub fn untyped(&self) -> &crate::View {
-        &self.view
     }
 }
