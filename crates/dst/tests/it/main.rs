@@ -9,6 +9,7 @@ mod faults;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #[path = "../../src/libc_net.rs"]
 mod libc_net;
+mod lost_answers;
 mod same;
 mod service;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
