@@ -1,6 +1,7 @@
 //! Who asks for what: scopes, pages and options of a call.
 
 use kelpie_core::call::Caller;
+use kelpie_core::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 /// Entries of a page that does not say.
@@ -15,6 +16,8 @@ pub struct Scope {
     pub tenant: String,
     /// The caller: idempotency keys are unique among its own.
     pub caller: Caller,
+    /// Which request it belongs to, if that is known.
+    pub trace: Option<TraceContext>,
 }
 
 impl Scope {
@@ -22,7 +25,7 @@ impl Scope {
     pub fn anonymous() -> Self {
         let tenant = "default".to_owned();
         let caller = Caller::Principal { tenant: tenant.clone(), principal: "anonymous".to_owned() };
-        Self { tenant, caller }
+        Self { tenant, caller, trace: None }
     }
 }
 

@@ -152,6 +152,10 @@ impl Agents {
             Some(key) => call.key(key.clone()),
             None => call,
         };
+        let call = match scope.trace {
+            Some(trace) => call.trace(trace),
+            None => call,
+        };
         let reply = self.runtime.call(call).await.map_err(|error| failure::call(&error, &agent))?;
         record::decode(&reply).map_err(|error| failure::damaged(&error))
     }

@@ -1,6 +1,8 @@
 //! Actors of any type, as programs in other languages see them. Kelpie's own, not part of the
 //! Letta format. Times are milliseconds of wall time, sizes are bytes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,6 +35,11 @@ pub struct ActorWhy {
     /// The node that may commit for it; missing for an actor that was never called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether that node lives; if not, another one has the actor with the next call.
+    pub owner_lives: bool,
+    /// Why it came there; missing for an actor that was never called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<ActorPlacement>,
     /// How often it has changed hands.
     pub epoch: u64,
     /// How many commits it has seen.
@@ -45,13 +52,64 @@ pub struct ActorWhy {
     /// The turn in the store that has recorded a step and has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<UnfinishedTurn>,
-    /// The turns in the memory of this node: the running one, then those that wait. Missing when
-    /// the actor is not in memory.
+    /// The turns in the memory of its owner: the running one, then those that wait. Missing when
+    /// the actor is not in memory, or the owner was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<Vec<ActorTurn>>,
     /// The last error of a turn since the actor came into memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<ActorError>,
+    /// Why its owner could not say what it does, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_reached: Option<String>,
+}
+
+/// Why an actor is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActorPlacement {
+    /// `called`, `least_loaded`, `random`, `round_robin`, `label`, `affinity`, `claimed_over` or
+    /// `migrated`.
+    pub reason: String,
+    /// The same for people, with what was seen.
+    pub explanation: String,
+    /// The epoch with which it came there.
+    pub epoch: u64,
+    /// What nodes had last said that they held, when it was placed by that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loads: BTreeMap<String, u64>,
+}
+
+/// Where an actor is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateActor {
+    /// The node's name.
+    pub to: String,
+}
+
+/// An actor is where it was to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActorMigrated {
+    /// `tenant/type/key`.
+    pub actor: String,
+    /// The node that has it.
+    pub node: String,
+    /// How often it has changed hands.
+    pub epoch: u64,
+    /// Whether it had to be moved for it.
+    pub moved: bool,
+}
+
+/// What became of a turn that was to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActorCancelled {
+    /// `tenant/type/key`.
+    pub actor: String,
+    /// The turn: 32 hexadecimal digits.
+    pub turn: String,
+    /// `taken_back`: it waited, and never began. `stopped`: it ran, and its changes are undone.
+    /// `ended`: it came to its own end before.
+    pub outcome: String,
 }
 
 /// A turn that was begun, as the store knows it.

@@ -33,6 +33,31 @@ pub const PROTOCOL_MIN: u8 = 1;
 /// The newest.
 pub const PROTOCOL_MAX: u8 = 1;
 
+/// The protocol versions of frames that a node speaks: those of this build, unless a test has it
+/// otherwise. The newest that both ends speak is taken, so that nodes of two builds can be side
+/// by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocols {
+    /// The oldest.
+    pub min: u8,
+    /// The newest.
+    pub max: u8,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self { min: PROTOCOL_MIN, max: PROTOCOL_MAX }
+    }
+}
+
+impl Protocols {
+    /// The newest that the other end, which speaks `min` to `max`, has in common with this one.
+    fn common(self, min: u8, max: u8) -> Result<u8, Refusal> {
+        let newest = if kelpie_core::mutant!("speaks_its_newest") { self.max } else { self.max.min(max) };
+        if newest < self.min.max(min) { Err(Refusal::NoCommonVersion { min, max }) } else { Ok(newest) }
+    }
+}
+
 /// Drawn by each end for each handshake.
 pub(crate) type Nonce = [u8; 16];
 
@@ -209,6 +234,7 @@ const LISTENER: &[u8] = b"listener";
 pub(crate) struct Opener {
     key: Option<SecretKey>,
     transcript: Transcript,
+    protocols: Protocols,
     protocol: u8,
 }
 
@@ -219,14 +245,15 @@ impl Opener {
         from: Identity,
         to: Identity,
         nonce: Nonce,
+        protocols: Protocols,
         key: Option<SecretKey>,
     ) -> (Self, Bytes) {
-        let hello =
-            Hello { protocol_min: PROTOCOL_MIN, protocol_max: PROTOCOL_MAX, cluster, from, to, nonce };
+        let Protocols { min: protocol_min, max: protocol_max } = protocols;
+        let hello = Hello { protocol_min, protocol_max, cluster, from, to, nonce };
         let said = Message::Hello(hello).encode();
         let mut transcript = Transcript::default();
         transcript.add(&said);
-        (Self { key, transcript, protocol: 0 }, said)
+        (Self { key, transcript, protocols, protocol: 0 }, said)
     }
 
     /// The listener has answered; the bytes go back.
@@ -235,10 +262,7 @@ impl Opener {
         let Message::Challenge { protocol, nonce: _ } = message else {
             return Err(message.unexpected("challenge"));
         };
-        if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&protocol) {
-            return Err(Ended::ByUs(Refusal::NoCommonVersion { min: protocol, max: protocol }));
-        }
-        self.protocol = protocol;
+        self.protocol = self.protocols.common(protocol, protocol).map_err(Ended::ByUs)?;
         self.transcript.add(bytes);
         let said = Message::Proof { code: self.transcript.code(self.key.as_ref(), OPENER) }.encode();
         self.transcript.add(&said);
@@ -282,17 +306,13 @@ impl Called {
         cluster: ClusterId,
         me: &Identity,
         nonce: Nonce,
-        in_flight: InFlight,
+        (in_flight, protocols): (InFlight, Protocols),
         key: Option<SecretKey>,
         bytes: &[u8],
     ) -> Result<(Self, Bytes), Ended> {
         let message = Message::decode(bytes)?;
         let Message::Hello(hello) = message else { return Err(message.unexpected("hello")) };
-        let protocol = hello.protocol_max.min(PROTOCOL_MAX);
-        if protocol < hello.protocol_min.max(PROTOCOL_MIN) {
-            let (min, max) = (hello.protocol_min, hello.protocol_max);
-            return Err(Ended::ByUs(Refusal::NoCommonVersion { min, max }));
-        }
+        let protocol = protocols.common(hello.protocol_min, hello.protocol_max).map_err(Ended::ByUs)?;
         if hello.cluster != cluster {
             return Err(Ended::ByUs(Refusal::WrongCluster));
         }

@@ -12,6 +12,7 @@
 //! makes this node hold more than its limits; a peer that is gone is noticed within
 //! [`Timing::silent_max`].
 
+mod advertised;
 mod connection;
 mod failure;
 mod frame;
@@ -26,10 +27,11 @@ mod stream;
 mod tls;
 mod wire;
 
+pub use advertised::{AdvertiseError, Advertised};
 pub use connection::{Service, Timing};
 pub use failure::Failure;
 pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, HANDSHAKE_BYTES_MAX, decode, encode};
-pub use handshake::{InFlight, PROTOCOL_MAX, PROTOCOL_MIN, Refusal};
+pub use handshake::{InFlight, PROTOCOL_MAX, PROTOCOL_MIN, Protocols, Refusal};
 pub use identity::{ClusterId, Identity};
 pub use links::{Links, Target};
 pub use listening::{Listening, Local, Me, Roster};

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::id::NodeId;
-use kelpie_env::Stream;
+use kelpie_env::{Env, Stream};
 use parking_lot::Mutex;
 
+use crate::advertised::{AdvertiseError, Advertised};
 use crate::connection::Asking;
 use crate::failure::Failure;
 use crate::handshake::{Agreed, Ended, Opener};
@@ -164,9 +164,9 @@ impl Links {
     async fn dial(&self, to: &Target) -> Result<Box<dyn Stream>, Failure> {
         let Local { env, timing, .. } = &self.local;
         let unreachable = |reason| Failure::Unreachable { address: to.address.clone(), reason };
-        let socket: SocketAddr =
-            to.address.parse().map_err(|_| unreachable("it is no address and port".to_owned()))?;
-        match env.timeout(timing.connect_max, env.net().connect(socket)).await {
+        let place: Advertised =
+            to.address.parse().map_err(|error: AdvertiseError| unreachable(error.to_string()))?;
+        match env.timeout(timing.connect_max, reach(env, &place)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                 Err(Failure::ConnectionRefused { address: to.address.clone() })
@@ -213,9 +213,10 @@ impl Links {
     }
 
     async fn converse(&self, wire: &mut Wire, to: &Target) -> Result<Agreed, Problem> {
-        let Local { env, cluster, me, security, .. } = &self.local;
+        let Local { env, cluster, me, security, protocols, .. } = &self.local;
         let (nonce, key) = (env.random_u128().to_le_bytes(), security.key().cloned());
-        let (mut opener, hello) = Opener::begin(*cluster, me.now(), to.identity.clone(), nonce, key);
+        let (mut opener, hello) =
+            Opener::begin(*cluster, me.now(), to.identity.clone(), nonce, *protocols, key);
         wire.say(hello).await?;
         let proof = opener.challenged(&wire.hear().await?)?;
         wire.say(proof).await?;
@@ -223,6 +224,21 @@ impl Links {
         wire.say(confirmed).await?;
         Ok(agreed)
     }
+}
+
+/// Opens a stream to one of a place's addresses. It is refused if all of them refuse.
+async fn reach(env: &Env, place: &Advertised) -> std::io::Result<Box<dyn Stream>> {
+    let mut failed: Option<std::io::Error> = None;
+    for address in place.resolve(env).await? {
+        match env.net().connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if failed.is_none() || error.kind() != ErrorKind::ConnectionRefused => {
+                failed = Some(error)
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failed.unwrap_or_else(|| ErrorKind::NotFound.into()))
 }
 
 impl Link {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{Answering, Closer, Service, Timing};
-use crate::handshake::{Agreed, Called, Ended, InFlight, Refusal};
+use crate::handshake::{Agreed, Called, Ended, InFlight, Protocols, Refusal};
 use crate::identity::{ClusterId, Identity};
 use crate::security::Security;
 use crate::tls::Shown;
@@ -36,6 +36,8 @@ pub struct Local {
     pub timing: Timing,
     /// How much each peer may ask of it at once.
     pub in_flight: InFlight,
+    /// Which versions of the protocol it speaks.
+    pub protocols: Protocols,
 }
 
 /// Who this node is: another incarnation after it was taken for dead.
@@ -211,10 +213,11 @@ impl Inner {
     }
 
     async fn converse(&self, wire: &mut Wire, shown: Option<&Shown>) -> Result<(Identity, Agreed), Problem> {
-        let Local { env, cluster, me, security, in_flight, timing: _ } = &self.local;
+        let Local { env, cluster, me, security, in_flight, protocols, timing: _ } = &self.local;
         let (nonce, key) = (env.random_u128().to_le_bytes(), security.key().cloned());
         let hello = wire.hear().await?;
-        let (mut called, challenge) = Called::begin(*cluster, &me.now(), nonce, *in_flight, key, &hello)?;
+        let (mut called, challenge) =
+            Called::begin(*cluster, &me.now(), nonce, (*in_flight, *protocols), key, &hello)?;
         wire.say(challenge).await?;
         let welcome = called.proven(&wire.hear().await?)?;
         if let Some(shown) = shown {

@@ -14,8 +14,9 @@ use kelpie_runtime::{Actor, Drained, Runtime};
 use kelpie_storage::Store;
 use tokio::sync::Notify;
 
+use crate::advertised::Advertised;
 use crate::connection::{Service, Timing};
-use crate::handshake::{InFlight, Refusal};
+use crate::handshake::{InFlight, Protocols, Refusal};
 use crate::identity::{ClusterId, Identity};
 use crate::links::Links;
 use crate::listening::{Listening, Local, Me, Roster};
@@ -29,8 +30,8 @@ pub struct Options {
     pub runtime: kelpie_runtime::Options,
     /// Where it listens for other nodes.
     pub listen: SocketAddr,
-    /// Where they reach it, if that is another address.
-    pub advertise: Option<SocketAddr>,
+    /// Where they reach it, if that is another place. Port 0: the one that it listens at.
+    pub advertise: Option<Advertised>,
     /// How nodes make sure of each other.
     pub security: Security,
 }
@@ -56,6 +57,15 @@ pub enum StartError {
         /// What it would say.
         address: SocketAddr,
     },
+    /// Nobody knows the name.
+    #[error("the name in `{place}` is not known")]
+    Unnamed {
+        /// Name and port.
+        place: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// It cannot join, or what it is to serve cannot be.
     #[error(transparent)]
     Runtime(#[from] kelpie_runtime::StartError),
@@ -64,7 +74,7 @@ pub enum StartError {
 /// A node of a cluster. Serves until it is drained or dropped.
 pub struct Node {
     runtime: Runtime,
-    address: SocketAddr,
+    advertised: Advertised,
     close: Arc<Notify>,
     listening: Arc<Listening>,
 }
@@ -85,12 +95,9 @@ pub async fn start(
     // Before it joins: that a connection to a member is refused counts as a sign of death.
     let listener = env.net().listen(listen).await.map_err(cannot)?;
     let bound = listener.local_addr().map_err(cannot)?;
-    let address = advertise.unwrap_or(bound);
-    security.check(address)?;
-    if address.ip().is_unspecified() {
-        return Err(StartError::NoAddress { address });
-    }
-    runtime.node.address = address.to_string();
+    let advertised = advertise.map_or(Advertised::Address(bound), |told| told.with_port(bound.port()));
+    advertised.check(&security, &env).await?;
+    runtime.node.address = advertised.to_string();
     let timing = Timing::of_term(runtime.node.lease_term);
     let mut made = None;
     let (world, rows) = (env.clone(), store.clone());
@@ -103,6 +110,7 @@ pub async fn start(
             security,
             timing,
             in_flight: InFlight::default(),
+            protocols: Protocols::default(),
         };
         let mesh = Mesh::new(&local.env, Links::new(local.clone()), membership.clone());
         made = Some((local, mesh.clone(), membership.clone()));
@@ -121,7 +129,7 @@ pub async fn start(
         let watching = std::pin::pin!(watch(&membership, &mesh, &ends));
         select(watching, std::pin::pin!(closed.notified())).await;
     });
-    Ok(Node { runtime, address, close, listening })
+    Ok(Node { runtime, advertised, close, listening })
 }
 
 impl Node {
@@ -131,8 +139,8 @@ impl Node {
     }
 
     /// Where other nodes reach it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn advertised(&self) -> &Advertised {
+        &self.advertised
     }
 
     /// Hands its actors to other nodes, ends what was admitted, leaves, and listens no more. Calls

@@ -28,4 +28,5 @@ pub mod routing;
 pub mod row;
 pub mod run;
 pub mod session;
+pub mod trace;
 pub mod turn;

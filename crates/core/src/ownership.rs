@@ -10,10 +10,13 @@
 //!
 //! The specification is `specs/KelpieRegistry.tla`.
 
+mod why;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ActorId, Boot, Epoch, Incarnation, NodeId};
+use crate::id::{Boot, Epoch, Incarnation, NodeId};
 use crate::session::{Session, SessionState};
+pub use why::{Mover, Unmet, Why};
 
 /// The record `own/<actor>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ impl Own {
 }
 
 /// A node, as it knows itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Myself {
     /// My name.
     pub node: NodeId,
@@ -67,40 +70,6 @@ impl Myself {
     pub fn owns(&self, own: &Own) -> bool {
         own.node == self.node && own.incarnation == self.incarnation && own.boot == self.boot
     }
-}
-
-/// Why an actor is where it is, kept with its entry in its owner's list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Why {
-    /// It was called here, and nobody had it.
-    Called,
-    /// Its node held the least when it was placed.
-    LeastLoaded {
-        /// What that node had said that it held.
-        load: u64,
-    },
-    /// It was to be with another actor.
-    Near {
-        /// Which one.
-        actor: ActorId,
-    },
-    /// It was to be on a node with this label.
-    Labelled {
-        /// Which one.
-        label: String,
-    },
-    /// Its owner lived and could not be reached.
-    ClaimedOver {
-        /// Who had it.
-        node: NodeId,
-        /// For how long it could not be reached.
-        unreachable_ms: u64,
-    },
-    /// Its owner gave it away.
-    Migrated {
-        /// Who had it.
-        from: NodeId,
-    },
 }
 
 /// The value of an entry in an owner's list. It tells, and decides nothing.

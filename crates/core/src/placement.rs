@@ -1,25 +1,92 @@
 //! Which node an actor goes to that nobody has.
 //!
 //! Loads are what nodes last said about themselves, so they are advice: a node that has no room
-//! after all refuses, and another one is asked.
+//! after all refuses, and another one is asked. Wishes are advice as well: an actor whose wish
+//! cannot be had goes where it would go without.
 
-use std::collections::BTreeSet;
+mod balance;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ActorId, NodeId};
 use crate::membership::{Member, Members};
-use crate::ownership::Why;
+use crate::ownership::{Unmet, Why};
 use crate::session::SessionState;
+pub use balance::{Balance, Gift};
 
 /// Loads up to so much more than the least count as equal: they are as old as a beat, and all
 /// who place in between would choose the same node.
 const SLACK: u64 = 8;
+/// Nodes that a reason names at most: it is kept with each actor.
+const NAMED_MAX: usize = 8;
+
+/// How a node is chosen among those that are fit and have room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Strategy {
+    /// One of those that hold the least.
+    #[default]
+    LeastLoaded,
+    /// Any.
+    Random,
+    /// One after the other, by name; each node that places has its own turn.
+    RoundRobin,
+}
+
+impl Strategy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::Random, Self::RoundRobin];
+
+    /// Its name for programs.
+    ///
+    /// ```
+    /// use kelpie_core::placement::Strategy;
+    ///
+    /// assert_eq!(Strategy::default().name(), "least_loaded");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeastLoaded => "least_loaded",
+            Self::Random => "random",
+            Self::RoundRobin => "round_robin",
+        }
+    }
+
+    /// What it does, as the reason of a placement.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::LeastLoaded => "among the least loaded",
+            Self::Random => "at random",
+            Self::RoundRobin => "in turn",
+        }
+    }
+}
+
+/// No strategy has that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no placement strategy is named `{name}`: there are least_loaded, random and round_robin")]
+pub struct NoSuchStrategy {
+    /// What was asked for.
+    pub name: String,
+}
+
+impl FromStr for Strategy {
+    type Err = NoSuchStrategy;
+
+    fn from_str(name: &str) -> Result<Self, NoSuchStrategy> {
+        let named = Self::ALL.into_iter().find(|strategy| strategy.name() == name);
+        named.ok_or_else(|| NoSuchStrategy { name: name.to_owned() })
+    }
+}
 
 /// What an actor wants of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wish {
-    /// With this actor, whose owner this is, while there is room for it.
+    /// With this actor, whose owner this is.
     pub near: Option<(ActorId, NodeId)>,
-    /// On a node with this label, and on no other.
+    /// On a node with this label. It goes before company.
     pub label: Option<String>,
 }
 
@@ -38,20 +105,16 @@ pub enum Unplaceable {
     /// All are draining or gone.
     #[error("no node is active")]
     NoNode,
-    /// None of those that are active has the label.
-    #[error("no active node has the label `{label}`")]
-    NoLabel {
-        /// Which one was wanted.
-        label: String,
-    },
-    /// All that are fit hold as much as they may.
+    /// All that are active hold as much as they may.
     #[error("all nodes hold as many actors as they may")]
     Full,
 }
 
-/// Chooses a node. `full` are nodes that have just refused; `draw` decides between equals.
+/// Chooses a node. `full` are nodes that have just refused; `draw` decides between equals: a
+/// random number, or for [`Strategy::RoundRobin`] one more each time.
 pub fn place(
     members: &Members,
+    strategy: Strategy,
     wish: &Wish,
     full: &BTreeSet<NodeId>,
     draw: u64,
@@ -61,43 +124,52 @@ pub fn place(
     if active.is_empty() {
         return Err(Unplaceable::NoNode);
     }
-    let fit: Vec<&Member> = match &wish.label {
-        Some(label) => {
-            let fit: Vec<_> =
-                active.into_iter().filter(|member| member.session.labels.contains(label)).collect();
-            if fit.is_empty() {
-                return Err(Unplaceable::NoLabel { label: label.clone() });
-            }
-            fit
-        }
-        None => active,
-    };
-    let with_room: Vec<(&Member, u64)> = fit
-        .into_iter()
-        .map(|member| (member, member.load().unwrap_or(0)))
-        .filter(|(member, load)| {
-            !full.contains(&member.node) && member.session.capacity.is_none_or(|max| *load < max)
-        })
-        .collect();
-    if let Some((actor, node)) = &wish.near
-        && with_room.iter().any(|(member, _)| member.node == *node)
-    {
-        return Ok(Placement { node: node.clone(), why: Why::Near { actor: actor.clone() } });
+    let (mut with_room, without): (Vec<&Member>, Vec<&Member>) =
+        active.into_iter().partition(|member| !full.contains(&member.node) && has_room(member));
+    if with_room.is_empty() {
+        return Err(Unplaceable::Full);
     }
-    let least = with_room.iter().map(|(_, load)| *load).min().ok_or(Unplaceable::Full)?;
-    let equals: Vec<(&Member, u64)> =
-        with_room.into_iter().filter(|(_, load)| *load <= least.saturating_add(SLACK)).collect();
-    let (member, load) = equals[drawn(draw, equals.len())];
-    let why = match &wish.label {
-        Some(label) => Why::Labelled { label: label.clone() },
-        None => Why::LeastLoaded { load },
-    };
-    Ok(Placement { node: member.node.clone(), why })
+    let has = |member: &&Member, label: &String| member.session.labels.contains(label);
+    let label = wish.label.clone().filter(|label| with_room.iter().any(|member| has(member, label)));
+    let mut unmet = Unmet { label: wish.label.clone().filter(|_| label.is_none()), near: None };
+    if let Some(label) = &label {
+        with_room.retain(|member| has(member, label));
+    }
+    if let Some((actor, node)) = &wish.near {
+        if with_room.iter().any(|member| member.node == *node) {
+            return Ok(Placement { node: node.clone(), why: Why::Near { actor: actor.clone() } });
+        }
+        unmet.near = Some(actor.clone());
+    }
+    let chosen = chosen(strategy, &with_room, draw);
+    let named =
+        std::iter::once(chosen).chain(with_room.iter().copied().filter(|member| member.node != chosen.node));
+    let loads: BTreeMap<NodeId, u64> =
+        named.take(NAMED_MAX).map(|member| (member.node.clone(), load(member))).collect();
+    let full = without.into_iter().filter(|member| label.as_ref().is_none_or(|label| has(member, label)));
+    let full = full.take(NAMED_MAX).map(|member| member.node.clone()).collect();
+    Ok(Placement { node: chosen.node.clone(), why: Why::Chosen { strategy, label, loads, full, unmet } })
 }
 
-/// One of so many, by a random number.
-fn drawn(draw: u64, among: usize) -> usize {
-    usize::try_from(draw % among as u64).expect("it is less than a length")
+/// What a node has last said that it holds; nothing yet counts as none.
+fn load(member: &Member) -> u64 {
+    member.load().unwrap_or(0)
+}
+
+fn has_room(member: &&Member) -> bool {
+    member.session.capacity.is_none_or(|max| load(member) < max)
+}
+
+/// One of those that are fit: there is one.
+fn chosen<'a>(strategy: Strategy, fit: &[&'a Member], draw: u64) -> &'a Member {
+    let among: Vec<&Member> = match strategy {
+        Strategy::LeastLoaded => {
+            let least = fit.iter().map(|member| load(member)).min().unwrap_or(0);
+            fit.iter().copied().filter(|member| load(member) <= least.saturating_add(SLACK)).collect()
+        }
+        Strategy::Random | Strategy::RoundRobin => fit.to_vec(),
+    };
+    among[usize::try_from(draw % among.len() as u64).expect("it is less than a length")]
 }
 
 #[cfg(test)]
@@ -117,7 +189,7 @@ mod tests {
     }
 
     fn placed(members: &Members, wish: &Wish, draw: u64) -> String {
-        match place(members, wish, &BTreeSet::new(), draw) {
+        match place(members, Strategy::LeastLoaded, wish, &BTreeSet::new(), draw) {
             Ok(Placement { node, .. }) => node.to_string(),
             Err(error) => error.to_string(),
         }
@@ -137,7 +209,8 @@ mod tests {
         let some = members(&[("a", 5, Some(5)), ("b", 90, Some(91))]);
         assert_eq!(placed(&some, &Wish::default(), 0), "b");
         let just_refused = BTreeSet::from([node("b")]);
-        assert_eq!(place(&some, &Wish::default(), &just_refused, 0), Err(Unplaceable::Full));
+        let place = place(&some, Strategy::LeastLoaded, &Wish::default(), &just_refused, 0);
+        assert_eq!(place, Err(Unplaceable::Full));
     }
 
     #[test]
@@ -151,24 +224,66 @@ mod tests {
         assert_eq!(placed(&Members::new(vec![draining]), &Wish::default(), 1), "no node is active");
     }
 
+    fn why(members: &Members, wish: &Wish) -> Why {
+        place(members, Strategy::LeastLoaded, wish, &BTreeSet::new(), 0).unwrap().why
+    }
+
     #[test]
-    fn a_label_is_a_must_and_company_a_wish() {
+    fn wishes_are_followed_while_there_is_room_and_told_when_they_are_not() {
         let mut with_gpu = member("b", 1, 0, SessionState::Active);
         with_gpu.session.labels.insert("gpu".to_owned());
         with_gpu.session.capacity = Some(1);
-        let nodes = Members::new(vec![member("a", 1, 0, SessionState::Active), with_gpu.clone()]);
-        let label = |label: &str| Wish { label: Some(label.to_owned()), ..Wish::default() };
-        assert_eq!(placed(&nodes, &label("gpu"), 0), "b");
-        assert!(placed(&nodes, &label("tpu"), 0).contains("`tpu`"));
         let other = ActorId::new("t", "agent", "x").unwrap();
-        let near = |name| Wish { near: Some((other.clone(), node(name))), ..Wish::default() };
-        assert_eq!(
-            place(&nodes, &near("b"), &BTreeSet::new(), 0).unwrap().why,
-            Why::Near { actor: other.clone() }
-        );
+        let gpu = Wish { label: Some("gpu".to_owned()), near: None };
+        let tpu = Wish { label: Some("tpu".to_owned()), near: None };
+        let near = |name| Wish { near: Some((other.clone(), node(name))), label: None };
+        let nodes = Members::new(vec![member("a", 1, 0, SessionState::Active), with_gpu.clone()]);
+        assert_eq!(placed(&nodes, &gpu, 0), "b");
+        assert_eq!(why(&nodes, &gpu).reason(), "label");
+        assert_eq!(placed(&nodes, &tpu, 0), "a");
+        assert!(why(&nodes, &tpu).to_string().contains("no node with the label tpu had room"));
+        assert_eq!(why(&nodes, &near("b")), Why::Near { actor: other.clone() });
+        // The label goes before the company.
+        assert_eq!(placed(&nodes, &Wish { label: gpu.label.clone(), ..near("a") }, 0), "b");
         with_gpu.lease.as_mut().unwrap().load = 1;
         let full = Members::new(vec![member("a", 1, 0, SessionState::Active), with_gpu]);
-        assert_eq!(placed(&full, &near("b"), 0), "a", "there is no room with it");
-        assert_eq!(placed(&full, &near("gone"), 0), "a");
+        for wish in [near("b"), gpu, near("gone")] {
+            assert_eq!(placed(&full, &wish, 0), "a", "{wish:?}");
+            let Why::Chosen { full, unmet, label, .. } = why(&full, &wish) else { panic!("chosen") };
+            assert_eq!((full, label), (BTreeSet::from([node("b")]), None));
+            assert_ne!(unmet, Unmet::default());
+        }
+    }
+
+    #[test]
+    fn a_reason_shows_the_loads_that_were_seen_and_names_few_nodes() {
+        let some = members(&[("a", 30, None), ("b", 10, None), ("c", 5, Some(5))]);
+        let Why::Chosen { loads, full, unmet, .. } = why(&some, &Wish::default()) else { panic!("chosen") };
+        assert_eq!(loads, BTreeMap::from([(node("a"), 30), (node("b"), 10)]));
+        assert_eq!((full, unmet), (BTreeSet::from([node("c")]), Unmet::default()));
+        let names: Vec<String> = (10..60).map(|number| format!("n{number}")).collect();
+        let many: Vec<_> = names
+            .iter()
+            .rev()
+            .map(|name| (name.as_str(), 60 - name[1..].parse::<u64>().unwrap(), None))
+            .collect();
+        let many = members(&many.iter().map(|&(name, load, max)| (name, load * 10, max)).collect::<Vec<_>>());
+        let Why::Chosen { loads, .. } = why(&many, &Wish::default()) else { panic!("chosen") };
+        assert_eq!((loads.len(), loads.get(&node("n59"))), (NAMED_MAX, Some(&10)));
+    }
+
+    #[test]
+    fn other_strategies_ask_for_room_and_not_for_loads() {
+        let some = members(&[("a", 100, None), ("b", 0, None), ("c", 9, Some(9))]);
+        for strategy in [Strategy::Random, Strategy::RoundRobin] {
+            let placed = |draw| place(&some, strategy, &Wish::default(), &BTreeSet::new(), draw).unwrap();
+            let nodes: Vec<String> = (0..4).map(|draw| placed(draw).node.to_string()).collect();
+            assert_eq!(nodes, ["a", "b", "a", "b"]);
+            assert_eq!(placed(0).why.reason(), strategy.name());
+        }
+        for strategy in Strategy::ALL {
+            assert_eq!(strategy.name().parse(), Ok(strategy));
+        }
+        assert!("least".parse::<Strategy>().unwrap_err().to_string().contains("round_robin"));
     }
 }

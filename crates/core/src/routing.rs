@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::advice::Advice;
 use crate::id::{Boot, Epoch, Incarnation, NodeId};
 use crate::limits::REDIRECTS_MAX;
-use crate::ownership::{Myself, Own};
+use crate::ownership::{Myself, Own, Why};
 use crate::placement::{Placement, Unplaceable};
 pub use cache::OwnerCache;
 pub use reach::Reach;
@@ -96,7 +96,10 @@ pub enum Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Serve it on this node, which claims the actor if it has to.
-    Local,
+    Local {
+        /// For this reason.
+        why: Why,
+    },
     /// Send it to a node.
     Ask(Ask),
     /// Read who owns the actor from the store, and where it should go if nobody does; without
@@ -113,6 +116,9 @@ pub enum Effect {
     Refuse(Unroutable),
 }
 
+/// Here, where nobody has placed it: should its owner be gone by then, it was called here.
+const LOCAL: Effect = Effect::Local { why: Why::Called };
+
 /// Which node to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
@@ -120,6 +126,8 @@ pub struct Ask {
     pub node: NodeId,
     /// The life that owns the actor; nothing when it is to claim it first.
     pub owner: Option<Owner>,
+    /// For this reason, if it claims it.
+    pub why: Why,
 }
 
 /// The life of a node that owns an actor, and since when.
@@ -241,7 +249,7 @@ impl Route {
                 self.reread()
             }
             Input::Waited => self.reread(),
-            Input::ClaimedOver => Effect::Local,
+            Input::ClaimedOver => LOCAL,
             Input::NotActive => self.refuse(match self.origin {
                 Origin::Here => Cause::NotActive,
                 Origin::OtherNode => Cause::NotOwner(None),
@@ -254,7 +262,7 @@ impl Route {
     fn called(&mut self, cached: Option<Own>) -> Effect {
         match (self.origin, cached) {
             // Serving it claims the actor, which says who has it if this node may not.
-            (Origin::OtherNode, _) => Effect::Local,
+            (Origin::OtherNode, _) => LOCAL,
             (Origin::Here, Some(own)) => self.follow(own),
             (Origin::Here, None) => self.reread(),
         }
@@ -263,18 +271,18 @@ impl Route {
     /// Goes to an owner.
     fn follow(&mut self, own: Own) -> Effect {
         let owner = Owner { incarnation: own.incarnation, boot: own.boot, epoch: own.epoch };
-        let ask = Ask { node: own.node.clone(), owner: Some(owner) };
+        let ask = Ask { node: own.node.clone(), owner: Some(owner), why: Why::Called };
         let is_mine = self.me.owns(&own);
         self.asked = Some(own);
-        if is_mine { Effect::Local } else { Effect::Ask(ask) }
+        if is_mine { LOCAL } else { Effect::Ask(ask) }
     }
 
-    fn place(&mut self, placement: Placement) -> Effect {
+    fn place(&mut self, Placement { node, why }: Placement) -> Effect {
         self.asked = None;
-        if placement.node == self.me.node {
-            return Effect::Local;
+        if node == self.me.node {
+            return Effect::Local { why };
         }
-        Effect::Ask(Ask { node: placement.node, owner: None })
+        Effect::Ask(Ask { node, owner: None, why })
     }
 
     /// Follows what somebody else says, once more.

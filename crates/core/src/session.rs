@@ -19,6 +19,7 @@
 mod silence;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,18 @@ pub enum SessionState {
     Dead,
     /// The operator has ended it.
     Evicted,
+}
+
+impl fmt::Display for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Left => "left",
+            Self::Dead => "dead",
+            Self::Evicted => "evicted",
+        })
+    }
 }
 
 /// The record `node/<node>/session`, written on state changes only.

@@ -31,6 +31,15 @@ pub(crate) async fn run(args: ActorArgs, env: Env) -> Result<Exit, Failure> {
             let answer = client.look_at_actor(named(&actor), "why", None).await?;
             told(&client, answer, args.json, |why| show::why(&why, now_ms))?;
         }
+        ActorAction::Migrate { actor, to } => {
+            let body = json!({ "to": to.as_str() });
+            let answer = client.operate_actor(named(&actor), &["owner", "migrate"], Some(&body)).await?;
+            told(&client, answer, args.json, |moved| vec![show::migrated(&moved)])?;
+        }
+        ActorAction::Cancel { actor, turn } => {
+            let answer = client.operate_actor(named(&actor), &["turns", &turn, "cancel"], None).await?;
+            told(&client, answer, args.json, |cancelled| vec![show::cancelled(&cancelled)])?;
+        }
         ActorAction::History { actor, limit } => {
             let answer = client.look_at_actor(named(&actor), "history", Some(limit)).await?;
             told(&client, answer, args.json, |history| show::history(&history, now_ms))?;

@@ -27,28 +27,59 @@ const CLOSE_WAIT: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 pub fn open(store: impl Into<String>) -> Builder {
-    Builder {
-        store: store.into(),
-        node: "node-1".to_owned(),
-        idle_after: None,
-        call_limits: CallLimits::default(),
-        behaviours: Behaviours::new(),
-        untyped: Vec::new(),
-    }
+    Builder::of(Source::Url(store.into()))
+}
+
+/// The same in a store that is open: several nodes in one program share it, as tests want it.
+/// `Runtime::store` of a node gives it; each of them [drains](Cluster::drain), the last one closes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let one = kelpie::open("memory:").start().await?;
+/// let two = kelpie::on(one.runtime().store().clone()).node("n2").start().await?;
+/// two.drain(std::time::Duration::from_secs(5)).await;
+/// one.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn on(store: Store) -> Builder {
+    Builder::of(Source::Open(store))
+}
+
+/// Where a node's store comes from.
+enum Source {
+    Url(String),
+    Open(Store),
 }
 
 /// What a node is to be: see [`open`].
 #[must_use = "a node runs when it is started"]
 pub struct Builder {
-    store: String,
+    store: Source,
     node: String,
     idle_after: Option<Duration>,
     call_limits: CallLimits,
     behaviours: Behaviours,
     untyped: Vec<Arc<dyn Actor>>,
+    #[cfg(feature = "cluster")]
+    pub(crate) among: crate::among::Among,
 }
 
 impl Builder {
+    fn of(store: Source) -> Self {
+        Self {
+            store,
+            node: "node-1".to_owned(),
+            idle_after: None,
+            call_limits: CallLimits::default(),
+            behaviours: Behaviours::new(),
+            untyped: Vec::new(),
+            #[cfg(feature = "cluster")]
+            among: crate::among::Among::default(),
+        }
+    }
+
     /// One more type of actors.
     ///
     /// ```
@@ -237,16 +268,29 @@ impl Builder {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<Cluster, NotStarted> {
-        let config: StoreConfig = self.store.parse()?;
         let mut options = Options::alone(&self.node)?;
         options.call_limits = self.call_limits;
         options.idle_after = self.idle_after.unwrap_or(options.idle_after);
         let env = kelpie_env::real::env();
-        let store = Store::open(&config, &env).await?;
+        let store = match self.store {
+            Source::Url(url) => Store::open(&url.parse::<StoreConfig>()?, &env).await?,
+            Source::Open(store) => store,
+        };
         let mut actors = self.behaviours.untyped();
         actors.extend(self.untyped);
+        let tenant = Arc::from("default");
+        #[cfg(feature = "cluster")]
+        if let Some(options) = self.among.options(&options, &env)? {
+            let peer = kelpie_cluster::start(options, env, store, actors).await?;
+            return Ok(Cluster { runtime: peer.runtime().clone(), tenant, peer: Some(Arc::new(peer)) });
+        }
         let runtime = Runtime::start(options, env, store, actors).await?;
-        Ok(Cluster { runtime, tenant: Arc::from("default") })
+        Ok(Cluster {
+            runtime,
+            tenant,
+            #[cfg(feature = "cluster")]
+            peer: None,
+        })
     }
 }
 
@@ -258,6 +302,9 @@ impl Builder {
 pub struct Cluster {
     runtime: Runtime,
     tenant: Arc<str>,
+    /// Its place among other nodes, if it has one.
+    #[cfg(feature = "cluster")]
+    peer: Option<Arc<kelpie_cluster::Node>>,
 }
 
 impl Cluster {
@@ -314,7 +361,7 @@ impl Cluster {
     /// ```
     #[must_use]
     pub fn tenant(&self, tenant: &str) -> Self {
-        Self { runtime: self.runtime.clone(), tenant: Arc::from(tenant) }
+        Self { tenant: Arc::from(tenant), ..self.clone() }
     }
 
     /// Whose actors [`Cluster::actor`] names.
@@ -337,7 +384,8 @@ impl Cluster {
         &self.runtime
     }
 
-    /// Refuses new calls, waits for those that were admitted for at most `limit`, and leaves.
+    /// Hands its actors over to other nodes, if there are any, waits for the calls that were
+    /// admitted, and leaves; at most `limit` in all.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -349,6 +397,10 @@ impl Cluster {
     /// # }
     /// ```
     pub async fn drain(&self, limit: Duration) -> Drained {
+        #[cfg(feature = "cluster")]
+        if let Some(peer) = &self.peer {
+            return peer.drain(limit).await;
+        }
         self.runtime.drain(limit).await
     }
 
@@ -398,6 +450,18 @@ pub enum NotStarted {
     /// The node cannot join.
     #[error("the node cannot start")]
     Runtime(#[from] StartError),
+    /// Its certificates or its secret cannot be used.
+    #[cfg(feature = "cluster")]
+    #[error("the node's peers could not make sure of it")]
+    Security(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Where it is to be reached, or to listen, is no place.
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Advertised(#[from] kelpie_cluster::AdvertiseError),
+    /// The node cannot run among others.
+    #[cfg(feature = "cluster")]
+    #[error("the node cannot start among others")]
+    Among(#[from] kelpie_cluster::StartError),
 }
 
 /// A node did not end as it should.

@@ -47,6 +47,8 @@
 //! this package's default feature `cli`; a program takes the library alone with
 //! `default-features = false`.
 
+#[cfg(feature = "cluster")]
+mod among;
 mod cluster;
 mod exports;
 #[cfg(feature = "http")]
@@ -62,6 +64,11 @@ struct Guide;
 #[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../../../docs/guide/operating-actors.md")]
 struct OperatingGuide;
+
+/// The same for several nodes.
+#[cfg(all(doctest, feature = "cluster"))]
+#[doc = include_str!("../../../docs/guide/cluster.md")]
+struct ClusterGuide;
 
 /// ```
 /// use std::time::Duration;
@@ -86,7 +93,7 @@ struct OperatingGuide;
 /// # Ok(())
 /// # }
 /// ```
-pub use cluster::{Builder, Cluster, NotClosed, NotStarted, open};
+pub use cluster::{Builder, Cluster, NotClosed, NotStarted, on, open};
 pub use exports::*;
 /// ```
 /// use kelpie::{Http, HttpBuilder, NotServed};
@@ -149,7 +156,7 @@ pub mod untyped {
     pub use kelpie_core::call::IdempotencyKey;
     pub use kelpie_runtime::{
         Actor, Call, CallError, Drained, EffectContext, HandlerError, Health, Options, PendingEffect,
-        RecordRange, Runtime, StartError, Turn, View,
+        PlacementWish, RecordRange, Runtime, StartError, Turn, View,
     };
     pub use kelpie_storage::{OpenError, Store, StoreConfig};
 }

@@ -98,7 +98,7 @@ async fn serve(
 fn greet(address: SocketAddr, node: &Node) {
     let mut lines = vec![format!("kelpie {} listens at http://{address}", env!("CARGO_PKG_VERSION"))];
     lines.push(format!("  store   {}", node.store()));
-    if let Some(address) = node.peer_address() {
+    if let Some(address) = node.peer_advertised() {
         lines.push(format!("  nodes   reach it at {address}; kelpie node list shows all"));
     }
     lines.push(format!("  model   {}", node.model()));

@@ -14,6 +14,8 @@ struct Arguments {
     name: LitStr,
     version: (u32, Span),
     upgrades: Vec<Upgrade>,
+    near: Option<Path>,
+    label: Option<LitStr>,
 }
 
 /// `1 => from_v1`
@@ -35,6 +37,8 @@ enum Argument {
     Name(LitStr),
     Version(u32, Span),
     Upgrades(Vec<Upgrade>),
+    Near(Path),
+    Label(LitStr),
 }
 
 impl Parse for Argument {
@@ -49,13 +53,24 @@ impl Parse for Argument {
             let version: LitInt = input.parse()?;
             return Ok(Self::Version(version.base10_parse()?, version.span()));
         }
+        if which == "near" {
+            input.parse::<Token![=]>()?;
+            return Ok(Self::Near(input.parse()?));
+        }
+        if which == "label" {
+            input.parse::<Token![=]>()?;
+            return Ok(Self::Label(input.parse()?));
+        }
         if which == "upgrades" {
             let list;
             parenthesized!(list in input);
             let upgrades = Punctuated::<Upgrade, Token![,]>::parse_terminated(&list)?;
             return Ok(Self::Upgrades(upgrades.into_iter().collect()));
         }
-        Err(Error::new(which.span(), "an actor has a `name`, a `version` and `upgrades(…)`"))
+        Err(Error::new(
+            which.span(),
+            "an actor has a `name`, a `version`, `upgrades(…)`, `near` and a `label`",
+        ))
     }
 }
 
@@ -63,11 +78,14 @@ impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let here = input.span();
         let (mut name, mut version, mut upgrades) = (None, None, Vec::new());
+        let (mut near, mut label) = (None, None);
         for argument in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
             match argument {
                 Argument::Name(text) => name = Some(text),
                 Argument::Version(number, span) => version = Some((number, span)),
                 Argument::Upgrades(functions) => upgrades = functions,
+                Argument::Near(actor) => near = Some(actor),
+                Argument::Label(text) => label = Some(text),
             }
         }
         let name = name.ok_or_else(|| {
@@ -76,7 +94,7 @@ impl Parse for Arguments {
         let version = version.ok_or_else(|| {
             Error::new(here, "an actor's state has a version: `#[actor(name = \"…\", version = 1)]`")
         })?;
-        let arguments = Self { name, version, upgrades };
+        let arguments = Self { name, version, upgrades, near, label };
         arguments.check()?;
         Ok(arguments)
     }
@@ -85,7 +103,8 @@ impl Parse for Arguments {
 impl Arguments {
     fn of_nobody() -> Self {
         let here = Span::call_site();
-        Self { name: LitStr::new("", here), version: (0, here), upgrades: Vec::new() }
+        let name = LitStr::new("", here);
+        Self { name, version: (0, here), upgrades: Vec::new(), near: None, label: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -144,12 +163,20 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 fn write(arguments: &Arguments, actor: &Ident) -> TokenStream {
-    let Arguments { name, version: (version, _), upgrades } = arguments;
+    let Arguments { name, version: (version, _), upgrades, near, label } = arguments;
     let arms = upgrades.iter().map(|Upgrade { from, function, .. }| quote!(#from => stored.with(#function),));
+    let some = quote!(::core::option::Option::Some);
+    let near = near.iter().map(|near| {
+        quote!(const NEAR: ::core::option::Option<&'static str> = #some(<#near as ::kelpie::State>::TYPE);)
+    });
+    let label =
+        label.iter().map(|label| quote!(const LABEL: ::core::option::Option<&'static str> = #some(#label);));
     quote! {
         impl ::kelpie::State for #actor {
             const TYPE: &'static str = #name;
             const VERSION: u32 = #version;
+            #(#near)*
+            #(#label)*
 
             fn upgrade(
                 stored: ::kelpie::__private::Stored<'_>,

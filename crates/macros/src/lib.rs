@@ -18,6 +18,8 @@ use proc_macro::TokenStream;
 /// | `name = "…"` | the name of the type: the second part of its actors' ids, for ever |
 /// | `version = N` | the version of the state; one more whenever what is stored cannot be read as the struct any longer |
 /// | `upgrades(1 => f, 2 => g)` | for each version before this one, a function of what was stored then to the struct |
+/// | `near = Other` | with several nodes: an actor would like to be where the `Other` of the same key is when it is placed |
+/// | `label = "…"` | with several nodes: an actor would like to be on a node with that label |
 ///
 /// The struct is `Default` (how an actor begins), `Serialize` and `Deserialize`. A field with
 /// `#[serde(default)]` can be added without a new version.

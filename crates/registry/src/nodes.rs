@@ -71,6 +71,11 @@ impl Nodes {
         Ok(sessions.into_iter().filter_map(member).collect())
     }
 
+    /// The session that stands under a name, if it was ever one's.
+    pub async fn session(&self, node: &NodeId) -> Result<Option<Session>, RegistryError> {
+        decode("session", self.store.begin().get(&row::session(node)).await?.as_deref())
+    }
+
     /// Declares a life of a node dead, if its beat still stands where it was watched.
     pub async fn declare_dead(&self, suspicion: &Suspicion) -> Result<Declared, RegistryError> {
         let suspicion = suspicion.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::id::{ActorId, Seq};
-use kelpie_core::ownership::{self, Claim, Entry, Migrate, Myself, Own, Why};
+use kelpie_core::ownership::{self, Claim, Entry, Migrate, Mover, Myself, Own, Why};
 use kelpie_core::record;
 use kelpie_core::row;
 use kelpie_core::session::Session;
@@ -154,12 +154,13 @@ impl Ownership {
         actor: &ActorId,
         held: &Own,
         target: &Myself,
+        by: Mover,
     ) -> Result<Migrated, RegistryError> {
         let asked = (actor.clone(), held.clone(), target.clone());
         self.store
             .run(move |tx| {
                 let (actor, held, target) = asked.clone();
-                async move { migrate(tx, &actor, &held, &target).await }.boxed()
+                async move { migrate(tx, &actor, &held, &target, by).await }.boxed()
             })
             .await
             .map_err(RegistryError::of_run)
@@ -237,6 +238,7 @@ async fn migrate(
     actor: &ActorId,
     held: &Own,
     target: &Myself,
+    by: Mover,
 ) -> Result<Migrated, RegistryError> {
     let stored = tx.get_many(&[row::own(actor), row::session(&target.node)]).await?;
     let [own, session] = &stored[..] else { unreachable!("as many values as keys") };
@@ -244,7 +246,7 @@ async fn migrate(
     let session: Option<Session> = decode("session", session.as_deref())?;
     Ok(match ownership::migrate(own.as_ref(), held, session.as_ref(), target) {
         Migrate::Move(own) => {
-            write(tx, actor, &own, &Why::Migrated { from: held.node.clone() });
+            write(tx, actor, &own, &Why::Migrated { from: held.node.clone(), by });
             Migrated::Moved(own)
         }
         Migrate::Moved(own) => Migrated::Moved(own),

@@ -3,7 +3,9 @@
 //! An idle activation owns no task. A call runs on its caller; when it has to wait, the turn
 //! moves to a task of its own, so that a caller that goes away cannot stop it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod state;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,24 +14,21 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use kelpie_core::call::CallKey;
 use kelpie_core::id::ActorId;
-use kelpie_core::limits::MAILBOX_CALLS_MAX;
-use kelpie_core::ownership::Own;
-use kelpie_core::turn::{Activation as Machine, CallNo, Effect, Input, Refusal};
+use kelpie_core::ownership::{Own, Why};
+use kelpie_core::turn::{CallNo, Effect, Input};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub(crate) use self::state::{Busy, Loaded, Slot, State};
 use crate::actor::{Actor, TurnError};
 use crate::call::{CallError, Outcome, Request};
-use crate::control::CANCELLED;
 use crate::effect::Effects;
-use crate::fence::{Fence, KeptHead, Owned};
-use crate::handler::Finished;
+use crate::fence::Fence;
 use crate::node::{Node, Permit};
 use crate::outbox::Fate;
-use crate::records::{self, Cache};
+use crate::records;
 use crate::reminder::Firing;
-use crate::stored::{Origin, Running, StepRecord};
-use crate::waits::Wait;
+use crate::stored::Origin;
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,90 +105,6 @@ impl From<CallError> for Unloaded {
     }
 }
 
-pub(crate) struct Slot {
-    pub(crate) request: Arc<Request>,
-    task: Task,
-    /// When it came in.
-    pub(crate) since: Duration,
-    /// Nobody waits for a turn that goes on after a crash.
-    reply: Option<oneshot::Sender<Told>>,
-    _permit: Option<Arc<Permit>>,
-}
-
-/// What an activation was loaded with, and what it has become since.
-pub(crate) struct Loaded {
-    pub(crate) own: Arc<Owned>,
-    pub(crate) head: KeptHead,
-    pub(crate) cache: Cache,
-    /// How far the sweep through old dedup rows has come.
-    pub(crate) swept: Option<Box<Bytes>>,
-    /// The actor was claimed from a former owner and has not been woken since.
-    pub(crate) recovering: bool,
-}
-
-impl Loaded {
-    /// What the next commit compares.
-    pub(crate) fn fence(&self) -> Fence {
-        Fence { own: self.own.clone(), head: self.head.get() }
-    }
-
-    /// Whether a fence is the one of what is known here.
-    pub(crate) fn stands(&self, fence: &Fence) -> bool {
-        self.own == fence.own && self.head.get() == fence.head
-    }
-}
-
-/// What an activation has while it is called. One at rest does without: there can be a million
-/// of them.
-pub(crate) struct Busy {
-    pub(crate) machine: Machine,
-    pub(crate) slots: BTreeMap<CallNo, Slot>,
-    /// What the running turn waits for, each under a number of its own.
-    pub(crate) waits: Vec<(u64, Wait)>,
-    /// A turn that had recorded steps before this activation began.
-    pub(crate) resumed: Option<Box<(Running, BTreeMap<String, StepRecord>)>>,
-    /// The turn that is to stop.
-    pub(crate) cancelled: Option<CallKey>,
-    /// The circle that the call waits in that is being refused.
-    pub(crate) cycle: Option<String>,
-    /// The running turn's end, from its handler to its answer.
-    pub(crate) finished: Option<Box<Finished>>,
-    /// Why there is nothing to ask the next activation for either.
-    failure: Option<Unloaded>,
-    /// The turn that ended this activation and may have left something in the store: a recorded
-    /// step, or a commit that only another node's claim has settled.
-    pub(crate) begun: Option<CallKey>,
-}
-
-impl Busy {
-    fn new(machine: Machine) -> Self {
-        Self {
-            machine,
-            slots: BTreeMap::new(),
-            waits: Vec::new(),
-            resumed: None,
-            cancelled: None,
-            cycle: None,
-            finished: None,
-            failure: None,
-            begun: None,
-        }
-    }
-}
-
-pub(crate) struct State {
-    /// Nothing: it is at rest.
-    busy: Option<Box<Busy>>,
-    pub(crate) loaded: Option<Loaded>,
-    /// The last error of a turn, and when it was, in wall time.
-    pub(crate) last_error: Option<Box<(u64, String)>>,
-    /// Not begun anew with each rest: who gave a call up may still say so.
-    next_call: u64,
-    pub(crate) last_used: Moment,
-    pub(crate) queued_as_idle: bool,
-    pub(crate) delivering: bool,
-}
-
 /// One live actor.
 pub(crate) struct Activation {
     pub(crate) node: Arc<Node>,
@@ -199,15 +114,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     pub(crate) fn new(node: Arc<Node>, actor: ActorId) -> Self {
-        let state = State {
-            busy: Some(Box::new(Busy::new(Machine::new(MAILBOX_CALLS_MAX)))),
-            loaded: None,
-            last_error: None,
-            next_call: 0,
-            last_used: Moment::of(node.env.now()),
-            queued_as_idle: false,
-            delivering: false,
-        };
+        let state = State::new(node.env.now());
         Self { node, actor, state: Mutex::new(state) }
     }
 
@@ -216,13 +123,13 @@ impl Activation {
         self.node.behaviour(self.actor.actor_type()).expect("only actors of the node's types are activated")
     }
 
-    /// Brings a request in and waits for what becomes of it. `load`: the caller has created
-    /// the activation.
+    /// Brings a request in and waits for what becomes of it. `load`: the caller has created the
+    /// activation, on this node for this reason.
     pub(crate) async fn call(
         self: &Arc<Self>,
         request: Arc<Request>,
         task: Task,
-        load: bool,
+        load: Option<&Why>,
         permit: Arc<Permit>,
     ) -> Told {
         let deadline = request.deadline;
@@ -282,9 +189,9 @@ impl Activation {
 
     /// Runs on the caller as long as nothing has to be waited for, else on a task of its
     /// own.
-    async fn run_or_move(self: &Arc<Self>, effects: Vec<Effect>, load: bool) {
-        let mut work: BoxFuture<'static, ()> = if load {
-            Box::pin(self.clone().load_and_carry_out())
+    async fn run_or_move(self: &Arc<Self>, effects: Vec<Effect>, load: Option<&Why>) {
+        let mut work: BoxFuture<'static, ()> = if let Some(why) = load {
+            Box::pin(self.clone().load_and_carry_out(why.clone()))
         } else if effects.is_empty() {
             return;
         } else {
@@ -296,8 +203,8 @@ impl Activation {
         }
     }
 
-    async fn load_and_carry_out(self: Arc<Self>) {
-        let input = match self.load().await {
+    async fn load_and_carry_out(self: Arc<Self>, why: Why) {
+        let input = match self.load(&why).await {
             Ok(resumed) => Input::Loaded { resume: resumed },
             Err(error) => {
                 self.state.lock().busy().failure = Some(error);
@@ -339,7 +246,7 @@ impl Activation {
                 // the input that leads to them.
                 Effect::Answer(_) | Effect::Refuse(_, _) => self.state.lock().settle_call(effect),
                 Effect::Publish | Effect::Discard => {}
-                Effect::Drop => self.node.forget(&self),
+                Effect::Drop => self.node.residents.forget(&self),
             }
         }
         self.idle();
@@ -378,7 +285,7 @@ impl Activation {
         let mut state = self.state.lock();
         let call = state.next_call();
         let since = self.node.env.now();
-        state.busy().slots.insert(call, Slot { request, task, since, reply: None, _permit: None });
+        state.busy().slots.insert(call, Slot::of_nobody(request, task, since));
         call
     }
 
@@ -401,143 +308,5 @@ impl Activation {
             loaded.cache.put(Bytes::copy_from_slice(record), value.clone());
         }
         Ok(value)
-    }
-}
-
-impl State {
-    /// What it has while it is called; it begins with this if it was at rest.
-    pub(crate) fn busy(&mut self) -> &mut Busy {
-        self.busy.get_or_insert_with(|| Box::new(Busy::new(Machine::resting(MAILBOX_CALLS_MAX))))
-    }
-
-    /// What it has while it is called, if it is.
-    pub(crate) fn if_busy(&self) -> Option<&Busy> {
-        self.busy.as_deref()
-    }
-
-    /// Feeds one input to the machine.
-    pub(crate) fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
-        self.busy().machine.step(now, input)
-    }
-
-    /// Whether it waits for calls. If so, it lets go of what only calls need.
-    pub(crate) fn rest(&mut self) -> bool {
-        let rests = self.busy.as_ref().is_none_or(|busy| busy.machine.is_idle());
-        // A call that was refused as it came in may still have to be told.
-        if rests && self.busy.as_ref().is_some_and(|busy| busy.slots.is_empty()) {
-            self.busy = None;
-        }
-        rests
-    }
-
-    /// Whether it has been dropped.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.busy.as_ref().is_some_and(|busy| busy.machine.is_gone())
-    }
-
-    /// Whether its state is certainly the last committed one.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.busy.as_ref().is_none_or(|busy| busy.machine.is_settled())
-    }
-
-    /// Brings a call in. What follows from it has to be carried out.
-    fn enter(
-        &mut self,
-        now: Duration,
-        request: Arc<Request>,
-        task: Task,
-        reply: oneshot::Sender<Told>,
-        permit: Arc<Permit>,
-    ) -> (CallNo, Vec<Effect>) {
-        let call = self.next_call();
-        self.last_used = Moment::of(now);
-        let input = Input::Called {
-            call,
-            key: request.key,
-            lane: request.caller.lane(),
-            fingerprint: request.fingerprint,
-            deadline: request.deadline,
-        };
-        let slot = Slot { request, task, since: now, reply: Some(reply), _permit: Some(permit) };
-        let busy = self.busy();
-        busy.slots.insert(call, slot);
-        (call, busy.machine.step(now, input))
-    }
-
-    /// Has somebody else told too what becomes of a turn that is under way.
-    pub(crate) fn join(
-        &mut self,
-        now: Duration,
-        request: Arc<Request>,
-        task: Task,
-        reply: oneshot::Sender<Told>,
-        permit: Permit,
-    ) {
-        let (_, effects) = self.enter(now, request, task, reply, Arc::new(permit));
-        debug_assert!(effects.is_empty(), "who joins a turn begins nothing: {effects:?}");
-    }
-
-    fn next_call(&mut self) -> CallNo {
-        self.next_call += 1;
-        CallNo(self.next_call)
-    }
-
-    /// Gives a call its end.
-    pub(crate) fn settle_call(&mut self, effect: Effect) {
-        let (call, refusal) = match effect {
-            Effect::Answer(call) => (call, None),
-            Effect::Refuse(call, refusal) => (call, Some(refusal)),
-            Effect::Run(_)
-            | Effect::Commit
-            | Effect::Settle
-            | Effect::Publish
-            | Effect::Discard
-            | Effect::Drop => {
-                return;
-            }
-        };
-        let busy = self.busy();
-        let Some(Slot { request, reply, .. }) = busy.slots.remove(&call) else { return };
-        // Whoever comes with the same key again was not cancelled.
-        busy.cancelled = busy.cancelled.filter(|key| *key != request.key);
-        let Some(reply) = reply else { return };
-        let told = match refusal {
-            Some(refusal) => busy.refused(refusal, request.key),
-            None => {
-                let finished = busy.finished.as_ref().expect("an answer follows a finished turn");
-                Told::Outcome(finished.outcome.clone())
-            }
-        };
-        // Who does not listen any more asks again with its key.
-        drop(reply.send(told));
-    }
-}
-
-impl Busy {
-    fn refused(&self, refusal: Refusal, key: CallKey) -> Told {
-        let error = match refusal {
-            Refusal::Gone => match &self.failure {
-                Some(Unloaded::Error(error)) => error.clone(),
-                Some(Unloaded::Elsewhere(own)) => return Told::Elsewhere(own.clone()),
-                None => return Told::Gone { begun: self.begun == Some(key) },
-            },
-            Refusal::MailboxFull => CallError::MailboxFull,
-            Refusal::TooLate => CallError::TooLate,
-            Refusal::KeyReused => CallError::KeyReused,
-            Refusal::Panicked => CallError::Panicked,
-            Refusal::Cancelled => CallError::App {
-                code: CANCELLED.to_owned(),
-                message: "the call was cancelled before it began".to_owned(),
-                detail: None,
-            },
-            Refusal::Deadlock => CallError::Deadlock { cycle: self.cycle.clone().unwrap_or_default() },
-            Refusal::NotCommitted => {
-                match self.finished.as_ref().and_then(|finished| finished.refused.clone()) {
-                    Some(error) => error,
-                    None => CallError::NotRun { reason: "the commit was lost".to_owned() },
-                }
-            }
-        };
-        Told::Outcome(Err(error))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use kelpie_core::id::ActorId;
 use kelpie_core::record::RecordError;
 use kelpie_core::reminder::ScheduleError;
 use kelpie_storage::ReadError;
@@ -39,6 +40,12 @@ pub trait Actor: Send + Sync + 'static {
         payload: &'a [u8],
     ) -> BoxFuture<'a, Result<Bytes, HandlerError>>;
 
+    /// Where an actor of this type would like to be. Asked when it is placed; a wish that cannot
+    /// be had is passed over.
+    fn wish(&self, _actor: &ActorId) -> PlacementWish {
+        PlacementWish::default()
+    }
+
     /// A read turn.
     fn read<'a>(
         &'a self,
@@ -59,6 +66,15 @@ pub trait Actor: Send + Sync + 'static {
     fn perform(&self, _context: EffectContext, _effect: PendingEffect) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
+}
+
+/// Where an actor would like to be, among the nodes of its store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlacementWish {
+    /// On the node that has this actor, if one has.
+    pub near: Option<ActorId>,
+    /// On a node with this label. It goes before company.
+    pub label: Option<String>,
 }
 
 /// Why a handler has no result.

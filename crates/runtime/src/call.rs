@@ -12,6 +12,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
 use kelpie_core::row;
+use kelpie_core::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::TurnError;
@@ -31,6 +32,7 @@ pub struct Call {
     pub(crate) stale_ok: bool,
     pub(crate) mark: Option<Mark>,
     pub(crate) keep: Option<Keep>,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Call {
@@ -47,7 +49,14 @@ impl Call {
             stale_ok: false,
             mark: None,
             keep: None,
+            trace: None,
         }
+    }
+
+    /// Says which request it belongs to: its turn, and what that calls and sends, are part of it.
+    #[must_use]
+    pub fn trace(self, trace: TraceContext) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 
     /// Names the intent: the same key has its effect once and gets the same reply.
@@ -125,6 +134,8 @@ pub(crate) struct Request {
     /// Where it stands in its sender's outbox, if it is a message.
     pub(crate) mark: Option<Mark>,
     pub(crate) keep: Keep,
+    /// Which request it belongs to: the part of it that has called.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// How long the reply to a call, and to the calls that its turn makes, has to be remembered:
@@ -158,6 +169,15 @@ impl Request {
     /// The turn that it runs as.
     pub(crate) fn turn(&self) -> TurnId {
         self.key.turn(&self.actor)
+    }
+
+    /// The part of the request that it belongs to that its turn is. A turn that is begun again
+    /// is the same part.
+    pub(crate) fn turn_trace(&self) -> Option<TraceContext> {
+        let TurnId(turn) = self.turn();
+        let mut span = [0; 8];
+        span.copy_from_slice(&turn[..8]);
+        Some(self.trace?.child(u64::from_be_bytes(span)))
     }
 
     /// Where the reply to it stands.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use kelpie_core::call::{Caller, TurnId};
 use kelpie_core::id::{ActorId, Epoch, NodeId, Seq};
-use kelpie_core::ownership::Own;
+use kelpie_core::ownership::{Entry, Own};
 use kelpie_core::turn::{Input, Refusal, Standing};
 use kelpie_core::{record, row};
-use kelpie_registry::Head;
+use kelpie_registry::{Head, Holding, RegistryError};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::activation::{Activation, Busy, Slot, Task, Told};
@@ -16,20 +17,30 @@ use crate::actor::TurnError;
 use crate::call::{CallError, Request};
 use crate::fence::fence_keys;
 use crate::large;
+use crate::load::describe;
 use crate::node::{Admission, Node, Permit};
+use crate::peers::PeerFailure;
+use crate::remote::{self, Answer, Question, Verdict};
+use crate::route::process;
 use crate::runtime::Runtime;
 use crate::stored::Running;
 use crate::waits::Wait;
 
+/// How long another node has to say what an actor of it does.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// The code of a call that was cancelled.
 pub(crate) const CANCELLED: &str = "turn.cancelled";
 
 /// What is known of an actor: its owner and what it owes from the store, what it does from the
-/// memory of this node.
+/// memory of its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Who may commit for it. Nothing: it was never called.
     pub owner: Option<NodeId>,
+    /// Whether that life of the node has not ended.
+    pub owner_lives: bool,
+    /// Why it came there. Nothing: it was never called, or came there before that was kept.
+    pub placed: Option<Entry>,
     /// How often it has changed hands.
     pub epoch: Epoch,
     /// How many commits it has seen.
@@ -41,15 +52,24 @@ pub struct Inspection {
     /// A turn in the store that has recorded steps and has not ended, with the steps' keys. It is
     /// among `turns` too, if it goes on here.
     pub unfinished: Option<(InspectedTurn, Vec<String>)>,
-    /// The turns here, the one that runs first and then those that wait, in their order. Nothing: the actor is
-    /// not in this node's memory.
+    /// The turns at its owner, the one that runs first and then those that wait, in their order. Nothing:
+    /// the actor is not in its owner's memory, or the owner was not reached.
     pub turns: Option<Vec<InspectedTurn>>,
-    /// The last error of a turn of this activation, and when it was, in wall time.
+    /// The last error of a turn of its activation, and when it was, in wall time.
     pub last_error: Option<(u64, String)>,
+    /// Why its owner could not say what it does, if it could not.
+    pub not_reached: Option<String>,
+}
+
+/// What an activation does, seen from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Look {
+    turns: Option<Vec<InspectedTurn>>,
+    last_error: Option<(u64, String)>,
 }
 
 /// A turn, as an inspection sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectedTurn {
     /// Names it, for [`Runtime::cancel`].
     pub turn: TurnId,
@@ -72,7 +92,7 @@ pub struct InspectedTurn {
 }
 
 /// What a cancel came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cancelled {
     /// It waited, and never began.
     Waiting,
@@ -81,7 +101,7 @@ pub enum Cancelled {
     Stopped,
     /// It has ended in another way: its commit was first, or it took no notice.
     Ended,
-    /// There is no such turn in this node's memory.
+    /// There is no such turn in its owner's memory.
     Absent,
 }
 
@@ -105,26 +125,38 @@ impl Runtime {
             let steps = crate::load::steps(&mut tx, actor, &running).await?;
             unfinished = Some((of_running(actor, &running), steps.into_keys().collect()));
         }
-        let activation = self.node.existing(actor);
-        let (turns, last_error) = activation.map_or((None, None), |activation| activation.inspect());
+        let placed = self.node.ownership.inspect(actor).await.map_err(unread)?;
+        let (owner_lives, placed) =
+            placed.map_or((false, None), |placed| (placed.holder_lives, placed.entry));
+        let (Look { turns, last_error }, not_reached) = match &own {
+            Some(own) if owner_lives => match self.node.look_at_owner(own, actor).await {
+                Ok(look) => (look, None),
+                Err(reason) => (Look::default(), Some(reason)),
+            },
+            Some(_) | None => (Look::default(), None),
+        };
         Ok(Inspection {
             epoch: own.as_ref().map_or(Epoch(0), |own| own.epoch),
             owner: own.map(|own| own.node),
+            owner_lives,
+            placed,
             commits: head.seq,
             wake_ms: head.wake_ms,
             messages: head.outbox,
             unfinished,
             turns,
             last_error,
+            not_reached,
         })
     }
 
-    /// Stops a turn that waits, or one that runs before its next step or call. Returns once it
-    /// has ended, or after `limit` with an error.
+    /// Stops a turn that waits, or one that runs before its next step or call, on whichever node.
+    /// Returns once it has ended, or after `limit` with an error.
     ///
     /// # Errors
     /// [`CallError::Unknown`] when the turn has not ended within `limit`: it is stopped at its
-    /// next step all the same. [`CallError::NotRun`] when the actor has moved meanwhile.
+    /// next step all the same. [`CallError::NotRun`] when the actor has moved meanwhile, or its owner
+    /// cannot be asked.
     /// [`CallError::ShuttingDown`] on a node that is closed.
     pub async fn cancel(
         &self,
@@ -132,9 +164,99 @@ impl Runtime {
         turn: TurnId,
         limit: Duration,
     ) -> Result<Cancelled, CallError> {
-        let permit = Node::admit(&self.node, Admission::Owed).ok_or(CallError::ShuttingDown)?;
-        let Some(activation) = self.node.existing(actor) else { return Ok(Cancelled::Absent) };
+        match self.node.cancel_here(actor, turn, limit).await? {
+            Cancelled::Absent if !kelpie_core::mutant!("cancel_stays_home") => {
+                self.node.cancel_at_owner(actor, turn, limit).await
+            }
+            cancelled @ (Cancelled::Waiting | Cancelled::Stopped | Cancelled::Ended | Cancelled::Absent) => {
+                Ok(cancelled)
+            }
+        }
+    }
+}
+
+impl Node {
+    /// What an actor does in this node's memory.
+    pub(crate) fn look(&self, actor: &ActorId) -> Look {
+        self.residents.get(actor).map_or_else(Look::default, |activation| activation.look())
+    }
+
+    /// What an actor does in its owner's memory, or why that one cannot say it.
+    async fn look_at_owner(&self, own: &Own, actor: &ActorId) -> Result<Look, String> {
+        let Some(routing) = self.routing.as_ref().filter(|_| !self.membership.myself().owns(own)) else {
+            return Ok(self.look(actor));
+        };
+        let question = remote::encode(&Question::Look { actor: actor.clone() });
+        let answered = routing.peers.request(&process(own), question, LOOK_LIMIT).await;
+        let answer = answered.map_err(|failure| failure.to_string())?;
+        match remote::decode::<Answer>(&answer)?.verdict {
+            Verdict::Reply(look) => remote::decode(&look),
+            Verdict::Unreadable(problem) => Err(problem),
+            other @ (Verdict::Error(_)
+            | Verdict::NotOwner { .. }
+            | Verdict::NotReady
+            | Verdict::NotMoved(_)) => Err(format!("another answer: {other:?}")),
+        }
+    }
+
+    /// Stops a turn in this node's memory.
+    pub(crate) async fn cancel_here(
+        self: &Arc<Self>,
+        actor: &ActorId,
+        turn: TurnId,
+        limit: Duration,
+    ) -> Result<Cancelled, CallError> {
+        let permit = Self::admit(self, Admission::Owed).ok_or(CallError::ShuttingDown)?;
+        let Some(activation) = self.residents.get(actor) else { return Ok(Cancelled::Absent) };
         activation.cancel(turn, limit, permit).await
+    }
+
+    /// Stops a turn in the memory of the actor's owner, if that is another node.
+    async fn cancel_at_owner(
+        &self,
+        actor: &ActorId,
+        turn: TurnId,
+        limit: Duration,
+    ) -> Result<Cancelled, CallError> {
+        let Some(routing) = &self.routing else { return Ok(Cancelled::Absent) };
+        let not_run = |reason| CallError::NotRun { reason };
+        let own = match self.ownership.find(actor).await.map_err(|error| not_run(describe(&error)))? {
+            Holding::Live(own) if !self.membership.myself().owns(&own) => own,
+            Holding::Live(_) | Holding::Nobody | Holding::Ended(_) => return Ok(Cancelled::Absent),
+        };
+        let question = remote::encode(&Question::Cancel { actor: actor.clone(), turn, limit });
+        let answer = match routing.peers.request(&process(&own), question, limit).await {
+            Ok(answer) => answer,
+            Err(PeerFailure::NotDelivered { reason }) => {
+                return Err(not_run(format!(
+                    "node `{}`, which owns the actor, was not reached: {reason}",
+                    own.node
+                )));
+            }
+            Err(PeerFailure::Lost { .. } | PeerFailure::TimedOut) => return Err(CallError::Unknown),
+        };
+        let unreadable = |problem| {
+            tracing::error!(%actor, to = %own.node, problem, "the answer to a cancel cannot be read");
+            CallError::Unknown
+        };
+        match remote::decode::<Answer>(&answer).map_err(unreadable)?.verdict {
+            Verdict::Reply(cancelled) => remote::decode(&cancelled).map_err(unreadable),
+            Verdict::Error(error) => Err(error.into_error()),
+            other @ (Verdict::NotOwner { .. }
+            | Verdict::NotReady
+            | Verdict::NotMoved(_)
+            | Verdict::Unreadable(_)) => Err(unreadable(format!("{other:?}"))),
+        }
+    }
+}
+
+fn unread(error: RegistryError) -> TurnError {
+    match error {
+        RegistryError::Read(error) => error.into(),
+        RegistryError::Record { source, .. } => source.into(),
+        other @ (RegistryError::Generation | RegistryError::Silent { .. } | RegistryError::Store(_)) => {
+            TurnError::NotRecorded { reason: describe(&other) }
+        }
     }
 }
 
@@ -153,11 +275,11 @@ fn of_running(actor: &ActorId, running: &Running) -> InspectedTurn {
 }
 
 impl Activation {
-    fn inspect(&self) -> (Option<Vec<InspectedTurn>>, Option<(u64, String)>) {
+    fn look(&self) -> Look {
         let now = self.node.env.now();
         let state = self.state.lock();
         let turns = state.if_busy().into_iter().flat_map(|busy| turns(busy, now));
-        (Some(turns.collect()), state.last_error.as_deref().cloned())
+        Look { turns: Some(turns.collect()), last_error: state.last_error.as_deref().cloned() }
     }
 
     async fn cancel(

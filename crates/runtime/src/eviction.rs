@@ -64,7 +64,7 @@ impl Activation {
             state.step(self.node.env.now(), Input::Evicted)
         };
         if effects.contains(&Effect::Drop) {
-            self.node.forget(self);
+            self.node.residents.forget(self);
             metrics::counter!("kelpie_evictions_total").increment(1);
         }
         false

@@ -12,6 +12,7 @@ use kelpie_core::limits::KEY_MARGIN;
 use kelpie_core::turn::{CallNo, Input};
 use kelpie_core::{record, row};
 use kelpie_registry::Head;
+use tracing::{Instrument, Span};
 
 use crate::activation::{Activation, Task};
 use crate::actor::{HandlerError, TurnError};
@@ -61,6 +62,13 @@ enum Recorded {
     Reply(Dedup),
 }
 
+/// What ties the turn's lines in the log to the request that it belongs to, if it does.
+fn span_of(request: &Request) -> Span {
+    let Some(trace) = request.turn_trace() else { return Span::none() };
+    let (actor, operation) = (&request.actor, &request.operation);
+    tracing::info_span!("turn", %actor, operation, trace = trace.trace(), span = trace.span())
+}
+
 impl Activation {
     /// Runs a call's handler; what it leaves waits in `finished`.
     pub(crate) async fn run(self: &Arc<Self>, call: CallNo) -> Input {
@@ -98,7 +106,9 @@ impl Activation {
             Ok(Some(ended)) => return self.handled(turn, ended).await,
             Err(error) => return self.turn_failed(turn, error).await,
         }
-        match AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind().await {
+        let span = span_of(&request);
+        let handled = AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind();
+        match handled.instrument(span).await {
             Ok(result) => self.handled(turn, result).await,
             Err(_) => self.panicked(turn).await,
         }

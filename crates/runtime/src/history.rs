@@ -220,7 +220,7 @@ async fn messages(
     for (key, stored) in rows(tx, &row::outboxes(actor), limit).await? {
         let Some(position) = row::parse_outbox(&key) else { continue };
         let message: Message = record::decode(&large::value(tx, &key, stored).await?)?;
-        let Message { to, operation, payload, key: _ } = message;
+        let Message { to, operation, payload, key: _, trace: _ } = message;
         messages.push(KeptMessage { position, to, operation, bytes: payload.len() });
     }
     Ok(Kept::of(messages, limit))

@@ -9,67 +9,95 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_core::id::{ActorId, NodeId};
-use kelpie_core::migration::{Effect as Moving, Input as Moved, Migration};
-use kelpie_core::ownership::{Myself, Own};
-use kelpie_core::placement::{Wish, place};
+use kelpie_core::migration::{Effect as Moving, Input as Heard, Migration};
+use kelpie_core::ownership::{Mover, Myself, Own, Why};
 use kelpie_core::session::SessionState;
 use kelpie_core::turn::{Effect, Input};
-use kelpie_registry::{Holding, Migrated};
+use kelpie_registry::{Holding, Migrated, Nodes};
+use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, Task};
 use crate::call::CallError;
 use crate::load::{describe, wake_name};
 use crate::node::{Admission, Here, Node};
+use crate::peers::PeerFailure;
 use crate::remote::{self, Answer, Question, Verdict};
-use crate::route::process;
+use crate::route::{Routing, process};
 use crate::wake::{BACKOFF_MAX, BACKOFF_MIN};
 
 /// Between two looks at what is still in memory.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// An actor was not moved.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MigrateError {
     /// There are no other nodes.
     #[error("this node serves alone")]
     Alone,
-    /// The node takes no actors.
-    #[error("no active node is named `{node}`")]
-    NotActive {
+    /// No node ever had that name.
+    #[error("no node named `{node}` ever joined")]
+    NoSuchNode {
         /// Which one was wanted.
         node: NodeId,
     },
+    /// The node takes no actors.
+    #[error("node `{node}` takes no actors: it is {state}")]
+    NotActive {
+        /// Which one was wanted.
+        node: NodeId,
+        /// What it is instead.
+        state: SessionState,
+    },
+    /// There is nothing to move.
+    #[error("the actor was never called: it is placed when it is")]
+    NeverCalled,
     /// Nobody has the actor.
     #[error("no live node has the actor: it is placed when it is called")]
     NotOwned,
-    /// Something came in between; the actor is where it was, or on its way.
+    /// Something came in between; the actor is where it was.
     #[error("the actor was not moved: {reason}")]
     NotMoved {
         /// What.
         reason: String,
     },
+    /// It may have moved, or move yet: asking again settles it.
+    #[error("whether the actor has moved is not known: {reason}")]
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An actor is on the node where it was to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The record under which that node has it.
+    pub own: Own,
+    /// Whether it had to be moved for it.
+    pub was_elsewhere: bool,
 }
 
 impl Activation {
     /// Makes another node the owner, if the actor is to go and there is one. Its record; nothing,
     /// if the actor stays.
     pub(crate) async fn give_away(&self, own: &Own) -> Option<Own> {
-        let (mut migration, _hold) = Migration::begin(self.node.target(&self.actor)?);
-        let mut effects = migration.step(Moved::TurnEnded);
+        let (target, by) = self.node.target(&self.actor).await?;
+        let (mut migration, _hold) = Migration::begin(target);
+        let mut effects = migration.step(Heard::TurnEnded);
         let mut backoff = BACKOFF_MIN;
         while let Some(effect) = effects.pop() {
             effects = match effect {
                 Moving::Commit(target) => {
-                    match self.node.ownership.migrate(&self.actor, own, &target).await {
-                        Ok(Migrated::Moved(own)) => migration.step(Moved::Moved(own)),
+                    match self.node.ownership.migrate(&self.actor, own, &target, by).await {
+                        Ok(Migrated::Moved(own)) => migration.step(Heard::Moved(own)),
                         Ok(Migrated::NotMine(_) | Migrated::TargetNotActive) => {
-                            migration.step(Moved::Refused)
+                            migration.step(Heard::Refused)
                         }
                         Err(error) => {
                             tracing::warn!(actor = %self.actor, error = describe(&error), "not given away; it is tried again");
                             self.node.env.sleep(backoff).await;
                             backoff = (backoff * 2).min(BACKOFF_MAX);
-                            migration.step(Moved::Unknown)
+                            migration.step(Heard::Unknown)
                         }
                     }
                 }
@@ -88,51 +116,64 @@ impl Activation {
     pub(crate) fn retire(self: &Arc<Self>) {
         let effects = self.input(Input::Retired);
         if effects.contains(&Effect::Drop) {
-            self.node.forget(self);
+            self.node.residents.forget(self);
         }
     }
 }
 
 impl Node {
     /// Whose an actor is to become.
-    fn target(&self, actor: &ActorId) -> Option<Myself> {
+    async fn target(&self, actor: &ActorId) -> Option<(Myself, Mover)> {
         let wanted = self.routing.as_ref()?.take_target(actor);
         if wanted.is_some() || !self.membership.is_draining() {
             return wanted;
         }
-        if kelpie_core::mutant!("drain_keeps_its_actors") { None } else { self.successor() }
+        if kelpie_core::mutant!("drain_keeps_its_actors") {
+            return None;
+        }
+        Some((self.successor(actor).await?, Mover::Drain))
     }
 
-    /// An active node by its name.
-    fn active(&self, node: &NodeId) -> Option<Myself> {
-        let members = self.membership.members();
-        let session = &members.get(node)?.session;
-        let is_active = session.state == SessionState::Active;
-        is_active.then(|| Myself { node: node.clone(), incarnation: session.incarnation, boot: session.boot })
+    /// An active node by its name, as it stands in the store.
+    async fn active(&self, node: &NodeId) -> Result<Myself, MigrateError> {
+        let session = Nodes::new(self.store.clone()).session(node).await;
+        let session = session.map_err(|error| MigrateError::NotMoved { reason: describe(&error) })?;
+        let node = node.clone();
+        match session {
+            None => Err(MigrateError::NoSuchNode { node }),
+            Some(session) if session.state == SessionState::Active => {
+                Ok(Myself { node, incarnation: session.incarnation, boot: session.boot })
+            }
+            Some(session) => Err(MigrateError::NotActive { node, state: session.state }),
+        }
     }
 
     /// Gives an actor of this node to another one. The record under which that one has it.
-    pub(crate) async fn migrate(self: &Arc<Self>, actor: &ActorId, to: &NodeId) -> Result<Own, MigrateError> {
+    pub(crate) async fn migrate(
+        self: &Arc<Self>,
+        actor: &ActorId,
+        to: Myself,
+        by: Mover,
+    ) -> Result<Own, MigrateError> {
         let routing = self.routing.as_ref().ok_or(MigrateError::Alone)?;
-        let target = self.active(to).ok_or_else(|| MigrateError::NotActive { node: to.clone() })?;
-        routing.want(actor, target);
-        if let Some(activation) = self.existing(actor) {
+        let not_moved = |reason| MigrateError::NotMoved { reason };
+        let name = to.node.clone();
+        routing.want(actor, to, by);
+        if let Some(activation) = self.residents.get(actor) {
             activation.retire();
         }
         // Whoever comes first has the next activation loaded, which moves it; at the latest this one.
         let request = self.own_request(actor, &wake_name(actor));
         let Some(permit) = Self::admit(self, Admission::Owed) else {
-            return Err(MigrateError::NotMoved { reason: CallError::ShuttingDown.to_string() });
+            return Err(not_moved(CallError::ShuttingDown.to_string()));
         };
-        let ended = self.here(request, &Task::Wake, &Arc::new(permit)).await;
+        let ended = self.here(request, &Task::Wake, &Arc::new(permit), &Why::Called).await;
         drop(routing.take_target(actor));
         match ended {
             Here::Elsewhere { own: Some(own), .. } => Ok(own),
-            Here::Elsewhere { own: None, .. } => {
-                Err(MigrateError::NotMoved { reason: "this node claims nothing".to_owned() })
-            }
-            Here::Outcome(Ok(_)) => Err(MigrateError::NotActive { node: to.clone() }),
-            Here::Outcome(Err(error)) => Err(MigrateError::NotMoved { reason: describe(&error) }),
+            Here::Elsewhere { own: None, .. } => Err(not_moved("this node claims nothing".to_owned())),
+            Here::Outcome(Ok(_)) => Err(not_moved(format!("node `{name}` takes no actors any more"))),
+            Here::Outcome(Err(error)) => Err(not_moved(describe(&error))),
         }
     }
 
@@ -142,48 +183,76 @@ impl Node {
         actor: &ActorId,
         to: &NodeId,
         limit: Duration,
-    ) -> Result<Own, MigrateError> {
+    ) -> Result<Moved, MigrateError> {
         let routing = self.routing.as_ref().ok_or(MigrateError::Alone)?;
-        let not_moved = |reason| MigrateError::NotMoved { reason };
-        let own = match self.ownership.find(actor).await.map_err(|error| not_moved(describe(&error)))? {
+        let target = self.active(to).await?;
+        let found = self.ownership.find(actor).await;
+        let own = match found.map_err(|error| MigrateError::NotMoved { reason: describe(&error) })? {
             Holding::Live(own) => own,
-            Holding::Nobody | Holding::Ended(_) => return Err(MigrateError::NotOwned),
+            Holding::Nobody => return Err(MigrateError::NeverCalled),
+            Holding::Ended(_) => return Err(MigrateError::NotOwned),
         };
-        if own.node == *to {
-            return Ok(own);
+        if target.owns(&own) {
+            return Ok(Moved { own, was_elsewhere: false });
         }
-        if self.membership.myself().owns(&own) {
-            let late = |_| Err(not_moved("its running turn has not ended; it moves when it has".to_owned()));
-            return self.env.timeout(limit, self.migrate(actor, to)).await.unwrap_or_else(late);
-        }
-        let question = remote::encode(&Question::Migrate { actor: actor.clone(), to: to.clone() });
-        let answered = routing.peers.request(&process(&own), question, limit).await;
-        let answer: Answer = remote::decode(&answered.map_err(|failure| not_moved(failure.to_string()))?)
-            .map_err(not_moved)?;
-        match answer {
-            Answer { own: Some(own), verdict: Verdict::Reply(_) } => Ok(own),
-            Answer { verdict: Verdict::Error(error), .. } => Err(not_moved(error.into_error().to_string())),
-            Answer { .. } => Err(not_moved(format!("node `{}` does not take it", own.node))),
-        }
+        let moved = if self.membership.myself().owns(&own) {
+            self.migrate_in(limit, actor, target, Mover::Operator).await
+        } else {
+            self.ask_to_migrate(routing, &own, actor, target, limit).await
+        };
+        moved.map(|own| Moved { own, was_elsewhere: true })
     }
 
-    /// Another node that takes actors.
-    fn successor(&self) -> Option<Myself> {
-        self.routing.as_ref()?;
-        let members = self.membership.members();
-        let me = std::collections::BTreeSet::from([self.membership.myself().node]);
-        let placement = place(&members, &Wish::default(), &me, self.env.random_u64()).ok()?;
-        let session = &members.get(&placement.node)?.session;
-        Some(Myself { node: placement.node, incarnation: session.incarnation, boot: session.boot })
+    /// Moves an actor of this node in so much time.
+    pub(crate) async fn migrate_in(
+        self: &Arc<Self>,
+        limit: Duration,
+        actor: &ActorId,
+        to: Myself,
+        by: Mover,
+    ) -> Result<Own, MigrateError> {
+        let late = |_| {
+            Err(MigrateError::Unknown {
+                reason: "its running turn has not ended; it moves when it has".to_owned(),
+            })
+        };
+        self.env.timeout(limit, self.migrate(actor, to, by)).await.unwrap_or_else(late)
+    }
+
+    async fn ask_to_migrate(
+        &self,
+        routing: &Routing,
+        own: &Own,
+        actor: &ActorId,
+        to: Myself,
+        limit: Duration,
+    ) -> Result<Own, MigrateError> {
+        let question = remote::encode(&Question::Migrate { actor: actor.clone(), to });
+        let unknown = |reason| MigrateError::Unknown { reason };
+        let answered = routing.peers.request(&process(own), question, limit).await;
+        let answer: Answer = match answered {
+            Ok(bytes) => remote::decode(&bytes).map_err(unknown)?,
+            Err(failure @ PeerFailure::NotDelivered { .. }) => {
+                return Err(MigrateError::NotMoved { reason: failure.to_string() });
+            }
+            Err(failure @ (PeerFailure::Lost { .. } | PeerFailure::TimedOut)) => {
+                return Err(unknown(failure.to_string()));
+            }
+        };
+        match answer {
+            Answer { own: Some(own), verdict: Verdict::Reply(_) } => Ok(own),
+            Answer { verdict: Verdict::NotMoved(error), .. } => Err(error),
+            Answer { .. } => Err(unknown(format!("node `{}` gave another answer", own.node))),
+        }
     }
 
     /// Gives away what is in memory, for at most so long: turns end, and those who wait follow
     /// their actors. What an effect is being carried out for stays until that has ended.
     pub(crate) async fn give_all_away(&self, limit: Duration) {
         let deadline = self.env.now().saturating_add(limit);
-        while self.successor().is_some() && self.env.now() < deadline {
+        while self.has_successor() && self.env.now() < deadline {
             let mut left = 0;
-            for activation in self.each_activation() {
+            for activation in self.residents.each() {
                 left += 1;
                 if !self.effects.any_of(&activation.actor) {
                     activation.retire();

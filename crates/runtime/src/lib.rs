@@ -18,6 +18,7 @@
 mod activation;
 mod actor;
 mod admission;
+mod balancing;
 mod call;
 mod commit;
 mod control;
@@ -32,10 +33,12 @@ mod load;
 mod node;
 mod outbox;
 mod peers;
+mod placing;
 mod read;
 mod records;
 mod reminder;
 mod remote;
+mod residents;
 mod route;
 mod runtime;
 mod step;
@@ -47,7 +50,7 @@ mod view;
 mod waits;
 mod wake;
 
-pub use actor::{Actor, HandlerError, RecordRange, TurnError};
+pub use actor::{Actor, HandlerError, PlacementWish, RecordRange, TurnError};
 pub use admission::CallLimits;
 pub use call::{Call, CallError};
 pub use control::{Cancelled, InspectedTurn, Inspection};
@@ -56,7 +59,7 @@ pub use history::{History, Kept, KeptInbox, KeptMessage, KeptRecord, KeptReply, 
 pub use kelpie_core::rate::Rate;
 pub use kelpie_core::reminder::{Repeat, Schedule, ScheduleError};
 pub use kelpie_registry::{Health, Settings as NodeSettings};
-pub use leaving::MigrateError;
+pub use leaving::{MigrateError, Moved};
 pub use outbox::DeadLetter;
 pub use peers::{PeerFailure, Peers};
 pub use reminder::{Firing, Reminder};

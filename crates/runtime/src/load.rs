@@ -20,9 +20,10 @@ use crate::stored::{Running, StepRecord};
 
 impl Activation {
     /// Loads the activation; returns the turn that goes first, if one had recorded a step.
-    pub(crate) async fn load(&self) -> Result<Option<Resumed>, Unloaded> {
+    /// The claim is made for this reason.
+    pub(crate) async fn load(&self, why: &Why) -> Result<Option<Resumed>, Unloaded> {
         let me = self.node.membership.myself();
-        let claimed = self.node.ownership.claim(&self.actor, &me, &Why::Called).await;
+        let claimed = self.node.ownership.claim(&self.actor, &me, why).await;
         let (own, head) = match claimed {
             Ok(Claimed::Owned { own, head }) => (own, head),
             Ok(Claimed::Elsewhere(own)) => return Err(Unloaded::Elsewhere(Some(own))),
@@ -55,6 +56,7 @@ impl Activation {
             chain: running.chain.clone(),
             mark: running.mark,
             keep: running.keep,
+            trace: running.trace,
         });
         let task = running.origin.clone().into();
         Resumed { call: self.add_slot(request, task), key: running.key, fingerprint: running.fingerprint }

@@ -2,19 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashTable;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
-use kelpie_core::capacity::{Capacity, Full};
+use kelpie_core::capacity::Full;
 use kelpie_core::gate::Gate;
-use kelpie_core::id::{ActorId, Seq};
+use kelpie_core::id::ActorId;
 use kelpie_core::limits;
-use kelpie_core::ownership::Own;
+use kelpie_core::ownership::{Own, Why};
 use kelpie_env::Env;
 use kelpie_registry::{Health, Membership, Ownership};
 use kelpie_storage::Store;
@@ -30,13 +28,12 @@ use crate::eviction::IdleQueue;
 use crate::fence::Owners;
 use crate::peers::Peers;
 use crate::read;
+use crate::residents::Residents;
 use crate::route::Routing;
 use crate::runtime::Options;
 use crate::view::View;
 use crate::wake::Waker;
 
-/// Shards of the map of activations: two cores rarely meet at one lock.
-const SHARDS: usize = 64;
 /// Half of the longest pause before a commit is tried the second time.
 const GIVE_WAY_MIN: Duration = Duration::from_micros(500);
 
@@ -56,11 +53,7 @@ pub(crate) struct Node {
     /// The other nodes, if there may be any.
     pub(crate) routing: Option<Routing>,
     actors: BTreeMap<String, Arc<dyn Actor>>,
-    /// By actor; looked up, never walked through.
-    activations: Vec<Mutex<HashTable<Arc<Activation>>>>,
-    /// Keys the hash, so that nobody can name actors that meet in one place.
-    hash_seed: u128,
-    capacity: Mutex<Capacity>,
+    pub(crate) residents: Residents,
     gate: Mutex<Gate>,
     drained: Notify,
 }
@@ -111,12 +104,12 @@ impl Node {
         peers: Option<Arc<dyn Peers>>,
     ) -> Arc<Self> {
         let limits = Limits::new(&options.call_limits);
-        let capacity = Mutex::new(Capacity::new(options.node.capacity));
         let routing = peers.map(|peers| Routing::new(peers, options.node.lease_term));
-        let hash_seed = membership.myself().boot.0;
+        let residents = Residents::new(membership.myself().boot.0, options.node.capacity);
         Arc::new(Self {
             ownership: Ownership::new(store.clone()),
-            single_process: store.properties().single_process,
+            // Others in its process may share a store that no other process can.
+            single_process: store.properties().single_process && routing.is_none(),
             env,
             store,
             options,
@@ -128,9 +121,7 @@ impl Node {
             limits,
             routing,
             actors,
-            activations: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hash_seed,
-            capacity,
+            residents,
             gate: Mutex::new(Gate::default()),
             drained: Notify::new(),
         })
@@ -197,7 +188,7 @@ impl Node {
         if let Some(routing) = &self.routing {
             return self.routed(routing, request, task, permit).await;
         }
-        match self.here(request, &task, &permit).await {
+        match self.here(request, &task, &permit, &Why::Called).await {
             Here::Outcome(outcome) => outcome,
             Here::Elsewhere { own, begun } => of_begun(
                 begun,
@@ -209,12 +200,14 @@ impl Node {
         }
     }
 
-    /// Serves a request here, if the actor is this node's or can be.
+    /// Serves a request here, if the actor is this node's or can be. `why` it claims the actor if
+    /// nobody has it.
     pub(crate) async fn here(
         self: &Arc<Self>,
         mut request: Arc<Request>,
         task: &Task,
         permit: &Arc<Permit>,
+        why: &Why,
     ) -> Here {
         let Some(behaviour) = self.actors.get(request.actor.actor_type()) else {
             let actor_type = request.actor.actor_type().to_owned();
@@ -234,7 +227,8 @@ impl Node {
             {
                 return Here::Outcome(outcome);
             }
-            match activation.call(request.clone(), task.clone(), created, permit.clone()).await {
+            match activation.call(request.clone(), task.clone(), created.then_some(why), permit.clone()).await
+            {
                 Told::Outcome(outcome) => return Here::Outcome(of_begun(begun, outcome)),
                 Told::Elsewhere(own) => return Here::Elsewhere { own, begun },
                 Told::Gone { begun: now } => begun |= now && !kelpie_core::mutant!("begun_forgotten"),
@@ -250,7 +244,7 @@ impl Node {
     /// Under which record this node has the actor in memory. What a former incarnation of it had
     /// leaves memory, and is claimed anew.
     pub(crate) fn held(&self, actor: &ActorId) -> Option<Own> {
-        let activation = self.existing(actor)?;
+        let activation = self.residents.get(actor)?;
         let own = {
             let state = activation.state.lock();
             state.loaded.as_ref().filter(|_| !state.is_gone()).map(|loaded| loaded.own.own.clone())?
@@ -265,7 +259,7 @@ impl Node {
     /// Answers a read beside the mailbox; a stale one from whatever this node knows. Nothing:
     /// it has to take its turn.
     async fn read(&self, behaviour: &dyn Actor, call: &Call) -> Option<Outcome> {
-        let known = self.existing(&call.actor);
+        let known = self.residents.get(&call.actor);
         if !call.stale_ok {
             return known?.read(behaviour, &call.operation, &call.payload).await;
         }
@@ -325,7 +319,7 @@ impl Node {
     /// What a checked call is on its way through this node.
     fn request(&self, call: Call) -> Request {
         let caller = call.who().into_owned();
-        let Call { actor, operation, payload, key, deadline, chain, mark, keep, .. } = call;
+        let Call { actor, operation, payload, key, deadline, chain, mark, keep, trace, .. } = call;
         let fresh = key.is_none();
         Request {
             // Nobody else can know a number that was drawn here.
@@ -343,6 +337,7 @@ impl Node {
             fresh,
             chain,
             mark,
+            trace,
         }
     }
 
@@ -373,6 +368,7 @@ impl Node {
             chain: Vec::new(),
             mark: None,
             keep: Keep::Owed,
+            trace: None,
         })
     }
 
@@ -381,65 +377,23 @@ impl Node {
         View::of_store(actor.clone(), self.env.wall_ms(), self.store.begin())
     }
 
-    fn hash(&self, actor: &ActorId) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u128(self.hash_seed);
-        hasher.write(actor.encoded());
-        hasher.finish()
-    }
-
-    /// The activations among which one with that hash is. A table looks at the lowest bits and
-    /// at the highest: these are others.
-    fn shard(&self, hash: u64) -> &Mutex<HashTable<Arc<Activation>>> {
-        let shard = usize::try_from((hash >> 40) % SHARDS as u64).expect("few");
-        &self.activations[shard]
-    }
-
     /// The actor's activation, and whether it was just created, so that the caller loads it.
     /// There has to be room for a new one, before it claims anything.
     fn activation(self: &Arc<Self>, actor: &ActorId) -> Result<(Arc<Activation>, bool), Full> {
-        if let Some(activation) = self.existing(actor) {
+        if let Some(activation) = self.residents.get(actor) {
             return Ok((activation, false));
         }
         self.make_room()?;
-        let hash = self.hash(actor);
-        let mut shard = self.shard(hash).lock();
-        if let Some(activation) = shard.find(hash, |known| known.actor == *actor) {
-            // Somebody was quicker.
-            self.capacity.lock().leave();
-            return Ok((activation.clone(), false));
-        }
-        let activation = Arc::new(Activation::new(self.clone(), actor.clone()));
-        shard.insert_unique(hash, activation.clone(), |known| self.hash(&known.actor));
-        metrics::gauge!("kelpie_activations").increment(1.0);
-        Ok((activation, true))
+        Ok(self.residents.add(Activation::new(self.clone(), actor.clone())))
     }
 
     /// Counts one more activation; if there are as many as may be, the longest idle one leaves.
     fn make_room(&self) -> Result<(), Full> {
         loop {
-            let entered = self.capacity.lock().enter();
+            let entered = self.residents.enter();
             if entered.is_ok() || !self.evict_longest_idle() {
                 return entered;
             }
-        }
-    }
-
-    /// The actor's activation, if it is in memory.
-    pub(crate) fn existing(&self, actor: &ActorId) -> Option<Arc<Activation>> {
-        let hash = self.hash(actor);
-        self.shard(hash).lock().find(hash, |known| known.actor == *actor).cloned()
-    }
-
-    /// Forgets an activation that is gone.
-    pub(crate) fn forget(&self, activation: &Activation) {
-        let hash = self.hash(&activation.actor);
-        let mut shard = self.shard(hash).lock();
-        let this = |known: &Arc<Activation>| std::ptr::eq(Arc::as_ptr(known), activation);
-        if let Ok(known) = shard.find_entry(hash, this) {
-            known.remove();
-            self.capacity.lock().leave();
-            metrics::gauge!("kelpie_activations").decrement(1.0);
         }
     }
 
@@ -454,34 +408,6 @@ impl Node {
             Ok(()) => 0,
             Err(_) => self.gate.lock().close(),
         }
-    }
-
-    /// All activations, by their actors.
-    pub(crate) fn each_activation(&self) -> Vec<Arc<Activation>> {
-        let mut all = Vec::new();
-        for shard in &self.activations {
-            all.extend(shard.lock().iter().cloned());
-        }
-        // A table has its own order.
-        all.sort_unstable_by(|a, b| a.actor.cmp(&b.actor));
-        all
-    }
-
-    /// The actors that are loaded, with the owner record and the commit that each stands at.
-    pub(crate) fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
-        for shard in &self.activations {
-            for activation in &*shard.lock() {
-                let state = activation.state.lock();
-                if let Some(loaded) = state.loaded.as_ref().filter(|_| !state.is_gone()) {
-                    see(&activation.actor, &loaded.own.own, loaded.head.get().seq);
-                }
-            }
-        }
-    }
-
-    /// Actors in memory.
-    pub(crate) fn activations(&self) -> usize {
-        self.activations.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// Whether the gate takes new calls.

@@ -68,7 +68,7 @@ pub(crate) async fn dead_letters_at(
     let mut letters = Vec::new();
     for (key, stored) in pages(tx, prefix.clone(), row::after(&prefix), limit, false).await? {
         let DeadRecord { message, reason, at_ms } = record::decode(&large::value(tx, &key, stored).await?)?;
-        let Message { to, operation, payload, key: _ } = message;
+        let Message { to, operation, payload, key: _, trace: _ } = message;
         letters.push(DeadLetter { to, operation, payload, reason, at_ms });
     }
     Ok(letters)
@@ -149,11 +149,12 @@ impl Activation {
     /// Brings one message to its receiver. Nothing, if it has to come again later.
     async fn deliver_one(&self, mark: Mark, message: Message) -> Option<Fate> {
         let position = mark.position;
-        let Message { to, operation, payload, key } = message;
+        let Message { to, operation, payload, key, trace } = message;
         let mut call = Call::new(to, operation, payload).caller(Caller::Actor(self.actor.clone()));
         if !kelpie_core::mutant!("outbox_key_forgotten") {
             call = Call { mark: Some(mark), keep: Some(Keep::Owed), ..call }.key(key);
         }
+        call.trace = trace;
         for attempt in 1..=ATTEMPTS_MAX {
             let outcome = self.node.clone().call(call.clone(), Admission::Owed).await;
             let Err(error) = outcome else { return Some((position, None)) };

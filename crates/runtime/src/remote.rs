@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kelpie_core::call::{CallKey, Caller, Fingerprint};
+use kelpie_core::call::{CallKey, Caller, Fingerprint, TurnId};
 use kelpie_core::capacity::Full;
-use kelpie_core::id::{ActorId, NodeId};
+use kelpie_core::id::ActorId;
 use kelpie_core::inbox::Mark;
 use kelpie_core::limits;
-use kelpie_core::ownership::Own;
+use kelpie_core::ownership::{Myself, Own, Why};
 use kelpie_core::probe::{Edge, Probe};
+use kelpie_core::trace::TraceContext;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::TurnError;
 use crate::call::{CallError, Keep, Outcome, Request};
+use crate::leaving::MigrateError;
 use crate::load::describe;
 use crate::typed::Misfit;
 
@@ -27,11 +29,15 @@ use crate::typed::Misfit;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Question {
     /// To serve a call.
-    Call(RemoteCall),
+    Call(Box<RemoteCall>),
     /// To refuse a call that waits in its mailbox, so that a circle of waits ends.
     Refuse { edge: Edge, cycle: String },
-    /// To give an actor to another node.
-    Migrate { actor: ActorId, to: NodeId },
+    /// To give an actor to another process.
+    Migrate { actor: ActorId, to: Myself },
+    /// To say what an actor does in its memory.
+    Look { actor: ActorId },
+    /// To stop a turn, and to say within `limit` what came of it.
+    Cancel { actor: ActorId, turn: TurnId, limit: Duration },
 }
 
 /// What one node tells another.
@@ -65,11 +71,14 @@ pub(crate) struct RemoteCall {
     chain: Vec<ActorId>,
     mark: Option<Mark>,
     keep: Keep,
+    trace: Option<TraceContext>,
+    /// Why the node that is asked should have the actor, if it has to claim it.
+    pub(crate) why: Why,
 }
 
 impl RemoteCall {
     /// A request with so much of its time left.
-    pub(crate) fn new(request: &Request, task: RemoteTask, remaining: Duration) -> Self {
+    pub(crate) fn new(request: &Request, task: RemoteTask, remaining: Duration, why: Why) -> Self {
         Self {
             task,
             actor: request.actor.clone(),
@@ -83,6 +92,8 @@ impl RemoteCall {
             chain: request.chain.clone(),
             mark: request.mark,
             keep: request.keep,
+            trace: request.trace.filter(|_| !kelpie_core::mutant!("trace_stays_home")),
+            why,
         }
     }
 
@@ -122,6 +133,7 @@ impl RemoteCall {
             chain: self.chain,
             mark: self.mark,
             keep: self.keep,
+            trace: self.trace,
         })
     }
 }
@@ -144,6 +156,8 @@ pub(crate) enum Verdict {
     NotOwner { begun: bool },
     /// It takes no calls. Nothing happened.
     NotReady,
+    /// It was to move an actor, and did not.
+    NotMoved(MigrateError),
     /// The question can't be read.
     Unreadable(String),
 }

@@ -8,12 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::id::{ActorId, NodeId};
-use kelpie_core::ownership::{Myself, Own, Why};
-use kelpie_core::placement::{Placement, Wish, place};
+use kelpie_core::ownership::{Mover, Myself, Own, Why};
 use kelpie_core::routing::{Ask, Cause, Effect, Found, Input, Origin, OwnerCache, Reach, Route, Unroutable};
 use kelpie_registry::{Claimed, Holding, Membership};
 use parking_lot::Mutex;
@@ -34,13 +34,21 @@ pub(crate) struct Routing {
     owners: Mutex<OwnerCache>,
     reach: Mutex<Reach>,
     /// Actors that are to go, and where.
-    targets: Mutex<BTreeMap<ActorId, Myself>>,
+    targets: Mutex<BTreeMap<ActorId, (Myself, Mover)>>,
+    /// How many actors it has placed, for those that it places in turn.
+    pub(crate) placed: AtomicU64,
 }
 
 impl Routing {
     pub(crate) fn new(peers: Arc<dyn Peers>, lease_term: Duration) -> Self {
         let (owners, reach) = (OwnerCache::new(OWNERS_MAX), Reach::new(lease_term));
-        Self { peers, owners: Mutex::new(owners), reach: Mutex::new(reach), targets: Mutex::default() }
+        Self {
+            peers,
+            owners: Mutex::new(owners),
+            reach: Mutex::new(reach),
+            targets: Mutex::default(),
+            placed: AtomicU64::new(0),
+        }
     }
 
     /// Whom it takes for the owner of an actor, if that one is live as far as is known.
@@ -54,12 +62,12 @@ impl Routing {
     }
 
     /// Notes where an actor is to go.
-    pub(crate) fn want(&self, actor: &ActorId, target: Myself) {
-        self.targets.lock().insert(actor.clone(), target);
+    pub(crate) fn want(&self, actor: &ActorId, target: Myself, by: Mover) {
+        self.targets.lock().insert(actor.clone(), (target, by));
     }
 
     /// Where an actor is to go, if it is: whoever takes it carries it out.
-    pub(crate) fn take_target(&self, actor: &ActorId) -> Option<Myself> {
+    pub(crate) fn take_target(&self, actor: &ActorId) -> Option<(Myself, Mover)> {
         self.targets.lock().remove(actor)
     }
 
@@ -97,7 +105,7 @@ const LOAD_EVERY: Duration = Duration::from_millis(250);
 /// Says how many actors this node has in memory, for as long as it is open.
 pub(crate) async fn publish_load(node: Arc<Node>) {
     while node.is_open() {
-        node.membership.publish_load(node.activations() as u64);
+        node.membership.publish_load(node.residents.len() as u64);
         node.env.sleep(LOAD_EVERY).await;
     }
 }
@@ -118,15 +126,22 @@ impl Node {
     /// Serves what another node has sent here.
     pub(crate) async fn serve(self: Arc<Self>, body: &[u8], remaining: Duration) -> Bytes {
         let answer = match remote::decode(body) {
-            Ok(Question::Call(call)) => self.serve_call(call, remaining).await,
+            Ok(Question::Call(call)) => self.serve_call(*call, remaining).await,
             Ok(Question::Refuse { edge, cycle }) => {
                 self.refuse_waiting(&edge, cycle);
                 Answer { own: None, verdict: Verdict::Reply(Bytes::new()) }
             }
-            Ok(Question::Migrate { actor, to }) => match self.migrate(&actor, &to).await {
-                Ok(own) => Answer { own: Some(own), verdict: Verdict::Reply(Bytes::new()) },
-                Err(error) => Answer::of_outcome(None, Err(CallError::NotRun { reason: error.to_string() })),
-            },
+            Ok(Question::Migrate { actor, to }) => {
+                match self.migrate_in(remaining, &actor, to, Mover::Operator).await {
+                    Ok(own) => Answer { own: Some(own), verdict: Verdict::Reply(Bytes::new()) },
+                    Err(error) => Answer { own: None, verdict: Verdict::NotMoved(error) },
+                }
+            }
+            Ok(Question::Look { actor }) => Answer::of_outcome(None, Ok(remote::encode(&self.look(&actor)))),
+            Ok(Question::Cancel { actor, turn, limit }) => {
+                let cancelled = self.cancel_here(&actor, turn, limit.min(remaining)).await;
+                Answer::of_outcome(None, cancelled.map(|cancelled| remote::encode(&cancelled)))
+            }
             Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
         };
         remote::encode(&answer)
@@ -141,6 +156,8 @@ impl Node {
         if self.ready().is_err() {
             return not_ready;
         }
+        let why =
+            if kelpie_core::mutant!("placement_without_reason") { Why::Called } else { call.why.clone() };
         let mut request = match call.into_request(self.env.now()) {
             Ok(request) => request,
             Err(error) => return Answer::of_outcome(None, Err(error)),
@@ -149,7 +166,7 @@ impl Node {
         let Some(permit) = Self::admit(self, Admission::Owed) else { return not_ready };
         let actor = request.actor.clone();
         self.held(&actor);
-        match self.here(Arc::new(request), &task, &Arc::new(permit)).await {
+        match self.here(Arc::new(request), &task, &Arc::new(permit), &why).await {
             Here::Outcome(outcome) => Answer::of_outcome(self.held(&actor), outcome),
             // It may not claim, so that it is no owner and knows of none.
             Here::Elsewhere { own: None, begun: false } => not_ready,
@@ -161,7 +178,9 @@ impl Node {
     pub(crate) fn note(self: &Arc<Self>, body: &[u8]) {
         match remote::decode(body) {
             // One that comes to the wrong node ends: the next one goes where the actor is by then.
-            Ok(Note::Probe(probe)) if self.existing(&probe.last().to).is_some() => self.probe_on(vec![probe]),
+            Ok(Note::Probe(probe)) if self.residents.get(&probe.last().to).is_some() => {
+                self.probe_on(vec![probe])
+            }
             Ok(Note::Probe(_)) => {}
             Err(problem) => tracing::warn!(problem, "a note of another node cannot be read"),
         }
@@ -175,7 +194,7 @@ impl Way<'_> {
         let mut effect = self.route.step(Input::Called { cached });
         loop {
             let step = match effect {
-                Effect::Local => self.here().await,
+                Effect::Local { why } => self.here(&why).await,
                 Effect::Ask(ask) => self.ask(ask).await,
                 Effect::Reread { full } => self.find(&full).await,
                 Effect::ClaimOver(own) => self.claim_over(&own).await,
@@ -205,8 +224,8 @@ impl Way<'_> {
         }
     }
 
-    async fn here(&mut self) -> Step {
-        match self.node.here(self.request.clone(), &self.task, &self.permit).await {
+    async fn here(&mut self, why: &Why) -> Step {
+        match self.node.here(self.request.clone(), &self.task, &self.permit, why).await {
             Here::Outcome(Err(CallError::Full(_))) => {
                 Step::Next(Input::Full { node: self.node.membership.myself().node })
             }
@@ -235,30 +254,15 @@ impl Way<'_> {
                 self.routing.learn(actor, &own);
                 Step::Next(Input::Found(Found::Owned(own)))
             }
-            Ok(Holding::Nobody | Holding::Ended(_)) => {
-                let members = self.node.membership.members();
-                let draw = self.node.env.random_u64();
-                // Before it has read who else there is, it is alone.
-                if members.version() == 0 {
-                    let node = self.node.membership.myself().node;
-                    let placement = Placement { node, why: Why::Called };
-                    return Step::Next(Input::Found(Found::Vacant(placement)));
-                }
-                let mut full = full.clone();
-                // The members that it knows of are a little older than its own wish to leave.
-                if self.node.membership.is_draining() {
-                    full.insert(self.node.membership.myself().node);
-                }
-                Step::Next(match place(&members, &Wish::default(), &full, draw) {
-                    Ok(placement) => Input::Found(Found::Vacant(placement)),
-                    Err(unplaceable) => Input::Unplaceable(unplaceable),
-                })
-            }
+            Ok(Holding::Nobody | Holding::Ended(_)) => Step::Next(match self.node.place(actor, full).await {
+                Ok(placement) => Input::Found(Found::Vacant(placement)),
+                Err(unplaceable) => Input::Unplaceable(unplaceable),
+            }),
             Err(error) => Step::Done(Err(CallError::NotRun { reason: describe(&error) })),
         }
     }
 
-    async fn ask(&mut self, Ask { node, owner }: Ask) -> Step {
+    async fn ask(&mut self, Ask { node, owner, why }: Ask) -> Step {
         let task = match self.task {
             Task::Handle => RemoteTask::Handle,
             Task::Wake => RemoteTask::Wake,
@@ -279,11 +283,11 @@ impl Way<'_> {
             }
         };
         let remaining = self.remaining();
-        let mut call = RemoteCall::new(&self.request, task, remaining);
+        let mut call = RemoteCall::new(&self.request, task, remaining, why);
         if kelpie_core::mutant!("forward_without_key") {
             call.rename(self.node.env.random_u128());
         }
-        let body = remote::encode(&Question::Call(call));
+        let body = remote::encode(&Question::Call(Box::new(call)));
         metrics::counter!("kelpie_calls_forwarded_total").increment(1);
         let answered = self.routing.peers.request(&to, body, remaining).await;
         match answered {
@@ -332,6 +336,7 @@ impl Way<'_> {
             Verdict::Error(RemoteError::Full { .. }) => Step::Next(Input::Full { node: to.node.clone() }),
             Verdict::Error(error) => Step::Done(Err(error.into_error())),
             Verdict::NotOwner { begun } => self.not_owner(to, answer.own, begun),
+            Verdict::NotMoved(error) => Step::Done(Err(CallError::NotRun { reason: error.to_string() })),
             Verdict::Unreadable(problem) => {
                 tracing::error!(%actor, to = %to.node, problem, "another node cannot read a call");
                 let reason = format!("node `{}` cannot read it: {problem}", to.node);

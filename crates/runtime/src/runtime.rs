@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kelpie_core::id::{ActorId, NameError, NodeId, Seq};
 use kelpie_core::ownership::Own;
+use kelpie_core::placement::Strategy;
 use kelpie_core::row;
 use kelpie_env::Env;
 use kelpie_registry::{Health, JoinError, Membership, RegistryError, Settings};
@@ -15,13 +16,13 @@ use kelpie_storage::{ReadError, Store};
 use crate::actor::{Actor, RecordRange, TurnError};
 use crate::admission::CallLimits;
 use crate::call::{Call, CallError};
-use crate::leaving::MigrateError;
+use crate::leaving::{MigrateError, Moved};
 use crate::load::describe;
 use crate::node::{Admission, Node};
 use crate::peers::Peers;
 use crate::records::pages;
 use crate::view::View;
-use crate::{eviction, route, supervise, wake};
+use crate::{balancing, eviction, route, supervise, wake};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -37,6 +38,11 @@ pub struct Options {
     pub cached_bytes_max: usize,
     /// What callers may ask of this node.
     pub call_limits: CallLimits,
+    /// How it chooses a node for an actor that nobody has.
+    pub placement: Strategy,
+    /// Whether it gives actors at rest away when it holds many more than other nodes, and how
+    /// long it waits after that before it does so again.
+    pub rebalance: Option<Duration>,
 }
 
 impl Options {
@@ -49,6 +55,8 @@ impl Options {
             idle_activations_max: 100_000,
             cached_bytes_max: 256 << 20,
             call_limits: CallLimits::default(),
+            placement: Strategy::default(),
+            rebalance: None,
         })
     }
 }
@@ -129,6 +137,10 @@ impl Runtime {
         if node.routing.is_some() {
             let loaded = node.clone();
             supervise::spawn(&node.env, "load", move || route::publish_load(loaded.clone()));
+            if let Some(cooldown) = node.options.rebalance {
+                let heavy = node.clone();
+                supervise::spawn(&node.env, "balance", move || balancing::balance(heavy.clone(), cooldown));
+            }
         }
         Ok(Self { node })
     }
@@ -218,12 +230,17 @@ impl Runtime {
         }
     }
 
-    /// Moves an actor to another node, between two of its turns; whoever waits for it follows. The
-    /// record under which that node has it.
+    /// Moves an actor to another node, between two of its turns; whoever waits for it follows. Any
+    /// node takes this, for actors of any node.
     ///
     /// # Errors
     /// See [`MigrateError`].
-    pub async fn migrate(&self, actor: &ActorId, to: &NodeId, limit: Duration) -> Result<Own, MigrateError> {
+    pub async fn migrate(
+        &self,
+        actor: &ActorId,
+        to: &NodeId,
+        limit: Duration,
+    ) -> Result<Moved, MigrateError> {
         self.node.migrate_from_anywhere(actor, to, limit).await
     }
 
@@ -267,13 +284,13 @@ impl Runtime {
 
     /// Actors in memory.
     pub fn activations(&self) -> usize {
-        self.node.activations()
+        self.node.residents.len()
     }
 
     /// Shows each actor that is loaded, with the owner record and the commit that it stands at
     /// in memory: for those who compare it with the store.
     pub fn loaded(&self, mut see: impl FnMut(&ActorId, &Own, Seq)) {
-        self.node.loaded(&mut see);
+        self.node.residents.loaded(&mut see);
     }
 
     /// Bytes of actors' records in memory.

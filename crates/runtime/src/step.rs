@@ -282,6 +282,7 @@ impl Turn {
             origin: self.origin.clone(),
             mark: request.mark,
             keep: request.keep,
+            trace: request.trace,
         }
     }
 

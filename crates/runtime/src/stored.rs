@@ -5,6 +5,7 @@ use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::id::ActorId;
 use kelpie_core::inbox::Mark;
 use kelpie_core::reminder::Repeat;
+use kelpie_core::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallError, Keep, Outcome};
@@ -92,6 +93,9 @@ pub(crate) struct Running {
     /// How long what it calls is remembered.
     #[serde(default = "keep_of_before")]
     pub(crate) keep: Keep,
+    /// Which request it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What is safe for a record that does not say.
@@ -120,6 +124,9 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
     /// Under which key.
     pub(crate) key: IdempotencyKey,
+    /// Which request it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// `reminder/<actor>/<name>`: what an actor is to be reminded of.

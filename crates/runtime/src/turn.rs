@@ -12,6 +12,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
 use kelpie_core::probe::Edge;
 use kelpie_core::row;
+use kelpie_core::trace::TraceContext;
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
@@ -166,6 +167,12 @@ impl Turn {
         self.request.turn()
     }
 
+    /// The part of a request that this turn is, if it belongs to one: what goes along to programs
+    /// outside as their `traceparent`.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.request.turn_trace()
+    }
+
     /// Who called.
     pub fn caller(&self) -> &Caller {
         &self.request.caller
@@ -312,7 +319,8 @@ impl Turn {
         self.check("a message", payload.len(), kelpie_core::limits::PAYLOAD_BYTES_MAX);
         let index = u32::try_from(self.work.messages.len()).expect("a transaction holds far fewer messages");
         let key = self.turn_id().message_key(index);
-        self.work.messages.push(Message { to, operation: operation.to_owned(), payload, key });
+        let trace = self.trace();
+        self.work.messages.push(Message { to, operation: operation.to_owned(), payload, key, trace });
     }
 
     /// Calls another actor and waits for its reply. `name` stands for the call in this turn:
@@ -344,7 +352,8 @@ impl Turn {
         let edge = self.edge(CallKey::new(&caller, &key), to.clone());
         let node = &self.activation.node;
         let remaining = self.request.deadline.saturating_sub(node.env.now());
-        let call = Call { chain, keep: Some(self.request.keep), ..Call::new(to, operation, payload) }
+        let (keep, trace) = (Some(self.request.keep), self.trace());
+        let call = Call { chain, keep, trace, ..Call::new(to, operation, payload) }
             .key(key)
             .caller(caller)
             .deadline(remaining);

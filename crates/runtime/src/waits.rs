@@ -116,7 +116,7 @@ impl Node {
     /// to whoever waits for it.
     pub(crate) fn probe_on(self: &Arc<Self>, mut probes: Vec<Probe>) {
         while let Some(probe) = probes.pop() {
-            let Some(activation) = self.existing(&probe.last().to) else {
+            let Some(activation) = self.residents.get(&probe.last().to) else {
                 self.send_on(probe);
                 continue;
             };
@@ -144,7 +144,7 @@ impl Node {
     }
 
     fn refuse_anywhere(self: &Arc<Self>, edge: Edge, cycle: String) {
-        if self.existing(&edge.to).is_some() || self.routing.is_none() {
+        if self.residents.get(&edge.to).is_some() || self.routing.is_none() {
             return self.refuse_waiting(&edge, cycle);
         }
         let node = self.clone();
@@ -171,7 +171,7 @@ impl Node {
 
     /// Refuses a call that waits in the mailbox of an actor of this node.
     pub(crate) fn refuse_waiting(&self, edge: &Edge, cycle: String) {
-        if let Some(activation) = self.existing(&edge.to) {
+        if let Some(activation) = self.residents.get(&edge.to) {
             activation.refuse_deadlock(edge.call, cycle);
         }
     }

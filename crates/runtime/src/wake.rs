@@ -247,7 +247,7 @@ async fn wake(node: &Arc<Node>, at_once: &Arc<Semaphore>, actor: ActorId) {
             tracing::warn!(%actor, error = describe(&error), "not woken");
             return;
         }
-        let Some(activation) = node.existing(&actor) else { return };
+        let Some(activation) = node.residents.get(&actor) else { return };
         if activation.is_reminded(node.env.wall_ms()) {
             let mut firing = std::pin::pin!(activation.fire_due());
             if node.env.timeout(WAKE_HELD_MAX, firing.as_mut()).await.is_err() {

@@ -8,6 +8,8 @@
 //! A handler of a typed actor takes its arguments by name in an object, or in their order in an
 //! array. Types whose payloads are no JSON, such as `agent`, can be looked at and not called.
 
+mod operate;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -21,6 +23,7 @@ use kelpie_runtime::typed::STATE_OPERATION;
 use kelpie_runtime::{Call, CallError};
 use serde::de::IgnoredAny;
 
+pub(crate) use self::operate::{__path_cancel, __path_migrate, cancel, migrate};
 use crate::body::JsonText;
 use crate::deadline::Deadline;
 use crate::error::{Answer, HttpError};
@@ -28,6 +31,7 @@ use crate::front::Front;
 use crate::idempotency::Key;
 use crate::path::Path;
 use crate::query::Parameters;
+use crate::trace::Trace;
 use crate::translate;
 
 /// Actors of a page that does not say how many.
@@ -39,7 +43,8 @@ const HISTORY_DEFAULT: usize = 100;
 #[utoipa::path(post, path = "/v1/actors/{type}/{key}/{handler}", tag = "actors",
     params(("type" = String, Path), ("key" = String, Path), ("handler" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "the same key has its effect once"),
-        ("Kelpie-Deadline-Ms" = Option<u64>, Header, description = "how long the call may take; 60000 if not said")),
+        ("Kelpie-Deadline-Ms" = Option<u64>, Header, description = "how long the call may take; 60000 if not said"),
+        ("traceparent" = Option<String>, Header, description = "the W3C's Trace Context")),
     request_body(content = serde_json::Value,
         description = "the arguments: an object by their names, or an array in their order"),
     responses((status = 200, body = serde_json::Value, description = "what the handler has returned"),
@@ -57,6 +62,7 @@ pub(crate) async fn call(
     Path((actor_type, key, handler)): Path<(String, String, String)>,
     Key(idempotency_key): Key,
     Deadline(deadline): Deadline,
+    Trace(trace): Trace,
     JsonText(arguments): JsonText,
 ) -> Answer<Response> {
     let actor = named(&front, &actor_type, &key)?;
@@ -72,6 +78,10 @@ pub(crate) async fn call(
     };
     let call = match deadline {
         Some(deadline) => call.deadline(deadline),
+        None => call,
+    };
+    let call = match trace {
+        Some(trace) => call.trace(trace),
         None => call,
     };
     Ok(json(front.runtime().call(call).await?))

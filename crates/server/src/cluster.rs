@@ -9,7 +9,7 @@ use kelpie_api::error::ErrorBody;
 use kelpie_core::advice::Advice;
 use kelpie_core::id::NodeId;
 use kelpie_core::membership::Member;
-use kelpie_core::session::{Session, SessionState};
+use kelpie_core::session::Session;
 use kelpie_registry::{Nodes, Told};
 
 use crate::error::{Answer, HttpError};
@@ -70,7 +70,7 @@ fn listed(front: &Front, member: Member) -> ListedNode {
     let Session { incarnation, boot: _, state, address, version, labels, capacity } = member.session;
     ListedNode {
         node: member.node.into(),
-        state: state_name(state).to_owned(),
+        state: state.to_string(),
         incarnation: incarnation.0,
         address,
         version,
@@ -78,15 +78,5 @@ fn listed(front: &Front, member: Member) -> ListedNode {
         capacity,
         load,
         answers,
-    }
-}
-
-fn state_name(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Active => "active",
-        SessionState::Draining => "draining",
-        SessionState::Left => "left",
-        SessionState::Dead => "dead",
-        SessionState::Evicted => "evicted",
     }
 }

@@ -58,7 +58,7 @@ impl Front {
         let caller = Caller::Principal { tenant: tenant.clone(), principal: "anonymous".to_owned() };
         Self(Arc::new(Shared {
             parts,
-            scope: Scope { tenant, caller },
+            scope: Scope { tenant, caller, trace: None },
             permits,
             draining: CancellationToken::new(),
             cut_off: CancellationToken::new(),

@@ -39,6 +39,7 @@ pub mod store;
 mod stream;
 mod system;
 mod tools;
+pub mod trace;
 mod translate;
 mod unbuilt;
 

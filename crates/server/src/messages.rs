@@ -22,6 +22,7 @@ use crate::idempotency::Key;
 use crate::path::Path;
 use crate::query::Parameters;
 use crate::stream::{self, Wanted};
+use crate::trace::Trace;
 use crate::translate;
 
 /// Messages of a page that does not say how many.
@@ -114,11 +115,12 @@ pub(crate) async fn create(
     if arrived.wire.streaming.unwrap_or(false) {
         return watch(front, &id, arrived).await;
     }
-    let Arrived { key, wire, admission: _admission } = arrived;
+    let scope = arrived.scope(&front);
+    let Arrived { key, wire, trace: _, admission: _admission } = arrived;
     let sending = translate::message::sending(&wire)?;
     let filter = Filter::new(wire.include_return_message_types, "body")?;
     let agents = front.agents()?;
-    let result = agents.send(front.scope(), &id, key.0.as_ref(), sending.messages, sending.options).await?;
+    let result = agents.send(&scope, &id, key.0.as_ref(), sending.messages, sending.options).await?;
     Ok(Json(respond(result, &filter)?).into_response())
 }
 
@@ -173,6 +175,8 @@ async fn going_on(agents: &Agents, scope: &Scope, id: &str) -> Answer<Vec<String
 struct Arrived {
     key: Key,
     wire: SendMessages,
+    /// Which request of the client's it belongs to.
+    trace: Trace,
     /// The place that the request holds; a stream holds it until its end.
     admission: Option<Admission>,
 }
@@ -182,21 +186,27 @@ impl Arrived {
         let admission = request.extensions().get::<Admission>().cloned();
         let (mut parts, body) = request.into_parts();
         let key = Key::from_request_parts(&mut parts, front).await?;
+        let trace = parts.extensions.get().copied().unwrap_or(Trace(None));
         let JsonBody(wire) = JsonBody::from_request(Request::from_parts(parts, body), front).await?;
-        Ok(Self { key, wire, admission })
+        Ok(Self { key, wire, trace, admission })
+    }
+
+    /// Who asks, as part of what.
+    fn scope(&self, front: &Front) -> Scope {
+        Scope { trace: self.trace.0, ..front.scope().clone() }
     }
 }
 
 async fn watch(front: Front, id: &str, arrived: Arrived) -> Answer<Response> {
-    let Arrived { key, wire, admission } = arrived;
+    let scope = arrived.scope(&front);
+    let Arrived { key, wire, trace: _, admission } = arrived;
     let sending = translate::message::sending(&wire)?;
     let filter = Filter::new(wire.include_return_message_types, "body")?;
     let wanted = Wanted { filter, pings: wire.include_pings.unwrap_or(true) };
     let watching = WatchOptions { pieces: wire.stream_tokens.unwrap_or(false), after: None };
     let agents = front.agents()?;
-    let scope = front.scope();
-    let run = agents.send_and_leave(scope, id, key.0.as_ref(), sending.messages, sending.options).await?;
-    let events = agents.watch(scope, id, &run.id, watching).await?.boxed();
+    let run = agents.send_and_leave(&scope, id, key.0.as_ref(), sending.messages, sending.options).await?;
+    let events = agents.watch(&scope, id, &run.id, watching).await?.boxed();
     Ok(stream::respond(front, admission, run.id, events, wanted))
 }
 

@@ -37,6 +37,8 @@ use crate::{actors, agents, blocks, cluster, messages, models, runs, store, syst
         actors::state,
         actors::why,
         actors::history,
+        actors::migrate,
+        actors::cancel,
         cluster::list,
         cluster::drain,
         cluster::evict,

@@ -13,20 +13,28 @@ use tracing::Instrument;
 use crate::error::SHOULD_RETRY;
 use crate::front::Front;
 use crate::idempotency::IDEMPOTENCY_KEY;
+use crate::trace::Trace;
 
 /// Ties a request to its lines in the log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own id is taken over up to this length.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-pub(crate) async fn log(State(front): State<Front>, request: Request, next: Next) -> Response {
+pub(crate) async fn log(State(front): State<Front>, mut request: Request, next: Next) -> Response {
     let env = front.env();
     let id = given_id(request.headers()).unwrap_or_else(|| format!("{:016x}", env.random_u64()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let route = if route.len() > 1 { route.trim_end_matches('/') } else { route }.to_owned();
     let has_key = request.headers().contains_key(IDEMPOTENCY_KEY);
-    let span = tracing::info_span!("request", %id);
+    let trace = Trace::of_headers(request.headers(), env);
+    request.extensions_mut().insert(trace);
+    let span = match trace {
+        Trace(Some(trace)) => {
+            tracing::info_span!("request", %id, trace = trace.trace(), span = trace.span())
+        }
+        Trace(None) => tracing::info_span!("request", %id),
+    };
     let began = env.now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = env.now().saturating_sub(began);

@@ -57,6 +57,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/{agent_id}/messages/cancel", post(messages::cancel)),
         ("/v1/actors/{type}", get(actors::list)),
         ("/v1/actors/{type}/{key}/{handler}", get(actors::look).post(actors::call)),
+        ("/v1/actors/{type}/{key}/owner/migrate", post(actors::migrate)),
+        ("/v1/actors/{type}/{key}/turns/{turn}/cancel", post(actors::cancel)),
         ("/v1/cluster/nodes", get(cluster::list)),
         ("/v1/cluster/nodes/{node}/drain", post(cluster::drain)),
         ("/v1/cluster/nodes/{node}/evict", post(cluster::evict)),

@@ -71,7 +71,7 @@ fn agents_of_another_tenant_do_not_exist() {
         let agents = world.start().await;
         let agent = create(&agents, "a").await.id;
         let caller = Caller::Principal { tenant: "other".into(), principal: "anonymous".into() };
-        let other = Scope { tenant: "other".into(), caller };
+        let other = Scope { tenant: "other".into(), caller, trace: None };
         assert!(agents.list(&other, &AgentQuery::default()).await.unwrap().is_empty());
         assert!(agents.get(&other, &agent).await.is_err());
     });

@@ -4,6 +4,7 @@ use kelpie_core::id::{Boot, Incarnation, NodeId};
 use super::*;
 
 const CLUSTER: ClusterId = ClusterId(7);
+const SPOKEN: Protocols = Protocols { min: PROTOCOL_MIN, max: PROTOCOL_MAX };
 const LIMITS: InFlight = InFlight { requests_max: 8, kib_max: 64 };
 
 fn node(name: &str) -> Identity {
@@ -31,6 +32,7 @@ struct Talk<'a> {
     clusters: [ClusterId; 2],
     to: Identity,
     keys: [Option<SecretKey>; 2],
+    protocols: [Protocols; 2],
     between: Box<dyn Fn(usize, Bytes) -> Bytes + 'a>,
 }
 
@@ -40,6 +42,7 @@ impl Default for Talk<'_> {
             clusters: [CLUSTER; 2],
             to: node("b"),
             keys: [key("sixteen bytes or more"), key("sixteen bytes or more")],
+            protocols: [SPOKEN; 2],
             between: Box::new(|_, bytes| bytes),
         }
     }
@@ -49,11 +52,23 @@ impl Talk<'_> {
     /// Runs a handshake. What the opener comes to, and what the listener.
     fn run(&self) -> Result<[Agreed; 2], Ended> {
         let [opener_key, listener_key] = self.keys.clone();
-        let (mut opener, hello) =
-            Opener::begin(self.clusters[0], node("a"), self.to.clone(), [1; 16], opener_key);
+        let (mut opener, hello) = Opener::begin(
+            self.clusters[0],
+            node("a"),
+            self.to.clone(),
+            [1; 16],
+            self.protocols[0],
+            opener_key,
+        );
         let said = (self.between)(0, hello);
-        let (mut called, challenge) =
-            Called::begin(self.clusters[1], &node("b"), [2; 16], LIMITS, listener_key, &said)?;
+        let (mut called, challenge) = Called::begin(
+            self.clusters[1],
+            &node("b"),
+            [2; 16],
+            (LIMITS, self.protocols[1]),
+            listener_key,
+            &said,
+        )?;
         let proof = opener.challenged(&(self.between)(1, challenge))?;
         let welcome = called.proven(&(self.between)(2, proof))?;
         let (opened, confirmed) = opener.welcomed(&(self.between)(3, welcome))?;
@@ -110,25 +125,48 @@ fn versions_that_do_not_meet_are_refused() {
     };
     let begin = |hello| {
         let said = Message::Hello(hello).encode();
-        Called::begin(CLUSTER, &node("b"), [2; 16], LIMITS, None, &said)
+        Called::begin(CLUSTER, &node("b"), [2; 16], (LIMITS, SPOKEN), None, &said)
             .map(|(called, _)| called.agreed.protocol)
     };
     assert_eq!(begin(hello(PROTOCOL_MIN, u8::MAX)), Ok(PROTOCOL_MAX));
     for (min, max) in [(PROTOCOL_MAX + 1, u8::MAX), (0, PROTOCOL_MIN - 1), (3, 2)] {
         assert_eq!(begin(hello(min, max)), Err(Ended::ByUs(Refusal::NoCommonVersion { min, max })));
     }
-    let (mut opener, _) = Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], None);
+    let (mut opener, _) = Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], SPOKEN, None);
     let challenge = Message::Challenge { protocol: PROTOCOL_MAX + 1, nonce: [2; 16] }.encode();
     assert!(matches!(opener.challenged(&challenge), Err(Ended::ByUs(Refusal::NoCommonVersion { .. }))));
+}
+
+#[test]
+fn nodes_of_two_builds_speak_the_newest_that_both_know() {
+    let spoken = |[a, b]: [(u8, u8); 2]| {
+        let [a, b] = [a, b].map(|(min, max)| Protocols { min, max });
+        let protocols = |agreed: [Agreed; 2]| agreed.map(|agreed| agreed.protocol);
+        let both = [[a, b], [b, a]];
+        both.map(|protocols_of| Talk { protocols: protocols_of, ..Talk::default() }.run().map(protocols))
+    };
+    assert_eq!(spoken([(1, 2), (1, 1)]), [Ok([1, 1]), Ok([1, 1])]);
+    assert_eq!(spoken([(1, 2), (2, 3)]), [Ok([2, 2]), Ok([2, 2])]);
+    assert_eq!(spoken([(1, 2), (1, 2)]), [Ok([2, 2]), Ok([2, 2])]);
+    let refused = |min, max| Err(Ended::ByUs(Refusal::NoCommonVersion { min, max }));
+    assert_eq!(spoken([(1, 1), (2, 2)]), [refused(1, 1), refused(2, 2)]);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_node_that_speaks_its_newest_is_caught() {
+    let _armed = kelpie_core::mutant::arm("speaks_its_newest");
+    std::panic::catch_unwind(nodes_of_two_builds_speak_the_newest_that_both_know).unwrap_err();
 }
 
 #[test]
 fn what_was_said_in_another_handshake_proves_nothing() {
     // A proof that was overheard, with other nonces around it.
     let (mut opener, hello) =
-        Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], key("sixteen bytes or more"));
+        Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], SPOKEN, key("sixteen bytes or more"));
     let begin = |nonce| {
-        Called::begin(CLUSTER, &node("b"), nonce, LIMITS, key("sixteen bytes or more"), &hello).unwrap()
+        Called::begin(CLUSTER, &node("b"), nonce, (LIMITS, SPOKEN), key("sixteen bytes or more"), &hello)
+            .unwrap()
     };
     let (mut called, challenge) = begin([2; 16]);
     let proof = opener.challenged(&challenge).unwrap();
@@ -175,11 +213,13 @@ fn no_bytes_make_an_end_panic_or_let_a_stranger_in() {
         for sealing in [false, true] {
             let said = said.clone().map(|bytes| if sealing { sealed(&bytes) } else { bytes.into() });
             let secret = key("sixteen bytes or more");
-            let (mut opener, hello) = Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], secret.clone());
-            let began = Called::begin(CLUSTER, &node("b"), [2; 16], LIMITS, secret.clone(), &said[0]);
+            let (mut opener, hello) =
+                Opener::begin(CLUSTER, node("a"), node("b"), [1; 16], SPOKEN, secret.clone());
+            let began =
+                Called::begin(CLUSTER, &node("b"), [2; 16], (LIMITS, SPOKEN), secret.clone(), &said[0]);
             assert!(began.is_err(), "it cannot guess the cluster");
             let (mut called, _) =
-                Called::begin(CLUSTER, &node("b"), [2; 16], LIMITS, secret, &hello).unwrap();
+                Called::begin(CLUSTER, &node("b"), [2; 16], (LIMITS, SPOKEN), secret, &hello).unwrap();
             assert!(called.proven(&said[1]).is_err(), "it cannot guess the code");
             drop(opener.challenged(&said[2]));
             assert!(opener.welcomed(&said[3]).is_err(), "it cannot guess the code");

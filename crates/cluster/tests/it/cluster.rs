@@ -14,7 +14,7 @@ use crate::world::{World, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn run<T>(seed: u64, test: impl AsyncFnOnce(World<'_>) -> T) -> T {
+pub(crate) fn run<T>(seed: u64, test: impl AsyncFnOnce(World<'_>) -> T) -> T {
     let sim = Sim::new(seed);
     sim.block_on(async { Box::pin(test(Box::pin(World::new(&sim, 3)).await)).await })
 }
@@ -278,7 +278,7 @@ fn an_actor_that_is_moved_under_load_is_followed_and_no_call_fails() {
                     world.sleep(Duration::from_millis(500)).await;
                     let to = NodeId::new(&name(to)).unwrap();
                     let moved = world.node(asked).runtime().migrate(&actor, &to, SECOND).await.unwrap();
-                    assert_eq!(moved.node, to, "seed {seed}");
+                    assert_eq!((moved.own.node, moved.was_elsewhere), (to, true), "seed {seed}");
                 }
             };
             let (totals, ()) = futures::join!(join_all(calls), moves);
@@ -287,10 +287,13 @@ fn an_actor_that_is_moved_under_load_is_followed_and_no_call_fails() {
             assert_eq!(world.owner(1, &actor).await, Some(0), "seed {seed}");
             let nobody = NodeId::new("n9").unwrap();
             let refused = world.node(1).runtime().migrate(&actor, &nobody, SECOND).await;
-            assert!(refused.unwrap_err().to_string().contains("no active node is named `n9`"));
+            assert_eq!(refused, Err(MigrateError::NoSuchNode { node: nobody }));
             let never_called = crate::counter::actor("never called");
-            let refused = world.node(1).runtime().migrate(&never_called, &nobody, SECOND).await;
-            assert_eq!(refused, Err(MigrateError::NotOwned));
+            let there = NodeId::new(&name(0)).unwrap();
+            let refused = world.node(1).runtime().migrate(&never_called, &there, SECOND).await;
+            assert_eq!(refused, Err(MigrateError::NeverCalled));
+            let there = world.node(2).runtime().migrate(&actor, &there, SECOND).await.unwrap();
+            assert!(!there.was_elsewhere, "seed {seed}: it is there already");
         });
     }
 }
@@ -389,10 +392,10 @@ fn a_cluster_repeats_itself() {
 }
 
 #[cfg(feature = "mutants")]
-mod mutants {
+pub(crate) mod mutants {
     use std::panic::{UnwindSafe, catch_unwind};
 
-    fn is_caught(mutant: &'static str, test: impl FnOnce() + UnwindSafe) {
+    pub(crate) fn is_caught(mutant: &'static str, test: impl FnOnce() + UnwindSafe) {
         let _armed = kelpie_core::mutant::arm(mutant);
         catch_unwind(test).expect_err(mutant);
     }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::id::ActorId;
 use kelpie_env::Env;
-use kelpie_runtime::{Actor, HandlerError, Turn, View};
+use kelpie_runtime::{Actor, HandlerError, PlacementWish, Turn, View};
 
 pub(crate) fn actor(key: impl AsRef<str>) -> ActorId {
     ActorId::new("default", "counter", key.as_ref()).unwrap()
@@ -42,6 +42,26 @@ impl Counter {
         match operation {
             "add" => {}
             "add slowly" => self.env.sleep(Duration::from_millis(200)).await,
+            // Between its steps it can be stopped.
+            "step by step" => {
+                for step in 0..20_usize {
+                    let env = self.env.clone();
+                    turn.step(("step", step), b"", |_| async move {
+                        env.sleep(Duration::from_millis(100)).await;
+                        Ok(Bytes::new())
+                    })
+                    .await?;
+                }
+            }
+            // What it belongs to, and what the one that it calls belongs to.
+            "trace" => {
+                let mut traces = turn.trace().map_or_else(|| "none".to_owned(), |trace| trace.to_string());
+                if !path.is_empty() {
+                    let next = turn.call("next", actor(path), "trace", "").await?;
+                    traces = format!("{traces} {}", String::from_utf8_lossy(&next));
+                }
+                return Ok(traces.into());
+            }
             // Waits, and calls the first of those that are named, which passes the rest on.
             "walk" if !path.is_empty() => {
                 self.env.sleep(Duration::from_millis(120)).await;
@@ -60,6 +80,12 @@ impl Counter {
 impl Actor for Counter {
     fn actor_type(&self) -> &str {
         "counter"
+    }
+
+    /// `… near KEY` and `… on LABEL` are what the key says.
+    fn wish(&self, of: &ActorId) -> PlacementWish {
+        let after = |word: &str| of.key().split_once(word).map(|(_, what)| what.to_owned());
+        PlacementWish { near: after(" near ").map(actor), label: after(" on ") }
     }
 
     fn is_read(&self, operation: &str) -> bool {

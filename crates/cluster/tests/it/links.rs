@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use kelpie_cluster::{
-    Failure, Identity, InFlight, Links, Listening, Local, Me, Refusal, Security, SecurityError, Target,
+    Failure, Identity, InFlight, Links, Listening, Local, Me, Protocols, Refusal, Security, SecurityError,
+    Target,
 };
 use kelpie_core::advice::Advice;
 use kelpie_core::id::Incarnation;
@@ -63,6 +64,39 @@ fn many_requests_share_a_connection_and_each_gets_its_answer() {
             assert_eq!(*echo.notes.lock(), [Bytes::from_static(b"by the way")]);
         });
     }
+}
+
+#[test]
+fn two_versions_of_the_protocol_live_side_by_side_and_others_are_told_apart() {
+    let talk = |asks: (u8, u8), answers: (u8, u8)| {
+        let sim = Sim::new(1);
+        sim.block_on(async {
+            let World { links, target, listening: _listening, .. } = world(&sim, |a, b| {
+                a.protocols = Protocols { min: asks.0, max: asks.1 };
+                b.protocols = Protocols { min: answers.0, max: answers.1 };
+            })
+            .await;
+            ask(&links, &target, Bytes::from_static(b"hello")).await
+        })
+    };
+    for (asks, answers) in [((1, 2), (1, 1)), ((1, 1), (1, 2)), ((1, 2), (2, 3)), ((2, 2), (2, 2))] {
+        assert_eq!(talk(asks, answers).unwrap(), "hello", "{asks:?} {answers:?}");
+    }
+    let Err(Failure::Rejected { refusal, .. }) = talk((1, 1), (2, 2)) else { panic!("nothing in common") };
+    assert_eq!(refusal, Refusal::NoCommonVersion { min: 1, max: 1 });
+}
+
+#[test]
+fn a_node_is_reached_by_its_name_and_one_without_a_name_is_not() {
+    run(1, async |World { links, mut target, .. }| {
+        target.address = format!("b:{PORT}");
+        assert_eq!(ask(&links, &target, Bytes::from_static(b"hello")).await.unwrap(), "hello");
+        for nowhere in [format!("nobody:{PORT}"), "b".to_owned()] {
+            target.address = nowhere;
+            let failure = ask(&links, &target, Bytes::from_static(b"hello")).await.unwrap_err();
+            assert_eq!(failure.advice(), Advice::NotRun, "{failure}");
+        }
+    });
 }
 
 #[test]

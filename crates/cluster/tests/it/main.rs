@@ -6,6 +6,7 @@ mod certificates;
 mod cluster;
 mod counter;
 mod links;
+mod operating;
 mod peers;
 #[expect(dead_code, reason = "what it counts is for the bench")]
 mod shared;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use kelpie_cluster::{
-    ClusterId, Identity, InFlight, Links, Listening, Local, Me, Refusal, Roster, SecretKey, Security,
-    Service, Target, Timing,
+    ClusterId, Identity, InFlight, Links, Listening, Local, Me, Protocols, Refusal, Roster, SecretKey,
+    Security, Service, Target, Timing,
 };
 use kelpie_core::id::{Boot, Incarnation, NodeId};
 use kelpie_env::Env;
@@ -34,6 +34,7 @@ pub(crate) fn local(env: &Env, name: &str, security: Security) -> Local {
         security,
         timing: Timing::of_term(Duration::from_secs(3)),
         in_flight: InFlight::default(),
+        protocols: Protocols::default(),
     }
 }
 

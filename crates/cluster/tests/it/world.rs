@@ -47,6 +47,8 @@ impl<'a> World<'a> {
         let machine = &self.machines[index];
         let mut runtime = kelpie_runtime::Options::alone(&name(index)).unwrap();
         runtime.idle_after = Duration::from_mins(10);
+        runtime.rebalance = Some(Duration::from_secs(20));
+        runtime.node.labels = [format!("rack-{}", name(index))].into();
         let options = Options {
             runtime,
             listen: (machine.ip(), PORT).into(),

@@ -12,9 +12,12 @@ fn own(node: &str, epoch: u64) -> Own {
     Own { node: NodeId::new(node).unwrap(), incarnation: Incarnation(1), boot, epoch: Epoch(epoch) }
 }
 
+fn reason() -> Why {
+    Why::Near { actor: crate::id::ActorId::new("t", "agent", "x").unwrap() }
+}
+
 fn vacant(node: &str) -> Input {
-    let why = Why::LeastLoaded { load: 0 };
-    Input::Found(Found::Vacant(Placement { node: NodeId::new(node).unwrap(), why }))
+    Input::Found(Found::Vacant(Placement { node: NodeId::new(node).unwrap(), why: reason() }))
 }
 
 fn full(node: &str) -> Input {
@@ -25,13 +28,14 @@ fn full(node: &str) -> Input {
 fn routed(origin: Origin, script: Vec<Input>) -> Vec<String> {
     let mut route = Route::new(me(), origin);
     let mut words = |input| match route.step(input) {
-        Effect::Ask(Ask { node, owner: Some(owner) }) => format!("ask {node} {}", owner.epoch.0),
-        Effect::Ask(Ask { node, owner: None }) => format!("ask {node} to claim"),
+        Effect::Ask(Ask { node, owner: Some(owner), .. }) => format!("ask {node} {}", owner.epoch.0),
+        Effect::Ask(Ask { node, owner: None, .. }) => format!("ask {node} to claim"),
         Effect::Reread { full } if full.is_empty() => "reread".to_owned(),
         Effect::Reread { full } => format!("reread without {}", full.len()),
         Effect::ClaimOver(own) => format!("claim over {} {}", own.node, own.epoch.0),
         Effect::Refuse(why) => format!("{:?}: {why}", why.advice()),
-        local_or_wait @ (Effect::Local | Effect::Wait(_)) => format!("{local_or_wait:?}"),
+        Effect::Local { .. } => "Local".to_owned(),
+        wait @ Effect::Wait(_) => format!("{wait:?}"),
     };
     script.into_iter().map(&mut words).collect()
 }
@@ -49,6 +53,26 @@ fn a_known_owner_is_asked_and_an_unknown_one_read() {
     assert_eq!(unknown(Input::Found(Found::Owned(own("a", 4)))), ["reread", "Local"]);
     assert_eq!(unknown(vacant("b")), ["reread", "ask b to claim"]);
     assert_eq!(unknown(vacant("a")), ["reread", "Local"]);
+}
+
+#[test]
+fn the_reason_of_a_placement_goes_with_the_claim_and_with_nothing_else() {
+    for node in ["a", "b"] {
+        let mut route = Route::new(me(), Origin::Here);
+        route.step(Input::Called { cached: None });
+        let (Effect::Local { why: placed } | Effect::Ask(Ask { owner: None, why: placed, .. })) =
+            route.step(vacant(node))
+        else {
+            panic!("it is placed on {node}")
+        };
+        assert_eq!(placed, reason());
+        let Effect::Ask(Ask { owner: Some(_), why: followed, .. }) =
+            route.step(Input::Elsewhere(own("c", 4)))
+        else {
+            panic!("another one was quicker")
+        };
+        assert_eq!(followed, Why::Called, "nobody has placed it there");
+    }
 }
 
 #[test]
@@ -205,7 +229,7 @@ fn follows_the_rules(script: Vec<Input>) -> Result<(), TestCaseError> {
         let effect = route.step(input);
         out = matches!(effect, Effect::Ask(_));
         match effect {
-            Effect::Ask(Ask { node, owner: Some(Owner { incarnation, boot, epoch }) }) => {
+            Effect::Ask(Ask { node, owner: Some(Owner { incarnation, boot, epoch }), .. }) => {
                 let own = Own { node, incarnation, boot, epoch };
                 if hinted && let Some(asked) = &asked {
                     prop_assert!(own.epoch > asked.epoch);
@@ -217,7 +241,7 @@ fn follows_the_rules(script: Vec<Input>) -> Result<(), TestCaseError> {
                 return Ok(());
             }
             Effect::Ask(Ask { owner: None, .. })
-            | Effect::Local
+            | Effect::Local { .. }
             | Effect::Reread { .. }
             | Effect::ClaimOver(_)
             | Effect::Wait(_) => {}

@@ -167,7 +167,7 @@ impl Seat {
     fn new(name: &str) -> Result<Self, Refused> {
         let tenant = name.split_once('@').map_or("default", |(_, tenant)| tenant);
         let caller = Caller::Principal { tenant: tenant.to_owned(), principal: "client".to_owned() };
-        let scope = Scope { tenant: tenant.to_owned(), caller };
+        let scope = Scope { tenant: tenant.to_owned(), caller, trace: None };
         // The id that the service derives from the key under which the agent is made.
         let id = name::plain("agent", CallKey::new(&scope.caller, &key(&format!("create {name}"))?).0);
         Ok(Self { scope, name: name.to_owned(), id })
@@ -252,7 +252,7 @@ async fn listed(agents: &Agents, scope: &Scope, id: &str) -> Result<Listed, Refu
     let query = AgentQuery { page: whole(), tags: vec![TAG.to_owned()], ..AgentQuery::default() };
     let names = agents.list(scope, &query).await?.into_iter().map(|agent| agent.name).collect();
     let tenant = if scope.tenant == "t0" { "t1" } else { "t0" };
-    let stranger = Scope { tenant: tenant.to_owned(), caller: scope.caller.clone() };
+    let stranger = Scope { tenant: tenant.to_owned(), ..scope.clone() };
     let strangers = match agents.get(&stranger, id).await {
         Ok(agent) => vec![agent.name],
         Err(AgentError::NotFound { .. }) => Vec::new(),

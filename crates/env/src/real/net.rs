@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where Env opens sockets")]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,14 @@ impl Net for RealNet {
         Box::pin(async move {
             let listener = TcpListener::bind(addr).await?;
             Ok(Box::new(RealListener { listener }) as Box<dyn Listener>)
+        })
+    }
+
+    fn resolve(&self, name: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((name, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
         })
     }
 

@@ -17,7 +17,7 @@ mod stream;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -290,6 +290,13 @@ impl Net for SimNet {
     fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
         let listened = listen(&self.place, addr).map(|listener| Box::new(listener) as _);
         Box::pin(std::future::ready(listened))
+    }
+
+    /// A node's name stands for its address.
+    fn resolve(&self, name: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let nodes = self.place.world.nodes.lock();
+        let named = nodes.iter().find(|node| node.name() == name).map(|node| vec![ip(node.id())]);
+        Box::pin(std::future::ready(named.ok_or_else(|| ErrorKind::NotFound.into())))
     }
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {

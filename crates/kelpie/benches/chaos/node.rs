@@ -60,7 +60,7 @@ pub(crate) async fn run(args: NodeArgs) -> Result<()> {
     let options = Options {
         runtime: kelpie_runtime::Options::alone(&args.node)?,
         listen: args.peer_listen,
-        advertise: Some(args.advertise),
+        advertise: Some(args.advertise.into()),
         security: Security::Secret(SecretKey::new(args.secret.as_bytes())?),
     };
     let actors = Behaviours::new().actor::<Counter>().actor::<Register>().untyped();

@@ -1,6 +1,6 @@
 //! What an actor does and what is kept of it, as lines for people.
 
-use kelpie_api::actor::{ActorHistory, ActorTurn, ActorWhy};
+use kelpie_api::actor::{ActorCancelled, ActorHistory, ActorMigrated, ActorTurn, ActorWhy};
 
 /// Where the second column begins.
 const COLUMN: usize = 14;
@@ -8,14 +8,28 @@ const COLUMN: usize = 14;
 /// Who owns an actor, what it does and what it owes.
 pub(super) fn why(why: &ActorWhy, now_ms: u64) -> Vec<String> {
     let mut lines = head(&why.actor, why.owner.as_deref(), why.epoch, why.commits);
+    if why.owner.is_some() && !why.owner_lives {
+        lines.push(line("", "it has ended: another node has the actor with the next call"));
+    }
+    if let Some(placement) = &why.placement {
+        let then = if placement.epoch == why.epoch {
+            String::new()
+        } else {
+            format!(" (epoch {})", placement.epoch)
+        };
+        lines.push(line("there since", &format!("{}{then}", placement.explanation)));
+    }
     let wakes = match why.wake_ms {
         Some(due) => format!("woken {}", when(due, now_ms)),
         None => "nothing".to_owned(),
     };
     lines.push(line("owes", &format!("{wakes}; {} in the outbox", count(why.messages.into(), "message"))));
-    match &why.turns {
-        None => lines.push(line("queue", "not in the memory of this server")),
-        Some(turns) => {
+    match (&why.turns, &why.not_reached) {
+        (_, Some(reason)) => {
+            lines.push(line("queue", &format!("not known: the owner was not reached: {reason}")))
+        }
+        (None, None) => lines.push(line("queue", "not in memory")),
+        (Some(turns), None) => {
             let waiting = turns.iter().filter(|turn| !turn.begun).count() as u64;
             lines.push(line("queue", &format!("{} waiting", count(waiting, "call"))));
             for turn in turns {
@@ -35,6 +49,25 @@ pub(super) fn why(why: &ActorWhy, now_ms: u64) -> Vec<String> {
         lines.push(line("last error", &format!("{}: {}", when(error.at_ms, now_ms), error.message)));
     }
     lines
+}
+
+/// Where an actor is now.
+pub(super) fn migrated(moved: &ActorMigrated) -> String {
+    let ActorMigrated { actor, node, epoch, moved } = moved;
+    match moved {
+        true => format!("{actor} is on {node} now, epoch {epoch}"),
+        false => format!("{actor} is on {node} already, epoch {epoch}"),
+    }
+}
+
+/// What became of a turn that was to be stopped.
+pub(super) fn cancelled(cancelled: &ActorCancelled) -> String {
+    let ActorCancelled { turn, outcome, .. } = cancelled;
+    match outcome.as_str() {
+        "taken_back" => format!("turn {turn} is taken back: it never began"),
+        "stopped" => format!("turn {turn} is stopped: nothing of it is kept"),
+        _ => format!("turn {turn} came to its own end before"),
+    }
 }
 
 fn shown(what: &str, turn: &ActorTurn) -> Vec<String> {

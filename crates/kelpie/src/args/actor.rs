@@ -1,6 +1,7 @@
 //! The arguments of `kelpie actor`.
 
 use clap::{Args, Subcommand};
+use kelpie_core::id::NodeId;
 
 use super::Remote;
 
@@ -47,8 +48,24 @@ pub(crate) enum ActorAction {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
-    /// Say who owns it, what it does, what it waits for and what went wrong last
+    /// Say who owns it and why, what it does, what it waits for and what went wrong last
     Why(ActorName),
+    /// Move it to another node, between two of its turns
+    Migrate {
+        #[command(flatten)]
+        actor: ActorName,
+        /// The node that is to have it, as `kelpie node list` names it
+        #[arg(long, value_name = "NODE", value_parser = super::node::name)]
+        to: NodeId,
+    },
+    /// Stop a turn of it: one that waits is taken back, one that runs ends before its next step
+    Cancel {
+        #[command(flatten)]
+        actor: ActorName,
+        /// The turn, as `why` shows it
+        #[arg(value_name = "TURN", default_value = "running")]
+        turn: String,
+    },
     /// Show what the store keeps of it: records, replies, steps, messages, reminders
     History {
         #[command(flatten)]

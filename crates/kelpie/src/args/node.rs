@@ -34,6 +34,6 @@ pub(crate) enum NodeAction {
     },
 }
 
-fn name(text: &str) -> Result<NodeId, String> {
+pub(super) fn name(text: &str) -> Result<NodeId, String> {
     NodeId::new(text).map_err(|error| error.to_string())
 }

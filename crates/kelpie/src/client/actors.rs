@@ -40,6 +40,17 @@ impl Client {
         self.get(&path(&[actor_type, actor, what]), &query).await
     }
 
+    /// Has something done to an actor that its handlers know nothing of.
+    pub(crate) async fn operate_actor(
+        &self,
+        actor: [&str; 2],
+        what: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let path = path(&[&actor[..], what].concat());
+        self.change(Method::POST, &path, body, &self.fresh_key()).await
+    }
+
     /// All actors of a type, or the first `limit`, page by page.
     pub(crate) async fn actors(
         &self,

@@ -1,6 +1,5 @@
 //! The parts of a node and how they fit: store, models, tools, runtime, agents.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,8 +105,8 @@ impl Node {
     }
 
     /// Where other nodes reach it.
-    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
-        self.peer.as_ref().map(kelpie_cluster::Node::address)
+    pub(super) fn peer_advertised(&self) -> Option<&kelpie_cluster::Advertised> {
+        self.peer.as_ref().map(kelpie_cluster::Node::advertised)
     }
 
     /// Its HTTP front.

@@ -1,5 +1,7 @@
 //! What the arguments say about other nodes.
 
+use std::time::Duration;
+
 use kelpie_cluster::{Options, Pem, SecretKey, Security, StartError, Tls};
 use kelpie_core::id::NodeId;
 use kelpie_env::Env;
@@ -16,18 +18,19 @@ pub(super) fn options(
     store: &Store,
     env: &Env,
 ) -> Result<Option<Options>, Failure> {
-    let Some(advertise) = args.peers.advertise else { return Ok(None) };
+    let Some(advertise) = args.peers.advertise.clone() else { return Ok(None) };
     if store.properties().single_process {
         return Err(Failure::new(Exit::Usage, format!("--advertise: no other node can join {}", args.store))
             .hint("nodes meet in a database: --store postgres://… (KELPIE_STORE_URL)"));
     }
     let mut runtime = runtime.clone();
     runtime.node.capacity = args.peers.capacity;
+    runtime.node.labels = args.peers.labels.iter().cloned().collect();
+    runtime.placement = args.peers.placement;
+    runtime.rebalance = args.peers.rebalance.map(Duration::from_secs);
     let security = security(&args.peers, &runtime.node.node, env)?;
-    let listen = args.peers.peer_listen.unwrap_or(advertise);
-    // Port 0 is known only once it is bound.
-    let advertise = (advertise.port() != 0).then_some(advertise);
-    Ok(Some(Options { runtime, listen, advertise, security }))
+    let listen = args.peers.peer_listen.unwrap_or_else(|| advertise.listen());
+    Ok(Some(Options { runtime, listen, advertise: Some(advertise), security }))
 }
 
 fn security(args: &PeerArgs, node: &NodeId, env: &Env) -> Result<Security, Failure> {
@@ -57,8 +60,9 @@ pub(super) fn not_started(error: &StartError) -> Failure {
             "the same secret on all nodes:  --peer-secret SECRET (KELPIE_PEER_SECRET)\n\
              or certificates:               --peer-certificate, --peer-key, --peer-authority",
         ),
-        StartError::NoAddress { .. } => {
-            Failure::new(Exit::Usage, error).hint("--advertise ADDR (KELPIE_ADVERTISE)")
+        StartError::NoAddress { .. } | StartError::Unnamed { .. } => {
+            Failure::caused(Exit::Usage, "--advertise", error)
+                .hint("--advertise HOST:PORT (KELPIE_ADVERTISE)")
         }
         StartError::Listen { address, source } => super::not_listening(*address, source),
         StartError::Runtime(_) => Failure::caused(Exit::Store, "the node cannot join its store", error),

@@ -36,6 +36,17 @@ impl Door {
         Ok(self.opened)
     }
 
+    pub async fn creak(&mut self, cx: &mut Turn) -> Result<u32> {
+        for inch in 0..1_000_usize {
+            cx.step(("inch", inch), || async {
+                cx.env().sleep(Duration::from_millis(20)).await;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(self.opened)
+    }
+
     pub async fn oil(&mut self, _: &mut Turn) -> Result<()> {
         Ok(())
     }
@@ -85,6 +96,7 @@ async fn an_actor_is_called_and_looked_at() {
     );
     let why = done(&url, &["why", "door", "a/b"]).await;
     assert!(why.contains("owner         node-1, epoch 1") && why.contains("0 calls waiting"), "{why}");
+    assert!(why.contains("there since   it was called there, and nobody had it"), "{why}");
     let history = done(&url, &["history", "door", "a/b"]).await;
     for part in ["state  ", "done, 1 B, forgotten in 24 h", "oil  oil, every 86400000 ms, due in 23 h"] {
         assert!(history.contains(part), "{part}: {history}");
@@ -186,4 +198,24 @@ async fn the_agents_of_a_server_are_actors_too() {
     let (code, said) = asked(&url, &["call", "agent", &agent, "message", "{}"]).await;
     assert!(code == Some(4) && said.contains("/v1/agents"), "{said}");
     server.kill().await;
+}
+
+#[tokio::test]
+async fn a_turn_is_stopped_and_an_actor_of_one_node_is_not_moved() {
+    let (cluster, http) = doors().await;
+    let url = http.url();
+    let (code, said) = asked(&url, &["cancel", "door", "d"]).await;
+    assert!(code == Some(4) && said.contains("No turn of the actor runs"), "{code:?} {said}");
+    let slow = cluster.actor::<Door>("d").creak().into_future();
+    let stop = async {
+        while !done(&url, &["why", "door", "d"]).await.contains("inch") {}
+        done(&url, &["cancel", "door", "d"]).await
+    };
+    let (slow, said) = futures::join!(slow, stop);
+    assert!(said.starts_with("turn ") && said.contains(" is stopped: nothing of it is kept"), "{said}");
+    assert!(slow.is_err(), "{slow:?}");
+    let (code, said) = asked(&url, &["migrate", "door", "d", "--to", "n2"]).await;
+    assert!(code == Some(1) && said.contains("this node serves alone"), "{code:?} {said}");
+    let (code, said) = asked(&url, &["migrate", "door", "d"]).await;
+    assert!(code == Some(2) && said.contains("--to"), "{code:?} {said}");
 }

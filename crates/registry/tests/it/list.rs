@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kelpie_core::id::{ActorId, Epoch};
-use kelpie_core::ownership::{Entry, Myself, Own, Why};
+use kelpie_core::ownership::{Entry, Mover, Myself, Own, Why};
 use kelpie_core::session::SessionState;
 use kelpie_core::{record, row};
 use kelpie_registry::{Claimed, Holding, Migrated, Ownership};
@@ -46,7 +46,7 @@ fn sim_a_node_s_actors_are_listed_in_pages_without_those_that_have_moved() {
             owned(ownership.claim(&actor(number), me, &Why::Called).await.unwrap());
         }
         let (held, _) = owned(ownership.claim(&actor(1), &one, &Why::Called).await.unwrap());
-        ownership.migrate(&actor(1), &held, &other).await.unwrap();
+        ownership.migrate(&actor(1), &held, &other, Mover::Operator).await.unwrap();
         let expected: Vec<String> =
             (2..25).filter(|number| number % 5 != 0).map(|number| format!("{number:03}")).collect();
         for limit in [1, 7, 1_000] {
@@ -62,17 +62,21 @@ fn sim_an_actor_tells_where_it_is_and_why() {
     with(async |world, ownership, one, other| {
         assert_eq!(ownership.inspect(&actor(1)).await.unwrap(), None);
         assert_eq!(ownership.find(&actor(1)).await.unwrap(), Holding::Nobody);
-        let why = Why::LeastLoaded { load: 3 };
+        let why = Why::Near { actor: actor(2) };
         let (own, _) = owned(ownership.claim(&actor(1), &one, &why).await.unwrap());
         let inspected = ownership.inspect(&actor(1)).await.unwrap().unwrap();
         assert_eq!((&inspected.own, inspected.holder_lives), (&own, true));
         assert_eq!(inspected.entry, Some(Entry { epoch: Epoch(1), why }));
         assert_eq!(ownership.find(&actor(1)).await.unwrap(), Holding::Live(own.clone()));
-        let Migrated::Moved(moved) = ownership.migrate(&actor(1), &own, &other).await.unwrap() else {
+        let Migrated::Moved(moved) = ownership.migrate(&actor(1), &own, &other, Mover::Drain).await.unwrap()
+        else {
             panic!("it moves");
         };
         let entry = ownership.inspect(&actor(1)).await.unwrap().unwrap().entry.unwrap();
-        assert_eq!(entry, Entry { epoch: Epoch(2), why: Why::Migrated { from: node("n1") } });
+        assert_eq!(
+            entry,
+            Entry { epoch: Epoch(2), why: Why::Migrated { from: node("n1"), by: Mover::Drain } }
+        );
         joined(world, "n2", 2, SessionState::Dead).await;
         assert_eq!(ownership.find(&actor(1)).await.unwrap(), Holding::Ended(moved.clone()));
         assert!(!ownership.inspect(&actor(1)).await.unwrap().unwrap().holder_lives);
@@ -112,7 +116,7 @@ fn sim_an_actor_is_given_to_an_active_node_and_to_no_other() {
         let (own, _) = owned(ownership.claim(&actor(1), &one, &Why::Called).await.unwrap());
         for state in [SessionState::Draining, SessionState::Left, SessionState::Dead, SessionState::Evicted] {
             joined(world, "n2", 2, state).await;
-            let refused = ownership.migrate(&actor(1), &own, &other).await.unwrap();
+            let refused = ownership.migrate(&actor(1), &own, &other, Mover::Drain).await.unwrap();
             assert_eq!(refused, Migrated::TargetNotActive, "{state:?}");
         }
         let record = || async { world.stored(&row::own(&actor(1))).await.unwrap() };
@@ -121,11 +125,14 @@ fn sim_an_actor_is_given_to_an_active_node_and_to_no_other() {
         // A drainer gives away what it holds.
         joined(world, "n1", 1, SessionState::Draining).await;
         world.faults.lose_answer.store(true, std::sync::atomic::Ordering::Relaxed);
-        let moved = ownership.migrate(&actor(1), &own, &other).await.unwrap();
+        let moved = ownership.migrate(&actor(1), &own, &other, Mover::Drain).await.unwrap();
         let Migrated::Moved(moved) = moved else { panic!("{moved:?}") };
         assert_eq!((moved.epoch, moved.boot), (Epoch(2), other.boot));
-        assert_eq!(ownership.migrate(&actor(1), &own, &other).await.unwrap(), Migrated::Moved(moved.clone()));
-        let again = ownership.migrate(&actor(1), &own, &one).await.unwrap();
+        assert_eq!(
+            ownership.migrate(&actor(1), &own, &other, Mover::Drain).await.unwrap(),
+            Migrated::Moved(moved.clone())
+        );
+        let again = ownership.migrate(&actor(1), &own, &one, Mover::Drain).await.unwrap();
         assert_eq!(again, Migrated::NotMine(Some(moved)), "it is not the giver's any more");
     });
 }

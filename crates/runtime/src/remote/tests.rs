@@ -25,9 +25,13 @@ fn a_call_arrives_as_it_was_with_the_rest_of_its_time() {
         chain: vec![actor("y"), actor("z")],
         mark: Some(Mark { position: at, low: at }),
         keep: Keep::Owed,
+        trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
     };
-    let call = RemoteCall::new(&request, RemoteTask::Handle, Duration::from_secs(7));
-    let Question::Call(arrived) = decode(&encode(&Question::Call(call))).unwrap() else { panic!("a call") };
+    assert!(request.trace.is_some());
+    let call = RemoteCall::new(&request, RemoteTask::Handle, Duration::from_secs(7), Why::Called);
+    let Question::Call(arrived) = decode(&encode(&Question::Call(Box::new(call)))).unwrap() else {
+        panic!("a call")
+    };
     let arrived = arrived.into_request(Duration::from_secs(1_000)).unwrap();
     let expected = Request { deadline: Duration::from_secs(1_007), ..request };
     assert_eq!(format!("{arrived:?}"), format!("{expected:?}"));
@@ -105,6 +109,8 @@ fn what_exceeds_the_limits_is_refused_and_rubbish_is_an_error() {
         chain: vec![actor("y"); depth],
         mark: None,
         keep: Keep::Owed,
+        trace: None,
+        why: Why::Called,
     };
     call(limits::PAYLOAD_BYTES_MAX, limits::OPERATION_BYTES_MAX, limits::CALL_DEPTH_MAX)
         .into_request(Duration::MAX)

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kelpie_core::id::ActorId;
 
 use super::turn::{Given, Lent};
 use super::view::View;
 use super::{Handlers, state, wire};
-use crate::actor::{Actor, HandlerError, TurnError};
+use crate::actor::{Actor, HandlerError, PlacementWish, TurnError};
 
 /// A read operation of every typed actor: its state as JSON, for people and programs that look
 /// at it from outside. No handler has such a name.
@@ -34,6 +35,11 @@ impl<A: Handlers> Actor for Behaviour<A> {
 
     fn takes_json(&self) -> bool {
         true
+    }
+
+    fn wish(&self, actor: &ActorId) -> PlacementWish {
+        let near = A::NEAR.and_then(|near| ActorId::new(actor.tenant(), near, actor.key()).ok());
+        PlacementWish { near, label: A::LABEL.map(str::to_owned) }
     }
 
     fn handle<'a>(

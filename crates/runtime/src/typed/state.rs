@@ -27,6 +27,11 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// struct any longer.
     const VERSION: u32;
 
+    /// The type whose actor of the same key it would like to be with.
+    const NEAR: Option<&'static str> = None;
+    /// The label of the nodes where it would like to be.
+    const LABEL: Option<&'static str> = None;
+
     /// Makes the present state of one that a former version has stored.
     ///
     /// ```

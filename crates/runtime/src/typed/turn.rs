@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kelpie_core::call::{Caller, TurnId};
 use kelpie_core::id::ActorId;
+use kelpie_core::trace::TraceContext;
 use kelpie_env::Env;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -133,6 +134,18 @@ impl Turn {
     /// ```
     pub fn turn_id(&self) -> TurnId {
         self.turn.turn_id()
+    }
+
+    /// The part of a request that this turn is, if it belongs to one: what goes along to programs
+    /// outside as their `traceparent`.
+    ///
+    /// ```
+    /// fn headers(cx: &kelpie::Turn) -> Vec<(&'static str, String)> {
+    ///     cx.trace().map(|trace| ("traceparent", trace.to_string())).into_iter().collect()
+    /// }
+    /// ```
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.turn.trace()
     }
 
     /// Who called.

@@ -1,13 +1,15 @@
 //! Actors, as an operator sees them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kelpie_api::actor::{
-    ActorDeadLetter, ActorError, ActorHistory, ActorInbox, ActorMessage, ActorRecord, ActorReminder,
-    ActorReply, ActorTurn, ActorWhy, RecordedStep, RecordedTurn, UnfinishedTurn,
+    ActorDeadLetter, ActorError, ActorHistory, ActorInbox, ActorMessage, ActorPlacement, ActorRecord,
+    ActorReminder, ActorReply, ActorTurn, ActorWhy, RecordedStep, RecordedTurn, UnfinishedTurn,
 };
-use kelpie_core::call::{Caller, OutboxPosition};
+use kelpie_core::call::{Caller, OutboxPosition, TurnId};
 use kelpie_core::id::ActorId;
+use kelpie_core::ownership::{Entry, Why};
 use kelpie_runtime::{
     DeadLetter, History, InspectedTurn, Inspection, KeptInbox, KeptMessage, KeptRecord, KeptReply, KeptTurn,
     Reminder, Repeat,
@@ -17,6 +19,8 @@ pub(crate) fn why(actor: &ActorId, seen: Inspection) -> ActorWhy {
     ActorWhy {
         actor: actor.to_string(),
         owner: seen.owner.map(String::from),
+        owner_lives: seen.owner_lives,
+        placement: seen.placed.map(placement),
         epoch: seen.epoch.0,
         commits: seen.commits.0,
         wake_ms: seen.wake_ms,
@@ -24,7 +28,17 @@ pub(crate) fn why(actor: &ActorId, seen: Inspection) -> ActorWhy {
         unfinished: seen.unfinished.map(|(seen, recorded)| UnfinishedTurn { turn: turn(seen), recorded }),
         turns: seen.turns.map(|turns| turns.into_iter().map(turn).collect()),
         last_error: seen.last_error.map(|(at_ms, message)| ActorError { at_ms, message }),
+        not_reached: seen.not_reached,
     }
+}
+
+fn placement(Entry { epoch, why }: Entry) -> ActorPlacement {
+    let (reason, explanation) = (why.reason().to_owned(), why.to_string());
+    let loads = match why {
+        Why::Chosen { loads, .. } => loads.into_iter().map(|(node, load)| (node.into(), load)).collect(),
+        Why::Called | Why::Near { .. } | Why::ClaimedOver { .. } | Why::Migrated { .. } => BTreeMap::new(),
+    };
+    ActorPlacement { reason, explanation, epoch: epoch.0, loads }
 }
 
 fn turn(seen: InspectedTurn) -> ActorTurn {
@@ -129,6 +143,12 @@ fn caller(caller: &Caller) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A turn by its id in hexadecimal digits.
+pub(crate) fn turn_id(text: &str) -> Option<TurnId> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(|id| TurnId(id.to_be_bytes()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -58,6 +58,17 @@ impl Actor for Caller {
                     kelpie_env::real::env().sleep(wait).await;
                     Ok(turn.call("next", next, operation, json!([way]).to_string()).await?)
                 }
+                "trace" => Ok(json!(turn.trace().map(|trace| trace.to_string())).to_string().into()),
+                "wait" => {
+                    for step in 0..1_000_usize {
+                        let wait = || async {
+                            kelpie_env::real::env().sleep(Duration::from_millis(10)).await;
+                            Ok(Bytes::new())
+                        };
+                        turn.step(("wait", step), b"", |_| wait()).await?;
+                    }
+                    Ok(Bytes::from_static(b"null"))
+                }
                 other => Err(HandlerError::app("caller.what", format!("what is {other}?"))),
             }
         }
@@ -176,5 +187,63 @@ async fn rubbish_is_never_the_server_s_fault() {
                 reply.text()
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_turn_is_stopped_by_its_name_or_as_the_one_that_runs() {
+    let world = world(CallLimits::default()).await;
+    let cancel = |turn: &str| world.post(&format!("/v1/actors/caller/a/turns/{turn}/cancel"), Value::Null);
+    assert_eq!(error(&cancel("running").await), is(404, "turn.unknown", "fix"));
+    assert_eq!(error(&cancel(&"0".repeat(32)).await), is(404, "turn.unknown", "fix"));
+    for wrong in ["0", &"g".repeat(32), &"+".repeat(32), "Running"] {
+        assert_eq!(error(&cancel(wrong).await), is(422, "request.invalid", "fix"), "{wrong}");
+    }
+    for by_name in [true, false] {
+        let waits = world.post("/v1/actors/caller/a/wait", json!({}));
+        let stop = async {
+            let why = || async { world.get("/v1/actors/caller/a/why").await.ok()["turns"][0].clone() };
+            world.until("it runs", || async { why().await["begun"] == true }).await;
+            let running = why().await;
+            let turn = running["turn"].as_str().unwrap();
+            let stopped = cancel(if by_name { turn } else { "running" }).await.ok();
+            assert_eq!(stopped, json!({ "actor": "default/caller/a", "turn": turn, "outcome": "stopped" }));
+        };
+        let (waits, ()) = futures::join!(waits, stop);
+        assert_eq!(error(&waits), is(409, "turn.cancelled", "app"));
+    }
+    // A handler of that name is called all the same.
+    let handler = world.post("/v1/actors/caller/a/cancel", json!({})).await;
+    assert_eq!(error(&handler), is(409, "caller.what", "app"));
+}
+
+#[tokio::test]
+async fn an_actor_of_a_node_that_serves_alone_stays_where_it_is() {
+    let world = world(CallLimits::default()).await;
+    world.post("/v1/actors/caller/a/keep", json!({})).await.ok();
+    let why = world.get("/v1/actors/caller/a/why").await.ok();
+    assert_eq!((&why["owner"], &why["owner_lives"]), (&"here".into(), &true.into()));
+    assert_eq!((&why["placement"]["reason"], &why["placement"]["epoch"]), (&"called".into(), &1.into()));
+    let migrate = |body: Value| world.post("/v1/actors/caller/a/owner/migrate", body);
+    assert_eq!(error(&migrate(json!({ "to": "n2" })).await), is(409, "node.alone", "fix"));
+    for wrong in [json!({}), json!({ "to": "" }), json!({ "to": "n2", "now": true }), json!({ "to": 7 })] {
+        assert_eq!(error(&migrate(wrong.clone()).await), is(422, "request.invalid", "fix"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_s_trace_goes_along_and_what_is_none_does_no_harm() {
+    let world = world(CallLimits::default()).await;
+    let trace = |headers: &'static [(&'static str, &'static str)]| {
+        let world = &world;
+        async move { world.call(Method::POST, "/v1/actors/caller/a/trace", &json!({}), headers).await.ok() }
+    };
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let told = trace(&[("traceparent", PARENT)]).await;
+    let told = told.as_str().unwrap();
+    assert!(told.starts_with(&PARENT[..36]) && told.ends_with("-01") && told != PARENT, "{told}");
+    for none in [&[][..], &[("traceparent", "rubbish")], &[("traceparent", PARENT), ("traceparent", PARENT)]]
+    {
+        assert_eq!(trace(none).await, Value::Null, "{none:?}");
     }
 }

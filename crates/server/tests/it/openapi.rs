@@ -18,6 +18,8 @@ async fn the_description_names_every_route_and_its_fields() {
         ("/v1/actors/{type}/{key}/state", "get"),
         ("/v1/actors/{type}/{key}/why", "get"),
         ("/v1/actors/{type}/{key}/history", "get"),
+        ("/v1/actors/{type}/{key}/owner/migrate", "post"),
+        ("/v1/actors/{type}/{key}/turns/{turn}/cancel", "post"),
         ("/v1/store/stats", "get"),
         ("/v1/store/backup", "get"),
         ("/v1/store/checkpoint", "post"),

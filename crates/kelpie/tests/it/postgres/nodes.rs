@@ -15,7 +15,12 @@ async fn plans(dir: &Path, store: &str, count: usize) -> Vec<Plan> {
         let dir = dir.join(format!("n{n}"));
         std::fs::create_dir(&dir).expect("a directory");
         let plan = Plan::new(&dir).await.on(store);
-        plans.push(plan.arg("--node", format!("n{n}")).arg("--advertise", "127.0.0.1:0"));
+        let plan = plan.arg("--node", format!("n{n}"));
+        // One of them is reached by a name.
+        plans.push(match n {
+            3 => plan.arg("--advertise", "localhost:0").arg("--peer-listen", "127.0.0.1:0"),
+            _ => plan.arg("--advertise", "127.0.0.1:0"),
+        });
     }
     plans
 }
@@ -64,6 +69,23 @@ async fn an_agent_answers_through_any_server_also_when_its_own_is_drained_or_kil
     }
     // The same key through another server has the same reply.
     assert_eq!(say(&plans[0], &agent, "key-2").await, first[2]);
+
+    // Any server says why it is where it is, and moves it.
+    let at = owner(&plans[0], &agent).await;
+    let (asked, to) = (plans[(at + 1) % 3].url(), format!("n{}", (at + 2) % 3 + 1));
+    let why = get(&client(), &format!("{asked}/v1/actors/agent/{agent}/why")).await;
+    assert_eq!(why["placement"]["reason"], "least_loaded", "{why}");
+    assert!(why["turns"].is_array(), "its owner was asked: {why}");
+    let moved = run(&["actor", "migrate", "agent", &agent, "--to", &to, "--server", &asked]).await;
+    assert_eq!(moved.status.code(), Some(0), "{}", text(&moved.stderr));
+    let told = run(&["actor", "why", "agent", &agent, "--server", &asked]).await;
+    let told = text(&told.stdout);
+    assert!(told.contains(&format!("n{} gave it away: its operator said so", at + 1)), "{told}");
+    for (to, code, says) in [("n9", 4, "no node named `n9`"), (to.as_str(), 0, "already")] {
+        let again = run(&["actor", "migrate", "agent", &agent, "--to", to, "--server", &asked]).await;
+        let said = text(&again.stdout) + &text(&again.stderr);
+        assert!(again.status.code() == Some(code) && said.contains(says), "{said}");
+    }
 
     // Told to drain through another server, its own hands it over while it is called.
     let drained = owner(&plans[0], &agent).await;
@@ -118,7 +140,10 @@ async fn what_cannot_be_a_node_among_others_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let embedded = format!("embedded:{}", dir.path().join("data").display());
     let store = fresh();
-    let cases: [(&str, &[&str], &str); 4] = [
+    let cases: [(&str, &[&str], &str); 7] = [
+        (&store, &["--advertise", "n1"], "n1.example.org:7001"),
+        (&store, &["--advertise", "nobody.invalid:7001", "--peer-listen", "127.0.0.1:0"], "is not known"),
+        (&store, &["--advertise", "127.0.0.1:0", "--placement", "nearest"], "round_robin"),
         (&embedded, &["--advertise", "127.0.0.1:0"], "postgres://"),
         (&store, &["--advertise", "10.1.2.3:7000"], "--peer-secret"),
         (&store, &["--advertise", "127.0.0.1:0", "--peer-secret", "short"], "16"),
