@@ -7,6 +7,7 @@
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
 //! cargo xtask chaos …        faults on three nodes as processes, and a judge; --help says more
+//! cargo xtask letta-coverage [--json]  which operations of letta-client are called and checked
 //! cargo xtask test [--full]  everything, cheapest first; what continuous integration runs
 //! ```
 #![expect(
@@ -16,6 +17,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to the terminal")]
 
 mod chaos;
+mod letta_coverage;
 mod process;
 mod repo;
 mod specs;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | specs [--full | --map | NAME…] | tools | postgres COMMAND… | chaos … | test [--full]";
+const USAGE: &str = "usage: cargo xtask tidy | specs [--full | --map | NAME…] | tools | postgres COMMAND… | chaos … | letta-coverage [--json] | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -91,6 +93,8 @@ fn run() -> Result<bool> {
             Ok(status.success())
         }
         ["chaos", rest @ ..] => chaos::run(&root, rest),
+        ["letta-coverage"] => letta_coverage::run(&root, letta_coverage::Shown::Table),
+        ["letta-coverage", "--json"] => letta_coverage::run(&root, letta_coverage::Shown::Json),
         ["test"] => suite::run(&root, suite::Length::Short),
         ["test", "--full"] => suite::run(&root, suite::Length::Full),
         _ => bail!(USAGE),

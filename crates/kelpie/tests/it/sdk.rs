@@ -43,18 +43,25 @@ async fn succeeds(mut command: Command) -> String {
 async fn python(program: &Path, args: &[&str]) -> String {
     let mut command = Command::new(tool("KELPIE_TEST_PYTHON"));
     command.arg(program).args(args).env_remove("LETTA_API_KEY");
+    // The sources stay as they are.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     succeeds(command).await
+}
+
+/// Runs one of the programs beside this test against a server of its own.
+async fn python_against_a_server(name: &str) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name);
+    let said = python(&program, &[&plan.url()]).await;
+    assert!(said.contains("all of it"), "{said}");
+    server.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_sdk_does_what_its_users_do() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let plan = Plan::new(dir.path()).await;
-    let server = plan.start().await;
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/letta_sdk.py");
-    let said = python(&program, &[&plan.url()]).await;
-    assert!(said.contains("all of it"), "{said}");
-    server.kill().await;
+    python_against_a_server("letta_sdk.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,9 +5,15 @@ Usage: letta_sdk.py BASE_URL. Ends with an assertion error at the first differen
 
 import sys
 
-from letta_client import APIStatusError, Letta, NotFoundError
+from letta_client import APIStatusError, NotFoundError
 
-client = Letta(base_url=sys.argv[1])
+from recorder import Recorder
+
+recorder = Recorder(sys.argv[1])
+client, check = recorder.client, recorder.check
+
+health = client.health()
+check(health, health.status == "ok" and health.version)
 
 # Agents: create, list, retrieve, update, delete.
 agent = client.agents.create(
@@ -15,29 +21,42 @@ agent = client.agents.create(
     memory_blocks=[{"label": "human", "value": "Ada"}, {"label": "persona", "value": "kind"}],
     tags=["first"],
 )
-assert agent.id.startswith("agent-"), agent.id
-assert agent.name == "ada" and agent.tags == ["first"], agent
+check(agent, agent.id.startswith("agent-") and agent.name == "ada" and agent.tags == ["first"])
 assert sorted(block.label for block in agent.blocks) == ["human", "persona"], agent.blocks
 other = client.agents.create(name="bob", memory_blocks=[])
-assert {found.id for found in client.agents.list()} == {agent.id, other.id}
+listed = client.agents.list()
+check(listed, {found.id for found in listed.items} == {agent.id, other.id})
 assert [found.id for found in client.agents.list(name="bob")] == [other.id]
-assert client.agents.retrieve(agent.id).name == "ada"
-assert client.agents.update(agent.id, name="ada lovelace").name == "ada lovelace"
+found = client.agents.retrieve(agent.id)
+check(found, found.name == "ada")
+changed = client.agents.update(agent.id, name="ada lovelace")
+check(changed, changed.name == "ada lovelace")
 assert client.agents.retrieve(agent.id).name == "ada lovelace"
-client.agents.delete(other.id)
+gone = client.agents.delete(other.id)
 try:
     client.agents.retrieve(other.id)
     raise AssertionError("a deleted agent was found")
 except NotFoundError as error:
-    assert "Agent not found" in str(error), error
+    check(gone, "Agent not found" in str(error), error)
 assert [found.id for found in client.agents.list()] == [agent.id]
+
+# Models and tools.
+models = client.models.list()
+check(models, "/" in models[0].handle and models[0].max_context_window > 0)
+embeddings = client.models.embeddings.list()
+check(embeddings, embeddings == [])
+tools = client.tools.list()
+check(tools, "send_message" in [tool.name for tool in tools.items])
+tool = client.tools.retrieve(tools.items[0].id)
+check(tool, tool == tools.items[0] and tool.json_schema["parameters"]["type"] == "object")
+own = client.agents.tools.list(agent.id)
+check(own, {tool.name for tool in own.items} == {tool.name for tool in agent.tools})
 
 # Messages: send one, stream one.
 reply = client.agents.messages.create(
     agent.id, messages=[{"role": "user", "content": "Remember that I like tea."}]
 )
-assert reply.stop_reason.stop_reason == "end_turn", reply.stop_reason
-assert reply.usage.step_count >= 1, reply.usage
+check(reply, reply.stop_reason.stop_reason == "end_turn" and reply.usage.step_count >= 1)
 assert [m for m in reply.messages if m.message_type == "assistant_message"], reply.messages
 seen = []
 with client.agents.messages.stream(
@@ -47,21 +66,26 @@ with client.agents.messages.stream(
         seen.append(event)
 kinds = [event.message_type for event in seen]
 assert "assistant_message" in kinds, kinds
-assert kinds[-2:] == ["stop_reason", "usage_statistics"], kinds
+check(stream, kinds[-2:] == ["stop_reason", "usage_statistics"], kinds)
 text = "".join(event.content for event in seen if event.message_type == "assistant_message")
 assert "tea" in text, text
 
 # A run by its id alone: what became of it, and its stream once more from a place on.
 run = client.runs.retrieve(seen[-1].run_ids[0])
-assert (run.agent_id, run.status, run.stop_reason) == (agent.id, "completed", "end_turn"), run
+check(run, (run.agent_id, run.status, run.stop_reason) == (agent.id, "completed", "end_turn"))
 with client.runs.messages.stream(run.id, starting_after=0, include_pings=False) as stream:
     again = "".join(event.content for event in stream if event.message_type == "assistant_message")
-assert again == text, (again, text)
+check(stream, again == text, (again, text))
+
+# A run that has ended stays as it is when it is cancelled.
+cancelled = client.agents.messages.cancel(agent.id, run_ids=[run.id])
+check(cancelled, cancelled == {run.id: "completed"})
 
 # The history, page by page.
-listed = list(client.agents.messages.list(agent.id, order="asc", limit=100))
+pages = client.agents.messages.list(agent.id, order="asc", limit=100)
+listed = list(pages)
 ids = [message.id for message in listed]
-assert len([m for m in listed if m.message_type == "user_message"]) == 2, listed
+check(pages, len([m for m in listed if m.message_type == "user_message"]) == 2, listed)
 backwards = list(client.agents.messages.list(agent.id, order="desc", limit=100))
 assert [m.id for m in backwards] == ids[::-1]
 unique = list(dict.fromkeys(ids))
@@ -74,12 +98,12 @@ assert list(dict.fromkeys(m.id for m in before.items)) == unique[:2], (unique, b
 
 # Blocks: read and update.
 human = client.agents.blocks.retrieve("human", agent_id=agent.id)
-assert "tea" in human.value, human
+check(human, "tea" in human.value)
 changed = client.agents.blocks.update("human", agent_id=agent.id, value="Ada likes coffee now")
-assert changed.value == "Ada likes coffee now", changed
+check(changed, changed.value == "Ada likes coffee now")
 assert client.agents.blocks.retrieve("human", agent_id=agent.id).value == "Ada likes coffee now"
-labels = sorted(block.label for block in client.agents.blocks.list(agent.id))
-assert labels == ["human", "persona"], labels
+blocks = client.agents.blocks.list(agent.id)
+check(blocks, sorted(block.label for block in blocks.items) == ["human", "persona"])
 
 # What cannot be done is said, and changes nothing.
 try:
@@ -93,4 +117,5 @@ try:
 except APIStatusError as error:
     assert error.status_code == 413 and "too large" in str(error), error
 assert [m.id for m in client.agents.messages.list(agent.id, order="asc", limit=100)] == ids
+recorder.write(sys.argv[0])
 print("all of it")
