@@ -45,6 +45,8 @@ pub struct Call {
     pub ended: Option<Ended>,
     /// How often it was sent.
     pub attempts: u32,
+    /// How many of these were not answered, or with an unknown outcome.
+    pub lost: u32,
     /// Whether it was asked after the faults had been healed, so that an answer is owed.
     pub owed: bool,
     /// Whether it is one of the last looks at each actor, after everything had settled.
@@ -74,6 +76,8 @@ impl Call {
 pub struct History {
     /// In the order in which they were first sent.
     pub calls: Vec<Call>,
+    /// Nothing went wrong in the run but that machines went in order and actors moved.
+    pub orderly: bool,
 }
 
 impl History {

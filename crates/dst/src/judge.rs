@@ -3,11 +3,13 @@
 mod agents;
 mod conservation;
 mod conversation;
+mod drains_fail_nothing;
 mod exactly_once;
 mod linearizability;
 mod liveness;
 mod memory_edits;
 mod memory_isolation;
+mod nested_once;
 mod orphan_calls;
 mod reminders;
 #[cfg(test)]
@@ -61,6 +63,16 @@ pub const ALL: &[Judge] = &[
         name: "ExactlyOnce",
         about: "an order has its effects outside once, and counts once",
         judge: exactly_once::judge,
+    },
+    Judge {
+        name: "NestedOnce",
+        about: "what an actor calls another one for happens once, and only with the turns that say so",
+        judge: nested_once::judge,
+    },
+    Judge {
+        name: "DrainsFailNothing",
+        about: "where machines only drain and actors only move, no call is lost",
+        judge: drains_fail_nothing::judge,
     },
     Judge { name: "RemindersOnce", about: "a reminder that was set comes due once", judge: reminders::judge },
     Judge {

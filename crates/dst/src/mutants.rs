@@ -27,6 +27,8 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "claim_keeps_epoch", scenario: "counters" },
     Mutant { name: "claim_without_own_session", scenario: "counters" },
     Mutant { name: "late_beat_revives", scenario: "counters" },
+    Mutant { name: "renewal_overwrites_a_new_owner", scenario: "counters" },
+    Mutant { name: "forward_without_key", scenario: "couriers" },
     Mutant { name: "dedup_not_looked_up", scenario: "counters" },
     Mutant { name: "outbox_key_forgotten", scenario: "bank" },
     Mutant { name: "wal_ack_before_fsync", scenario: "counters" },

@@ -22,7 +22,9 @@ use crate::cluster::{self, Client, Clients, Connect, Machine, Program};
 use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
-use crate::schedule::{Draw, FaultKinds, Operation, Schedule, draw_faults};
+use crate::schedule::{
+    Draw, Fault, FaultKinds, MachineFault, Operation, Peers, Schedule, What, draw_churn, draw_faults,
+};
 use crate::service::{ServiceBackend, StoreService};
 use crate::timeline::{self, Commits, Seen, Timeline};
 use crate::workload::{self, Outside, Size, Workload};
@@ -32,7 +34,9 @@ pub use faults::HAND_FAULTS;
 /// After the faults every call has to be answered within this.
 pub const LIVENESS: Duration = Duration::from_secs(60);
 /// How long the healed cluster has to deliver what it owes before it is looked at.
-const SETTLE: Duration = Duration::from_secs(40);
+const SETTLE: Duration = Duration::from_secs(25);
+/// The same where tools may hang, or a wall clock by which a reminder was set was ahead.
+const SETTLE_LONG: Duration = Duration::from_secs(40);
 
 /// Of three clients of a workload, the one that asks once and takes what it is told for the end.
 const IMPATIENT: u32 = 2;
@@ -67,18 +71,45 @@ pub struct Verdict {
 /// Draws the schedule of a seed.
 pub fn draw(workload: &Workload, seed: u64) -> Schedule {
     let mut draw = Draw::new(seed);
-    let nodes = u32::try_from(draw.between(1, u64::from(workload.nodes_max))).expect("small");
+    let nodes = match draw.below(10) {
+        0 | 1 => draw.between(1, 2),
+        2 | 3 => draw.between(6, 7),
+        _ => draw.between(3, 5),
+    };
+    let nodes = u32::try_from(nodes).expect("small");
+    let alone = nodes == 1 && draw.one_in(2);
+    let peers = if alone { Peers::Alone } else { Peers::Secret };
     let size = Size {
         clients: u32::try_from(draw.between(1, 6)).expect("small"),
         calls: u32::try_from(draw.between(4, u64::from(workload.calls_max))).expect("small"),
         actors: u32::try_from(draw.between(1, 5)).expect("small"),
         span_ms: draw.between(2_000, 20_000),
     };
-    let operations = workload.draw(&mut draw, size, nodes);
+    let operations = workload.draw(&mut draw, size);
     let embedded = draw.one_in(2);
+    let capacity = draw.one_in(4).then(|| draw.between(3, 6));
+    let balanced = draw.one_in(4);
     let kinds = FaultKinds { disk: embedded, world: workload.has_agents() };
-    let faults = draw_faults(&mut draw, nodes, kinds, size.span_ms);
-    Schedule { scenario: workload.name.to_owned(), seed, nodes, embedded, operations, faults, mutant: None }
+    let scenario = workload.name.to_owned();
+    let mut schedule = Schedule {
+        faults: Vec::new(),
+        scenario,
+        seed,
+        nodes,
+        peers,
+        capacity,
+        balanced,
+        embedded,
+        operations,
+        mutant: None,
+    };
+    if nodes > 1 && draw.one_in(8) {
+        (schedule.capacity, schedule.balanced) = (None, true);
+        schedule.faults = draw_churn(&mut draw, nodes, size.span_ms);
+    } else {
+        schedule.faults = draw_faults(&mut draw, nodes, kinds, size.span_ms);
+    }
+    schedule
 }
 
 /// Runs a schedule to its verdict.
@@ -273,6 +304,7 @@ struct World<'a> {
     operator: Env,
     store: Store,
     faults: faults::Faults<'a>,
+    settle: Duration,
     invariants: Arc<Invariants>,
     /// If somebody wants to see them.
     commits: Option<Arc<Commits>>,
@@ -310,23 +342,21 @@ impl<'a> World<'a> {
         let connect: Connect = Arc::new(move |node| Arc::new(server.connect(node)));
         let machines: Vec<Machine> = (0..schedule.nodes)
             .map(|number| {
-                let name = cluster::name(number);
-                cluster::machine(
-                    sim,
-                    name.as_str(),
-                    name.clone(),
-                    program(),
-                    connect.clone(),
-                    invariants.clone(),
-                )
+                let (name, connect, invariants) =
+                    (cluster::name(number), connect.clone(), invariants.clone());
+                cluster::machine(sim, name.as_str(), &name, schedule, program(), connect, invariants)
             })
             .collect();
-        let clients = Clients::start(&clients_node, machines.iter().map(Machine::addr).collect());
+        let clients = Clients::start(&clients_node, machines.clone(), schedule);
         let twins = faults::Twins::add(sim, schedule, program, &connect, &invariants);
         for machine in machines.iter().chain(twins.all()) {
-            invariants.know(machine.node.ip(), machine.name());
+            invariants.know(machine.node.ip(), machine.name().as_str());
         }
         let store = service.store(&operator);
+        let jumps =
+            |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::WallJump { .. }, .. });
+        let is_long = outside.is_some() || schedule.faults.iter().any(jumps);
+        let settle = if is_long { SETTLE_LONG } else { SETTLE };
         let faults = faults::Faults::new(
             sim,
             machines.clone(),
@@ -341,6 +371,7 @@ impl<'a> World<'a> {
             operator: operator.env(),
             store,
             faults,
+            settle,
             invariants,
             commits,
             began: Mutex::default(),
@@ -377,7 +408,7 @@ impl<'a> World<'a> {
             .collect();
         self.faults.play(&self.operator, &schedule.faults).await;
         self.faults.heal();
-        self.clients.healed(self.faults.core().into_iter().map(Machine::addr).collect());
+        self.clients.healed(self.faults.core());
         *self.healed.lock() = self.clients.now();
         *self.healed_at.lock() = Some(self.faults.elapsed());
         let mut late = Vec::new();
@@ -390,7 +421,7 @@ impl<'a> World<'a> {
         if !late.is_empty() {
             return late;
         }
-        self.operator.sleep(SETTLE).await;
+        self.operator.sleep(self.settle).await;
         let done = self.start(self.clients.prober(), last);
         if self.operator.timeout(LIVENESS, done).await.is_err() {
             let what = format!("the last look at every actor has not ended after {LIVENESS:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::run::Verdict;
-use crate::schedule::{CLIENTS, MachineFault, STORE, Schedule, What};
+use crate::schedule::{CLIENTS, MachineFault, MigrationCrash, STORE, Schedule, What};
 
 /// A short story of a run: faults, calls with their ends, and what does not hold.
 pub fn story(schedule: &Schedule, verdict: &Verdict) -> String {
@@ -53,6 +53,10 @@ pub(crate) fn sentence(what: &What) -> String {
         }
         What::Isolate { node } => format!("n{node} is cut off from everybody"),
         What::CutOff { node } => format!("n{node} is cut off from everybody, for good"),
+        What::CutWay { from, to } => {
+            format!("nothing gets from {} to {}, for good", place(*from), place(*to))
+        }
+        What::RollingRestart => "all machines are drained and started again, one after the other".to_owned(),
         What::Swizzle { ways, order } => {
             let way = |(from, to): &(u32, u32)| format!("{} to {}", place(*from), place(*to));
             let named: Vec<_> = ways.iter().map(way).collect();
@@ -79,6 +83,18 @@ fn of_machine(fault: &MachineFault) -> String {
         MachineFault::CrashLoop { every_ms } => format!("dies every {every_ms} ms"),
         MachineFault::Pause => "stands still".to_owned(),
         MachineFault::Drain => "is asked to go".to_owned(),
+        MachineFault::ToldToDrain => "is told by its operator to drain".to_owned(),
+        MachineFault::Evicted => "is ended by its operator".to_owned(),
+        MachineFault::Migrate { every_ms, to, through, crash, .. } => {
+            let dies = match crash {
+                Some(MigrationCrash { source: true, .. }) => ", and dies meanwhile",
+                Some(MigrationCrash { source: false, .. }) => ", which die meanwhile",
+                None => "",
+            };
+            format!(
+                "has an actor moved every {every_ms} ms, first by n{through} to n{to}, then by and to the next ones{dies}"
+            )
+        }
         MachineFault::Twin => "gets a second process of its name".to_owned(),
         MachineFault::WallJump { by_ms } => format!("has its wall clock jump by {by_ms} ms"),
         MachineFault::Drift { ppm } => format!("has clocks {ppm} millionths fast"),

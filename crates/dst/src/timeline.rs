@@ -253,12 +253,14 @@ fn faults(schedule: &Schedule, seen: &Seen, lanes: &[String]) -> Vec<Span> {
         let places = match fault.what {
             What::Machine { node, .. } | What::Isolate { node } | What::CutOff { node } => vec![node],
             What::Swizzle { ref ways, .. } => ways.iter().flat_map(|(from, to)| [*from, *to]).collect(),
-            What::Block { from, to, .. } | What::Link { from, to, .. } => vec![from, to],
+            What::Block { from, to, .. } | What::CutWay { from, to } | What::Link { from, to, .. } => {
+                vec![from, to]
+            }
             What::Store { .. } | What::StoreCrash { .. } | What::StorePause | What::StoreDisk { .. } => {
                 vec![STORE]
             }
             // Models and tools are no machine of the cluster: who suffers are those that ask them.
-            What::World { .. } => (0..schedule.nodes).collect(),
+            What::World { .. } | What::RollingRestart => (0..schedule.nodes).collect(),
         };
         let from = micros(seen.began) + fault.at_ms * 1000;
         Span {

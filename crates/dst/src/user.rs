@@ -11,7 +11,7 @@ use kelpie_runtime::typed::{Behaviours, Handlers};
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
 use crate::run::{self, Load, Ran, Script, Verdict, Watch};
-use crate::schedule::{Draw, Fault, FaultKinds, MachineFault, Schedule, What, draw_faults};
+use crate::schedule::{Draw, Fault, FaultKinds, MachineFault, Peers, Schedule, What, draw_faults};
 
 /// A simulated cluster for a test of your own actors: `nodes` machines, decided by `seed`.
 ///
@@ -74,6 +74,9 @@ pub fn cluster(seed: u64, nodes: u32) -> Cluster {
         scenario: "user".to_owned(),
         seed,
         nodes,
+        peers: Peers::Secret,
+        capacity: None,
+        balanced: false,
         embedded: false,
         operations: Vec::new(),
         faults: Vec::new(),
@@ -122,6 +125,18 @@ impl Cluster {
         self
     }
 
+    /// Lets each machine take only so many actors into memory.
+    pub fn capacity(mut self, actors: u64) -> Self {
+        self.schedule.capacity = Some(actors);
+        self
+    }
+
+    /// Lets clients ask only machines that are ready, as behind a balancer that looks.
+    pub fn balanced(mut self) -> Self {
+        self.schedule.balanced = true;
+        self
+    }
+
     /// Exactly these faults.
     pub fn faults(mut self, faults: Vec<Fault>) -> Self {
         self.schedule.faults = faults;
@@ -152,7 +167,7 @@ impl Cluster {
         self
     }
 
-    /// The last look, once the faults are over, all clients have ended and 40 s have passed
+    /// The last look, once the faults are over, all clients have ended and 25 s have passed (40 s if a wall clock jumps)
     /// for what is still owed. A panic in it is a violation.
     pub fn last<F>(self, script: impl FnOnce(Client) -> F + Send + 'static) -> Self
     where

@@ -2,6 +2,7 @@
 
 mod actors;
 mod agents;
+mod couriers;
 mod outside;
 
 use std::sync::Arc;
@@ -18,9 +19,6 @@ pub struct Workload {
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
-    /// On how many machines at most. Machines do not call each other yet, so actors that do
-    /// share one.
-    pub nodes_max: u32,
     /// Calls of one client at most. An agent takes its time for each.
     pub calls_max: u32,
     /// The types of actors that it calls, with a function that draws a call of each.
@@ -47,14 +45,12 @@ pub struct Size {
 pub const ALL: &[Workload] = &[
     Workload {
         name: "counters",
-        nodes_max: 5,
         calls_max: 24,
         about: "adds to counters and reads them",
         kinds: &[("counter", counter)],
     },
     Workload {
         name: "logs",
-        nodes_max: 5,
         calls_max: 24,
         about: "appends words to logs and reads them",
         kinds: &[("log", log)],
@@ -62,35 +58,36 @@ pub const ALL: &[Workload] = &[
     Workload {
         name: "bank",
         about: "transfers between accounts, by messages that leave with the turn",
-        nodes_max: 1,
         calls_max: 24,
         kinds: &[("account", account)],
     },
     Workload {
         name: "orders",
         about: "orders that charge and ship outside, in recorded steps",
-        nodes_max: 5,
         calls_max: 24,
         kinds: &[("shop", shop)],
     },
     Workload {
+        name: "couriers",
+        about: "couriers that call each other and wait, and put words into bins",
+        calls_max: 24,
+        kinds: &[("courier", courier)],
+    },
+    Workload {
         name: "reminders",
         about: "reminders that come due while machines come and go",
-        nodes_max: 5,
         calls_max: 24,
         kinds: &[("alarm", alarm)],
     },
     Workload {
         name: "agents",
         about: "people talk to agents, whose models edit memory and call tools that have effects",
-        nodes_max: 5,
         calls_max: 8,
         kinds: &[("agent", agents::agent)],
     },
     Workload {
         name: "mixed",
         about: "all of them at once",
-        nodes_max: 5,
         calls_max: 24,
         kinds: &[
             ("counter", counter),
@@ -98,6 +95,7 @@ pub const ALL: &[Workload] = &[
             ("account", account),
             ("shop", shop),
             ("alarm", alarm),
+            ("courier", courier),
             ("agent", agents::agent),
         ],
     },
@@ -122,14 +120,12 @@ impl Workload {
     }
 
     /// Draws what the clients do.
-    pub fn draw(&self, draw: &mut Draw, size: Size, nodes: u32) -> Vec<Operation> {
-        let alone = |kind: &&(&str, Kind)| nodes == 1 || kind.0 != "account";
-        let kinds: Vec<_> = self.kinds.iter().filter(alone).collect();
+    pub fn draw(&self, draw: &mut Draw, size: Size) -> Vec<Operation> {
         let pause = size.span_ms / u64::from(size.calls.max(1));
         let mut operations = Vec::new();
         for client in 0..size.clients {
             for call in 0..size.calls {
-                let (actor_type, kind) = draw.pick(&kinds);
+                let (actor_type, kind) = draw.pick(self.kinds);
                 let (operation, payload) = kind(draw, size, &format!("w{client}.{call}"));
                 operations.push(Operation {
                     client,
@@ -152,6 +148,8 @@ fn read_of(actor_type: &str) -> Option<&'static str> {
         "account" => "balance",
         "shop" => "orders",
         "alarm" => "reminded",
+        "courier" => "carried",
+        "bin" => "contents",
         _ => return None,
     })
 }
@@ -163,6 +161,11 @@ pub fn probes(operations: &[Operation]) -> Vec<Operation> {
         if let Some((to, _)) = operation.payload.split_once(' ') {
             actors.push((operation.actor.0.clone(), to.to_owned()));
         }
+    }
+    for operation in operations.iter().filter(|operation| operation.operation == "carry") {
+        let words: Vec<&str> = operation.payload.split(' ').collect();
+        actors.extend(words.get(1).map(|bin| ("bin".to_owned(), (*bin).to_owned())));
+        actors.extend(words.get(2).map(|courier| ("courier".to_owned(), (*courier).to_owned())));
     }
     actors.sort();
     actors.dedup();
@@ -205,6 +208,16 @@ fn account(draw: &mut Draw, size: Size, _: &str) -> (&'static str, String) {
 
 fn shop(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
     if draw.one_in(4) { ("orders", String::new()) } else { ("order", word.to_owned()) }
+}
+
+/// Two couriers may wait for each other: one of them has to give way.
+fn courier(draw: &mut Draw, size: Size, word: &str) -> (&'static str, String) {
+    let (bin, via) = (key(draw, size), key(draw, size));
+    match draw.below(4) {
+        0 => ("carried", String::new()),
+        1 => ("carry", format!("{word} {bin} {via}")),
+        _ => ("carry", format!("{word} {bin}")),
+    }
 }
 
 fn alarm(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {

@@ -17,12 +17,12 @@ use kelpie_agent::record::CreateAgent;
 use kelpie_agent::service::{Agents, Parts};
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
-use kelpie_core::id::{ActorId, Seq};
+use kelpie_core::id::{ActorId, NodeId, Seq};
 use kelpie_core::ownership::Own;
 use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
-use kelpie_runtime::{Health, Options, Runtime};
+use kelpie_runtime::Health;
 use kelpie_storage::Store;
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ use super::script;
 use super::shown::{Cancelled, Listed, Look};
 use super::tools::{BOOK, NOTE, Tools};
 use super::world::World;
-use crate::cluster::{self, Actors, Outcome, Process, Program, Request};
+use crate::cluster::{self, Actors, Outcome, Place, Process, Program, Request};
 
 /// The type of agents, for clients.
 pub(crate) const AGENT: &str = "agent";
@@ -54,7 +54,7 @@ impl Program for AgentProgram {
         &self,
         env: Env,
         store: Store,
-        options: Options,
+        place: Place,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
         let (world, actors) = (self.world.clone(), self.beside.of(&env));
         async move {
@@ -66,14 +66,10 @@ impl Program for AgentProgram {
             let parts = Parts { models, tools };
             let prepared = Agents::prepare(parts).await;
             let all = actors.iter().cloned().chain([prepared.actor()]).collect();
-            match Runtime::start(options, env.clone(), store, all).await {
-                Ok(runtime) => {
-                    let agents = prepared.on(runtime.clone());
-                    let beside = cluster::Running::new(runtime, actors);
-                    Ok(Arc::new(Running { env, agents, beside }) as Arc<dyn Process>)
-                }
-                Err(error) => Err(error.to_string()),
-            }
+            let joined = place.take(env.clone(), store, all).await?;
+            let agents = prepared.on(joined.runtime().clone());
+            let beside = cluster::Running::new(joined, actors);
+            Ok(Arc::new(Running { env, agents, beside }) as Arc<dyn Process>)
         }
         .boxed()
     }
@@ -116,16 +112,23 @@ impl Process for Running {
     }
 
     fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
-        self.agents.runtime().loaded(see);
+        self.beside.loaded(see);
     }
 
     fn health(&self) -> Health {
-        self.agents.runtime().health()
+        self.beside.health()
     }
 
-    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()> {
-        let runtime = self.agents.runtime().clone();
-        async move { drop(runtime.drain(limit).await) }.boxed()
+    fn is_told_to_drain(&self) -> bool {
+        self.beside.is_told_to_drain()
+    }
+
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, bool> {
+        self.beside.drain(limit)
+    }
+
+    fn migrate(&self, actor: ActorId, to: NodeId, limit: Duration) -> BoxFuture<'static, bool> {
+        self.beside.migrate(actor, to, limit)
     }
 }
 

@@ -15,8 +15,10 @@ use kelpie_runtime::typed::{AppAnswer, Error, Handlers, Reason, Target, Via};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::machine::Machine;
 use super::wire::{self, Answer, Ask, Outcome};
 use crate::history::{Call, Ended, History};
+use crate::schedule::Schedule;
 
 /// How long a client waits for the answer to one attempt.
 const ATTEMPT: Duration = Duration::from_secs(4);
@@ -35,7 +37,9 @@ pub(crate) struct Clients {
     env: Env,
     mailbox: Mailbox,
     /// Those that may be asked: all of them, and in the end those that were healed.
-    machines: Mutex<Vec<SocketAddr>>,
+    machines: Mutex<Vec<Machine>>,
+    /// Only machines that are ready are asked.
+    balanced: bool,
     attempts: AtomicU64,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>>,
     history: Mutex<History>,
@@ -45,14 +49,16 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn start(node: &Node, machines: Vec<SocketAddr>) -> Arc<Self> {
+    pub(crate) fn start(node: &Node, machines: Vec<Machine>, schedule: &Schedule) -> Arc<Self> {
+        let history = History { orderly: schedule.is_orderly(), ..History::default() };
         let clients = Arc::new(Self {
             env: node.env(),
             mailbox: node.mailbox(ANSWERS),
             machines: Mutex::new(machines),
+            balanced: schedule.balanced,
             attempts: AtomicU64::new(0),
             waiting: Mutex::default(),
-            history: Mutex::default(),
+            history: Mutex::new(history),
             probes: AtomicU32::new(0),
             healed: AtomicBool::new(false),
         });
@@ -75,7 +81,7 @@ impl Clients {
     }
 
     /// From here on calls are owed an answer, by the machines of `core`.
-    pub(crate) fn healed(&self, core: Vec<SocketAddr>) {
+    pub(crate) fn healed(&self, core: Vec<Machine>) {
         *self.machines.lock() = core;
         self.healed.store(true, Ordering::Relaxed);
     }
@@ -89,14 +95,17 @@ impl Clients {
         self.history.lock().clone()
     }
 
-    /// The machine to ask, by a number that may be any.
-    fn machine(&self, number: usize) -> SocketAddr {
+    /// The machine to ask, by a number that may be any; nothing if there is none.
+    fn machine(&self, number: usize) -> Option<SocketAddr> {
         let machines = self.machines.lock();
-        machines[number % machines.len()]
+        let (before, from) = machines.split_at(number % machines.len());
+        let may_be_asked = |machine: &&Machine| !self.balanced || machine.is_ready();
+        from.iter().chain(before).find(may_be_asked).map(Machine::addr)
     }
 
     /// One attempt at one machine; nothing if no answer came.
-    async fn attempt(&self, to: SocketAddr, ask: Ask) -> Option<Outcome> {
+    async fn attempt(&self, to: Option<SocketAddr>, ask: Ask) -> Option<Outcome> {
+        let Some(to) = to else { return Some(Outcome::NotRun("no machine is ready".to_owned())) };
         let (told, tell) = oneshot::channel();
         let attempt = ask.attempt;
         self.waiting.lock().insert(attempt, told);
@@ -171,8 +180,7 @@ impl Client {
             (None, client) => format!("client-{client}-{number}"),
         };
         let index = self.begin(number, (actor_type, actor_key), operation, payload, &key);
-        let mut unanswered = false;
-        let mut attempts = 0;
+        let (mut attempts, mut lost) = (0, 0);
         let machines = self.clients.machines.lock().len() as u64;
         let mut machine =
             usize::try_from(self.env().random_u64() % machines).expect("fewer machines than a usize counts");
@@ -192,17 +200,17 @@ impl Client {
                 Some(Outcome::NotRun(reason)) => Some(reason),
                 Some(Outcome::Unknown(_)) | None => None,
             };
-            unanswered |= refused.is_none();
+            lost += u32::from(refused.is_none());
             if attempts >= self.attempts_max() {
                 break match refused {
-                    Some(reason) if !unanswered => Outcome::NotRun(reason),
+                    Some(reason) if lost == 0 => Outcome::NotRun(reason),
                     Some(_) | None => Outcome::Unknown("no machine has answered".to_owned()),
                 };
             }
             machine = machine.wrapping_add(1);
             self.env().sleep(BETWEEN).await;
         };
-        self.end(index, ended(&outcome), attempts);
+        self.end(index, ended(&outcome), attempts, lost);
         outcome
     }
 
@@ -234,18 +242,19 @@ impl Client {
             ended_at: now,
             ended: None,
             attempts: 0,
+            lost: 0,
             owed: self.clients.healed.load(Ordering::Relaxed),
             probe: self.number == PROBER,
         });
         history.calls.len() - 1
     }
 
-    fn end(&self, index: usize, ended: Ended, attempts: u32) {
+    fn end(&self, index: usize, ended: Ended, attempts: u32, lost: u32) {
         let mut history = self.clients.history.lock();
         let call = &mut history.calls[index];
         call.ended = Some(ended);
         call.ended_at = self.env().now();
-        call.attempts = attempts;
+        (call.attempts, call.lost) = (attempts, lost);
     }
 }
 

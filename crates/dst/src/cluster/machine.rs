@@ -2,21 +2,32 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kelpie_core::id::NodeId;
 use kelpie_env::Env;
 use kelpie_env::sim::{Mailbox, Node};
-use kelpie_runtime::Options;
+use kelpie_runtime::Health;
 use kelpie_storage::{Backend, Store};
 use parking_lot::Mutex;
 
+use super::place::Place;
 use super::program::{Process, Program, Request};
 use super::wire::{self, Answer, Ask, Outcome};
 use crate::invariant::Invariants;
 
 /// Where machines take calls.
 pub(crate) const CALLS: u16 = 8283;
+
+/// Where they take connections of each other.
+pub(super) const PEERS: u16 = 7000;
+
+/// How long a drain waits for what was admitted.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Where nothing is to be cut off.
+const DRAIN_IN_PEACE: Duration = Duration::from_secs(30);
 
 /// How long a supervisor waits before it starts a process again that could not start.
 const START_AGAIN: Duration = Duration::from_millis(400);
@@ -33,29 +44,47 @@ pub(crate) struct Machine {
 
 struct Seat {
     program: Arc<dyn Program>,
-    options: Options,
+    place: Place,
     connect: Connect,
     invariants: Arc<Invariants>,
     /// The process of the present life, once it has started.
     process: Mutex<Option<Arc<dyn Process>>>,
+    leaving: Mutex<Leaving>,
+    /// Nobody starts it again when it has left.
+    held: AtomicBool,
+    /// Drains have the time that they take.
+    patient: bool,
+}
+
+/// Whether the present life of a machine is about to end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// It drains.
+    Going,
+    /// It has drained.
+    Gone,
 }
 
 impl Machine {
     pub(crate) fn new(
         node: Node,
         program: Arc<dyn Program>,
-        options: Options,
+        place: Place,
+        patient: bool,
         connect: Connect,
         invariants: Arc<Invariants>,
     ) -> Self {
-        let seat = Arc::new(Seat { program, options, connect, invariants, process: Mutex::default() });
-        Self { node, seat }
+        let (process, leaving) = (Mutex::default(), Mutex::new(Leaving::No));
+        let held = AtomicBool::new(false);
+        let seat = Seat { program, place, connect, invariants, process, leaving, held, patient };
+        Self { node, seat: Arc::new(seat) }
     }
 
     /// The name that its process joins under. A second process under a name stands on a node of
     /// its own.
-    pub(crate) fn name(&self) -> &str {
-        self.seat.options.node.node.as_str()
+    pub(crate) fn name(&self) -> &NodeId {
+        self.seat.place.name()
     }
 
     /// Lets so many millionths of the calls to it panic in their handler.
@@ -76,6 +105,7 @@ impl Machine {
     /// Starts the program on the node's present life.
     pub(crate) fn boot(&self) {
         *self.seat.process.lock() = None;
+        *self.seat.leaving.lock() = Leaving::No;
         let env = self.node.env();
         let store = Store::from_backend((self.seat.connect)(&self.node), env.clone());
         let mailbox = Arc::new(self.node.mailbox(CALLS));
@@ -97,6 +127,53 @@ impl Machine {
         self.seat.invariants.gone(self.node.name());
     }
 
+    /// Asks its process to go: it drains, and has its actors handed over.
+    pub(crate) fn leave(&self) {
+        let Some(process) = self.process().filter(|_| self.node.is_alive()) else { return };
+        let mut leaving = self.seat.leaving.lock();
+        if *leaving != Leaving::No {
+            return;
+        }
+        *leaving = Leaving::Going;
+        drop(leaving);
+        let drain = process.drain(if self.seat.patient { DRAIN_IN_PEACE } else { DRAIN });
+        let seat = self.seat.clone();
+        self.node.env().spawn("drain", async move {
+            drain.await;
+            *seat.leaving.lock() = Leaving::Gone;
+        });
+    }
+
+    /// Says whether it stays down once its process has left.
+    pub(crate) fn hold(&self, held: bool) {
+        self.seat.held.store(held, Ordering::Relaxed);
+    }
+
+    /// It may be started again after a drain. One that still drains is ended, unless drains have
+    /// their time.
+    pub(crate) fn end_drain(&self) {
+        self.hold(false);
+        let going = *self.seat.leaving.lock() == Leaving::Going;
+        if !(going && self.seat.patient) {
+            self.end(false);
+            self.start_again();
+        }
+    }
+
+    /// Whether its process has been asked to go, has gone, and is to be started again.
+    pub(super) fn has_left(&self) -> bool {
+        let gone = *self.seat.leaving.lock() == Leaving::Gone;
+        self.node.is_alive() && gone && !self.seat.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether its process takes calls and does not go: whoever stands before several machines
+    /// asks one of these.
+    pub(crate) fn is_ready(&self) -> bool {
+        let ready =
+            |process: Arc<dyn Process>| process.health() == Health::Ready && !process.is_told_to_drain();
+        self.node.is_alive() && *self.seat.leaving.lock() == Leaving::No && self.process().is_some_and(ready)
+    }
+
     /// Starts it again if it is down.
     pub(crate) fn start_again(&self) {
         if !self.node.is_alive() {
@@ -114,7 +191,7 @@ impl Machine {
 async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
     leak(&env).await;
     let process = loop {
-        match seat.program.start(env.clone(), store.clone(), seat.options.clone()).await {
+        match seat.program.start(env.clone(), store.clone(), seat.place.clone()).await {
             Ok(process) => break process,
             Err(error) => tracing::debug!(error, "not started"),
         }
@@ -156,7 +233,7 @@ async fn answer(
     let row = process.recorded_under(&request);
     let outcome: Outcome = process.serve(request).await;
     if let Some(row) = row.filter(|_| outcome.is_recorded()) {
-        seat.invariants.answers(seat.options.node.node.as_str(), &row);
+        seat.invariants.answers(seat.place.name().as_str(), &row);
     }
     mailbox.send(to, wire::encode(&Answer { attempt: ask.attempt, outcome }));
 }

@@ -21,16 +21,18 @@ use super::machine::Machine;
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Starts again every machine whose process has ended itself: another has its name, or its
-/// session was ended.
+/// Starts again every machine whose process has ended itself: another has its name, its session
+/// was ended, or it was told to drain and has.
 pub(crate) async fn supervise(env: Env, machines: Vec<Machine>) {
     loop {
         env.sleep(LOOK).await;
         for machine in &machines {
-            let over = machine.process().is_some_and(|process| process.health().is_over());
-            if over && machine.node.is_alive() {
+            let Some(process) = machine.process().filter(|_| machine.node.is_alive()) else { continue };
+            if process.health().is_over() || machine.has_left() {
                 machine.end(false);
                 machine.start_again();
+            } else if process.is_told_to_drain() {
+                machine.leave();
             }
         }
     }

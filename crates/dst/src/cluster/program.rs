@@ -10,14 +10,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
-use kelpie_core::id::{ActorId, Seq};
+use kelpie_core::id::{ActorId, NodeId, Seq};
 use kelpie_core::ownership::Own;
 use kelpie_core::row;
 use kelpie_env::Env;
-use kelpie_runtime::{Actor, Call, CallError, Health, Options, Runtime};
+use kelpie_runtime::{Actor, Call, CallError, Health};
 use kelpie_storage::Store;
 
 use super::frail::Nerves;
+use super::place::{Joined, Place};
 use super::wire::Outcome;
 
 /// What is installed on every machine of a cluster.
@@ -27,7 +28,7 @@ pub trait Program: Send + Sync + 'static {
         &self,
         env: Env,
         store: Store,
-        options: Options,
+        place: Place,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>>;
 
     /// Lets so many millionths of the calls panic in their handler, from now on. For programs
@@ -58,8 +59,15 @@ pub trait Process: Send + Sync + 'static {
     /// Whether it may serve; one that [is over](Health::is_over) ends itself.
     fn health(&self) -> Health;
 
-    /// Stops admitting, waits for what was admitted for at most `limit`, and leaves.
-    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()>;
+    /// Whether its operator has told it to drain, or it does so by itself.
+    fn is_told_to_drain(&self) -> bool;
+
+    /// Hands its actors over, waits for what was admitted for at most `limit`, and leaves. Whether
+    /// nothing was cut off.
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, bool>;
+
+    /// Has an actor moved to another node, wherever it is. Whether it was.
+    fn migrate(&self, actor: ActorId, to: NodeId, limit: Duration) -> BoxFuture<'static, bool>;
 }
 
 /// A client's call, as a process gets it.
@@ -104,14 +112,12 @@ impl Program for Actors {
         &self,
         env: Env,
         store: Store,
-        options: Options,
+        place: Place,
     ) -> BoxFuture<'static, Result<Arc<dyn Process>, String>> {
         let actors = self.of(&env);
         async move {
-            match Runtime::start(options, env, store, actors.clone()).await {
-                Ok(runtime) => Ok(Arc::new(Running::new(runtime, actors)) as Arc<dyn Process>),
-                Err(error) => Err(error.to_string()),
-            }
+            let joined = place.take(env, store, actors.clone()).await?;
+            Ok(Arc::new(Running::new(joined, actors)) as Arc<dyn Process>)
         }
         .boxed()
     }
@@ -131,14 +137,14 @@ pub(crate) const PEEK: &str = "peek";
 
 /// Actors on a runtime.
 pub(crate) struct Running {
-    runtime: Runtime,
+    joined: Joined,
     actors: BTreeMap<String, Arc<dyn Actor>>,
 }
 
 impl Running {
-    pub(crate) fn new(runtime: Runtime, actors: Vec<Arc<dyn Actor>>) -> Self {
+    pub(crate) fn new(joined: Joined, actors: Vec<Arc<dyn Actor>>) -> Self {
         let actors = actors.into_iter().map(|actor| (actor.actor_type().to_owned(), actor)).collect();
-        Self { runtime, actors }
+        Self { joined, actors }
     }
 }
 
@@ -155,7 +161,7 @@ fn caller() -> Caller {
 
 impl Process for Running {
     fn serve(&self, request: Request) -> BoxFuture<'static, Outcome> {
-        let runtime = self.runtime.clone();
+        let runtime = self.joined.runtime().clone();
         async move {
             let (actor, key) = match aim(&request) {
                 Ok(aim) => aim,
@@ -185,16 +191,23 @@ impl Process for Running {
     }
 
     fn loaded(&self, see: &mut dyn FnMut(&ActorId, &Own, Seq)) {
-        self.runtime.loaded(see);
+        self.joined.runtime().loaded(see);
     }
 
     fn health(&self) -> Health {
-        self.runtime.health()
+        self.joined.runtime().health()
     }
 
-    fn drain(&self, limit: Duration) -> BoxFuture<'static, ()> {
-        let runtime = self.runtime.clone();
-        async move { drop(runtime.drain(limit).await) }.boxed()
+    fn is_told_to_drain(&self) -> bool {
+        self.joined.runtime().is_told_to_drain()
+    }
+
+    fn drain(&self, limit: Duration) -> BoxFuture<'static, bool> {
+        self.joined.clone().drain(limit).boxed()
+    }
+
+    fn migrate(&self, actor: ActorId, to: NodeId, limit: Duration) -> BoxFuture<'static, bool> {
+        self.joined.clone().migrate(actor, to, limit).boxed()
     }
 }
 

@@ -269,7 +269,15 @@ mod tests {
             Health::Ready
         }
 
-        fn drain(&self, _: Duration) -> BoxFuture<'static, ()> {
+        fn is_told_to_drain(&self) -> bool {
+            false
+        }
+
+        fn drain(&self, _: Duration) -> BoxFuture<'static, bool> {
+            unreachable!("it is only looked at")
+        }
+
+        fn migrate(&self, _: ActorId, _: NodeId, _: Duration) -> BoxFuture<'static, bool> {
             unreachable!("it is only looked at")
         }
     }

@@ -4,7 +4,10 @@
 //! or ends has the state of links, store and clocks made anew from those that are left, so
 //! that two that overlap do not heal each other.
 
+mod churn;
 mod healing;
+mod links;
+mod services;
 mod shape;
 mod swizzle;
 
@@ -13,30 +16,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_env::Env;
-use kelpie_env::sim::{DiskFaults, LinkFaults, Node, Sim};
+use kelpie_env::sim::{Node, Sim};
 use parking_lot::Mutex;
 
 use crate::agents::{AGENT_FAULTS, World};
 use crate::cluster::{self, Connect, Machine, Program};
 use crate::invariant::Invariants;
-use crate::schedule::{CLIENTS, DiskFault, Fault, MachineFault, STORE, Schedule, What};
-use crate::service::{ServerCrash, StoreFaults, StoreService};
+use crate::schedule::{CLIENTS, Fault, MachineFault, STORE, Schedule, What};
+use crate::service::{ServerCrash, StoreService};
 
-use shape::{panics, shape_clocks, suffer};
+use shape::{panics, shape_clocks};
 
-/// How long a drain waits for what was admitted.
-const DRAIN: Duration = Duration::from_secs(2);
 /// How often a fault happens that happens again and again.
 const REPEATS_MAX: u64 = 50;
 
 /// Faults that are counted here: the world does not know them as such.
 pub const HAND_FAULTS: &[&str] = &[
     "crash-loop",
+    "eviction",
     "flapping-link",
     "graceful-shutdown",
+    "migration",
+    "migration-source-crash",
+    "migration-target-crash",
     "panic-in-a-handler",
+    "permanent-one-way-partition",
     "permanent-partition",
+    "rolling-restart",
     "swizzle-clog",
+    "told-to-drain",
     "two-processes-one-id",
 ];
 
@@ -55,7 +63,8 @@ impl Twins {
             let What::Machine { node, fault: MachineFault::Twin } = fault.what else { return None };
             let simulated = format!("n{node}-twin-{index}");
             let (name, connect, invariants) = (cluster::name(node), connect.clone(), invariants.clone());
-            Some((index, cluster::machine(sim, &simulated, name, program(), connect, invariants)))
+            let twin = cluster::machine(sim, &simulated, &name, schedule, program(), connect, invariants);
+            Some((index, twin))
         });
         Self(twins.collect())
     }
@@ -75,7 +84,7 @@ pub(super) struct Faults<'a> {
     operator: Node,
     machines: Vec<Machine>,
     twins: Twins,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -88,6 +97,10 @@ struct State {
     swizzled: BTreeSet<(usize, usize)>,
     /// Machines that stay cut off when all others are healed.
     lost: BTreeSet<u32>,
+    /// Ways that stay cut.
+    lost_ways: BTreeSet<(u32, u32)>,
+    /// Machines that were killed while an actor moved, with the number of the fault.
+    died: Vec<(usize, Machine)>,
     /// Ways on which nothing gets through.
     closed: BTreeSet<(u32, u32)>,
     /// Machines that are cut off from everybody.
@@ -95,6 +108,12 @@ struct State {
     /// What is left of the disk, if it is limited.
     room: Option<u64>,
     fired: BTreeMap<String, u64>,
+}
+
+impl State {
+    fn count(&mut self, fault: &str) {
+        *self.fired.entry(fault.to_owned()).or_default() += 1;
+    }
 }
 
 /// What happens to a fault at an instant. Ends come before beginnings.
@@ -114,7 +133,7 @@ impl<'a> Faults<'a> {
         world: Option<Arc<World>>,
         (clients, operator): (Node, Node),
     ) -> Self {
-        Self { sim, service, world, clients, operator, machines, twins, state: Mutex::default() }
+        Self { sim, service, world, clients, operator, machines, twins, state: Arc::default() }
     }
 
     /// How often each fault had an effect.
@@ -175,13 +194,15 @@ impl<'a> Faults<'a> {
         }
         for machine in &self.machines {
             machine.node.resume();
+            machine.hold(false);
             machine.start_again();
         }
+        self.cut_the_lost_ways();
         self.cut_off_the_lost();
     }
 
     fn count(&self, fault: &str) {
-        *self.state.lock().fired.entry(fault.to_owned()).or_default() += 1;
+        self.state.lock().count(fault);
     }
 
     /// All nodes of the world.
@@ -216,7 +237,7 @@ impl<'a> Faults<'a> {
         match what {
             What::Machine { node, fault } => {
                 if let Some(machine) = self.machine(*node) {
-                    self.begin_on(machine, index, fault);
+                    self.begin_on(machine, index, fault, time);
                 }
             }
             What::Block { every_ms: 1.., .. } => {
@@ -235,10 +256,12 @@ impl<'a> Faults<'a> {
                 }
             }
             What::StorePause => self.service.pause(),
+            What::RollingRestart => self.rolling_restart(index),
             What::Swizzle { ways, order } => self.swizzle(index, ways, order, time),
             What::Block { .. }
             | What::Isolate { .. }
             | What::CutOff { .. }
+            | What::CutWay { .. }
             | What::Link { .. }
             | What::Store { .. }
             | What::World { .. }
@@ -246,7 +269,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    fn begin_on(&self, machine: &Machine, index: usize, fault: &MachineFault) {
+    fn begin_on(&self, machine: &Machine, index: usize, fault: &MachineFault, time: u64) {
         let alive = machine.node.is_alive();
         match fault {
             MachineFault::PowerCut => machine.end(true),
@@ -260,11 +283,15 @@ impl<'a> Faults<'a> {
             }
             MachineFault::Pause => machine.node.pause(),
             MachineFault::Drain => {
-                if let Some(process) = machine.process().filter(|_| alive) {
-                    machine.node.env().spawn("drain", process.drain(DRAIN));
+                machine.hold(true);
+                if alive && machine.process().is_some() {
+                    machine.leave();
                     self.count("graceful-shutdown");
                 }
             }
+            MachineFault::ToldToDrain => self.tell(machine, false),
+            MachineFault::Evicted => self.tell(machine, true),
+            MachineFault::Migrate { .. } => self.migrate(index, machine, fault, time),
             MachineFault::Twin => {
                 if let Some(twin) = self.twins.0.get(&index).filter(|twin| twin.node.is_alive()) {
                     twin.boot();
@@ -302,9 +329,11 @@ impl<'a> Faults<'a> {
                 }
             }
             What::StorePause => self.service.resume(),
-            What::Block { .. }
+            What::RollingRestart
+            | What::Block { .. }
             | What::Isolate { .. }
             | What::CutOff { .. }
+            | What::CutWay { .. }
             | What::Swizzle { .. }
             | What::Link { .. }
             | What::Store { .. }
@@ -320,9 +349,9 @@ impl<'a> Faults<'a> {
             }
             MachineFault::Pause => machine.node.resume(),
             MachineFault::Drain => {
-                machine.end(false);
-                machine.start_again();
+                machine.end_drain();
             }
+            MachineFault::Migrate { .. } => self.end_migrations(index),
             MachineFault::Twin => {
                 if let Some(twin) = self.twins.0.get(&index) {
                     twin.end(false);
@@ -335,6 +364,8 @@ impl<'a> Faults<'a> {
             | MachineFault::Coarse { .. }
             | MachineFault::Timers { .. }
             | MachineFault::Panics { .. }
+            | MachineFault::ToldToDrain
+            | MachineFault::Evicted
             | MachineFault::Slow { .. } => {}
         }
     }
@@ -357,125 +388,6 @@ impl<'a> Faults<'a> {
             machine.set_panics(panics(number, &active));
         }
     }
-
-    fn shape_links(&self, active: &[(usize, &What)], down: &BTreeSet<usize>) {
-        let mut places: Vec<u32> = (0..u32::try_from(self.machines.len()).expect("few machines")).collect();
-        places.extend([STORE, CLIENTS]);
-        let mut closed = BTreeSet::new();
-        for &from in &places {
-            for &to in &places {
-                let (Some(near), Some(far)) = (self.place(from), self.place(to)) else { continue };
-                if from == to {
-                    continue;
-                }
-                let blocked = active.iter().any(|(index, what)| match what {
-                    What::Block { from: a, to: b, both, every_ms } => {
-                        let this = (*a, *b) == (from, to) || *both && (*b, *a) == (from, to);
-                        this && (*every_ms == 0 || down.contains(index))
-                    }
-                    What::Machine { .. }
-                    | What::Isolate { .. }
-                    | What::CutOff { .. }
-                    | What::Swizzle { .. }
-                    | What::Link { .. }
-                    | What::Store { .. }
-                    | What::World { .. }
-                    | What::StoreCrash { .. }
-                    | What::StorePause
-                    | What::StoreDisk { .. } => false,
-                });
-                if blocked {
-                    closed.insert((from, to));
-                }
-                let mut suffers = LinkFaults::default();
-                for (_, what) in active {
-                    if let What::Link { from: a, to: b, fault } = what
-                        && (*a, *b) == (from, to)
-                    {
-                        suffer(&mut suffers, fault);
-                    }
-                }
-                suffers.clogged |= self.is_swizzled(active, (from, to));
-                if self.sim.link_faults(near, far) != suffers {
-                    self.sim.set_link_faults(near, far, suffers);
-                }
-            }
-        }
-        let before = std::mem::replace(&mut self.state.lock().closed, closed.clone());
-        for &(from, to) in before.difference(&closed) {
-            if let (Some(near), Some(far)) = (self.place(from), self.place(to)) {
-                // This opens both ways: the other one is closed again below if it has to be.
-                self.sim.heal(near, far);
-            }
-        }
-        let isolated: BTreeSet<u32> = active.iter().filter_map(|(_, what)| isolated(what)).collect();
-        let before = std::mem::replace(&mut self.state.lock().isolated, isolated.clone());
-        for machine in before.difference(&isolated).filter_map(|node| self.machine(*node)) {
-            for other in self.everybody().filter(|other| other.name() != machine.node.name()) {
-                self.sim.heal(&machine.node, other);
-            }
-        }
-        for machine in isolated.iter().filter_map(|node| self.machine(*node)) {
-            self.sim.isolate(&machine.node);
-        }
-        for &(from, to) in &closed {
-            if let (Some(near), Some(far)) = (self.place(from), self.place(to)) {
-                self.sim.partition_one_way(near, far);
-            }
-        }
-    }
-
-    /// The latest of the active faults counts.
-    fn shape_world(&self, active: &[(usize, &What)]) {
-        let latest = active.iter().rev().find_map(|(_, what)| {
-            if let What::World { faults } = what { Some(faults.clone()) } else { None }
-        });
-        if let Some(world) = &self.world {
-            world.set_faults(latest.unwrap_or_default());
-        }
-    }
-
-    /// The latest of the active faults counts.
-    fn shape_store(&self, active: &[(usize, &What)]) {
-        let latest = active.iter().rev().find_map(|(_, what)| match what {
-            What::Store { faults } => Some(faults.clone()),
-            What::Machine { .. }
-            | What::Block { .. }
-            | What::Isolate { .. }
-            | What::CutOff { .. }
-            | What::Swizzle { .. }
-            | What::Link { .. }
-            | What::World { .. }
-            | What::StoreCrash { .. }
-            | What::StorePause
-            | What::StoreDisk { .. } => None,
-        });
-        self.service.set_faults(latest.unwrap_or_else(StoreFaults::default));
-        let (mut wrong, mut room, mut latency) = (DiskFaults::default(), None, Duration::ZERO);
-        for (_, what) in active {
-            let What::StoreDisk { fault } = what else { continue };
-            match *fault {
-                DiskFault::SyncError { ppm } => wrong.sync_error_ppm = ppm,
-                DiskFault::WriteError { ppm } => wrong.write_error_ppm = ppm,
-                DiskFault::Full { bytes } => room = Some(bytes),
-                DiskFault::Slow { max_ms } => latency = Duration::from_millis(max_ms),
-            }
-        }
-        let disk = self.service.node().disk();
-        disk.set_faults(wrong);
-        disk.set_latency(latency);
-        let mut state = self.state.lock();
-        // The room shrinks with what is written: it is measured out once.
-        if state.room != room {
-            state.room = room;
-            disk.set_free_space(room);
-        }
-    }
-}
-
-/// The machine that is cut off from everybody.
-fn isolated(what: &What) -> Option<u32> {
-    if let What::Isolate { node } | What::CutOff { node } = what { Some(*node) } else { None }
 }
 
 /// Milliseconds after which a fault begins, again and again if it is one that does.
@@ -485,13 +397,18 @@ fn begins_after(fault: &Fault) -> Vec<u64> {
         (0..(fault.for_ms / every).clamp(1, REPEATS_MAX)).map(|time| time * every).collect()
     };
     match &fault.what {
-        What::Machine { fault: MachineFault::CrashLoop { every_ms }, .. } => repeats(*every_ms),
+        What::Machine {
+            fault: MachineFault::CrashLoop { every_ms } | MachineFault::Migrate { every_ms, .. },
+            ..
+        } => repeats(*every_ms),
         What::Block { every_ms: every @ 1.., .. } => repeats(*every),
         What::Swizzle { ways, .. } => swizzle::steps(ways.len(), fault.for_ms),
         What::Machine { .. }
         | What::Block { .. }
         | What::Isolate { .. }
         | What::CutOff { .. }
+        | What::CutWay { .. }
+        | What::RollingRestart
         | What::Link { .. }
         | What::Store { .. }
         | What::World { .. }

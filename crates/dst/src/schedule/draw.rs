@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, STORE, What};
+use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, MigrationCrash, STORE, What};
 use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
@@ -93,6 +93,24 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) 
     faults
 }
 
+/// Draws machines that go in order, and actors that move, for a run in which nothing else goes wrong.
+pub fn draw_churn(draw: &mut Draw, nodes: u32, span_ms: u64) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = (0..draw.between(1, 4))
+        .map(|_| {
+            let what = match draw.below(4) {
+                0 => What::RollingRestart,
+                1 => machine(draw, nodes, MachineFault::Drain),
+                2 => machine(draw, nodes, MachineFault::ToldToDrain),
+                _ => migrate(draw, nodes, None),
+            };
+            let for_ms = draw.between(50, span_ms / 2);
+            Fault { at_ms: draw.below(span_ms - for_ms), for_ms, what }
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
 /// Models and tools are bad for longer than anything else: who asks them asks rarely.
 fn of_world(draw: &mut Draw, span_ms: u64) -> Fault {
     let (models, both) = (draw.one_in(2), draw.one_in(3));
@@ -123,10 +141,29 @@ fn link(draw: &mut Draw, nodes: u32, fault: LinkFault) -> What {
     What::Link { from, to, fault }
 }
 
-/// From a machine to the store or the clients, or back: machines do not talk to each other yet.
+/// From a machine to the store, to the clients or to another one, or back.
 fn way(draw: &mut Draw, nodes: u32) -> (u32, u32) {
+    if draw.one_in(2)
+        && let Some(way) = between_machines(draw, nodes)
+    {
+        return way;
+    }
     let (node, other) = (draw.node(nodes), if draw.one_in(3) { CLIENTS } else { STORE });
     if draw.one_in(2) { (node, other) } else { (other, node) }
+}
+
+/// From one machine to another, if there are two.
+fn between_machines(draw: &mut Draw, nodes: u32) -> Option<(u32, u32)> {
+    let (from, to) = (draw.node(nodes), draw.node(nodes.saturating_sub(1).max(1)));
+    (nodes > 1).then(|| (from, (from + 1 + to) % nodes))
+}
+
+/// Actors that move, again and again.
+fn migrate(draw: &mut Draw, nodes: u32, crash: Option<MigrationCrash>) -> What {
+    let every_ms = draw.between(20, 1_000);
+    let actor = u32::try_from(draw.below(8)).expect("small");
+    let (to, through) = (draw.node(nodes), draw.node(nodes));
+    machine(draw, nodes, MachineFault::Migrate { every_ms, actor, to, through, crash })
 }
 
 fn either(draw: &mut Draw, by: u64) -> i64 {
@@ -152,6 +189,14 @@ const KINDS: &[Kind] = &[
     },
     |draw, nodes| machine(draw, nodes, MachineFault::Pause),
     |draw, nodes| machine(draw, nodes, MachineFault::Drain),
+    |draw, nodes| machine(draw, nodes, MachineFault::ToldToDrain),
+    |draw, nodes| machine(draw, nodes, MachineFault::Evicted),
+    |_, _| What::RollingRestart,
+    |draw, nodes| migrate(draw, nodes, None),
+    |draw, nodes| {
+        let crash = MigrationCrash { source: draw.one_in(2), after_us: draw.below(15_000) };
+        migrate(draw, nodes, Some(crash))
+    },
     |draw, nodes| machine(draw, nodes, MachineFault::Twin),
     |draw, nodes| {
         let far = draw.between(10, 30_000);

@@ -10,17 +10,19 @@ use kelpie_core::id::ActorId;
 use kelpie_env::Env;
 use kelpie_runtime::{Actor, HandlerError, RecordRange, Schedule, Turn, TurnError, View};
 
-use super::Outside;
+use super::{Outside, couriers};
 
 /// All of them, for one process.
 pub(super) fn all(env: &Env, outside: &Arc<Outside>) -> Vec<Arc<dyn Actor>> {
-    vec![
+    let mut actors: Vec<Arc<dyn Actor>> = vec![
         Arc::new(Counter),
         Arc::new(Account),
         Arc::new(Log),
         Arc::new(Shop { env: env.clone(), outside: outside.clone() }),
         Arc::new(Alarm),
-    ]
+    ];
+    actors.extend(couriers::all());
+    actors
 }
 
 fn number(payload: &[u8]) -> Result<i64, HandlerError> {
@@ -42,11 +44,11 @@ fn shown(number: i64) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-fn unknown(operation: &str) -> HandlerError {
+pub(super) fn unknown(operation: &str) -> HandlerError {
     HandlerError::app("operation", format!("there is no operation `{operation}`"))
 }
 
-type Answer<'a> = BoxFuture<'a, Result<Bytes, HandlerError>>;
+pub(super) type Answer<'a> = BoxFuture<'a, Result<Bytes, HandlerError>>;
 
 /// The record that holds the sum of a counter.
 pub(super) const SUM: &str = "sum";

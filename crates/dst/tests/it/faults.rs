@@ -2,13 +2,15 @@
 
 use kelpie_dst::history::Ended;
 use kelpie_dst::run::{Verdict, draw, run, watched};
-use kelpie_dst::schedule::{CLIENTS, Fault, MachineFault, STORE, Schedule, What};
+use kelpie_dst::schedule::{CLIENTS, Fault, MachineFault, Peers, STORE, Schedule, What};
 use kelpie_dst::workload;
 
 /// A run of `scenario` with one fault, from early on and for 4 s.
 fn schedule(scenario: &str, seed: u64, nodes: u32, what: What) -> Schedule {
     let faults = vec![Fault { at_ms: 100, for_ms: 4_000, what }];
-    Schedule { nodes, embedded: false, faults, ..draw(workload::by_name(scenario).unwrap(), seed) }
+    let drawn = draw(workload::by_name(scenario).unwrap(), seed);
+    let peers = Peers::Secret;
+    Schedule { nodes, peers, capacity: None, balanced: false, embedded: false, faults, ..drawn }
 }
 
 fn clean(schedule: &Schedule) -> Verdict {
@@ -21,10 +23,9 @@ fn clean(schedule: &Schedule) -> Verdict {
 fn sim_a_call_whose_handler_panics_is_refused_once_and_leaves_nothing() {
     let mut panicked = 0;
     for (scenario, seed) in [("counters", 1), ("logs", 2), ("bank", 3), ("orders", 4), ("reminders", 5)] {
-        let nodes = if scenario == "bank" { 1 } else { 2 };
         let what = What::Machine { node: 0, fault: MachineFault::Panics { ppm: 400_000 } };
         // What a panicked call had done would show in what the judges know of its actor.
-        let verdict = clean(&schedule(scenario, seed, nodes, what));
+        let verdict = clean(&schedule(scenario, seed, 2, what));
         let refused = |ended: &Ended| *ended == Ended::App("call.panicked".to_owned());
         let calls = verdict.history.calls.iter().filter(|call| call.ended.as_ref().is_some_and(refused));
         let told = u64::try_from(calls.count()).unwrap();

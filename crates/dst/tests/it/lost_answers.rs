@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kelpie_dst::run::{Verdict, run};
-use kelpie_dst::schedule::{Fault, Operation, Schedule, What};
+use kelpie_dst::schedule::{Fault, Operation, Peers, Schedule, What};
 use kelpie_dst::service::StoreFaults;
 
 /// Clients with these numbers ask once, and take what they are told for the end.
@@ -22,6 +22,9 @@ fn schedule(scenario: &str, seed: u64, faults: StoreFaults, operations: Vec<Oper
         scenario: scenario.to_owned(),
         seed,
         nodes: 1,
+        peers: Peers::default(),
+        capacity: None,
+        balanced: false,
         embedded: false,
         operations,
         faults: vec![fault],

@@ -9,8 +9,15 @@ use crate::schedule::{Fault, What};
 impl Faults<'_> {
     /// Chooses the machines that will stay cut off, as far as the budget goes: one is left.
     pub(super) fn give_up(&self, faults: &[Fault]) {
-        let mut lost = BTreeSet::new();
+        let (mut lost, mut lost_ways) = (BTreeSet::new(), BTreeSet::new());
         for fault in faults {
+            if let What::CutWay { from, to } = fault.what
+                && from != to
+                && self.machine(from).is_some()
+                && self.machine(to).is_some()
+            {
+                lost_ways.insert((from, to));
+            }
             if let What::CutOff { node } = fault.what
                 && self.machine(node).is_some()
                 && (lost.contains(&node) || lost.len() + 1 < self.machines.len())
@@ -18,12 +25,28 @@ impl Faults<'_> {
                 lost.insert(node);
             }
         }
-        self.state.lock().lost = lost;
+        let mut state = self.state.lock();
+        (state.lost, state.lost_ways) = (lost, lost_ways);
     }
 
     /// Whether a fault goes on beyond its end.
     pub(super) fn lasts(&self, what: &What) -> bool {
-        if let What::CutOff { node } = what { self.state.lock().lost.contains(node) } else { false }
+        let state = self.state.lock();
+        if let What::CutWay { from, to } = what {
+            return state.lost_ways.contains(&(*from, *to));
+        }
+        if let What::CutOff { node } = what { state.lost.contains(node) } else { false }
+    }
+
+    /// Cuts the ways again that are not healed with the others.
+    pub(super) fn cut_the_lost_ways(&self) {
+        let ways = self.state.lock().lost_ways.clone();
+        for (from, to) in ways {
+            if let (Some(from), Some(to)) = (self.machine(from), self.machine(to)) {
+                self.sim.partition_one_way(&from.node, &to.node);
+                self.count("permanent-one-way-partition");
+            }
+        }
     }
 
     /// Cuts those off again that are not healed with the others.
@@ -36,12 +59,12 @@ impl Faults<'_> {
     }
 
     /// The machines that are owed to answer once the faults are over.
-    pub(in crate::run) fn core(&self) -> Vec<&Machine> {
+    pub(in crate::run) fn core(&self) -> Vec<Machine> {
         let lost = self.state.lock().lost.clone();
         (0..)
             .zip(&self.machines)
             .filter(|(number, _)| !lost.contains(number))
-            .map(|(_, machine)| machine)
+            .map(|(_, machine)| machine.clone())
             .collect()
     }
 }

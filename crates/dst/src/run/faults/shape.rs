@@ -29,6 +29,9 @@ pub(super) fn shape_clocks(node: &Node, number: u32, active: &[(usize, &What)]) 
             | MachineFault::CrashLoop { .. }
             | MachineFault::Pause
             | MachineFault::Drain
+            | MachineFault::ToldToDrain
+            | MachineFault::Evicted
+            | MachineFault::Migrate { .. }
             | MachineFault::Twin
             | MachineFault::Panics { .. }
             | MachineFault::WallJump { .. } => {}

@@ -1,0 +1,123 @@
+//! What clients see of a node that dies, stands still, or cannot be reached from one side.
+
+use std::time::Duration;
+
+use kelpie_core::limits::LEASE_TERM;
+use kelpie_dst::history::Call;
+use kelpie_dst::run::{Verdict, draw, run, watched};
+use kelpie_dst::schedule::{Fault, MachineFault, Operation, Peers, STORE, Schedule, What};
+use kelpie_dst::workload;
+
+const ACTORS: u32 = 3;
+
+/// Three clients for each of three counters, which add and read all the time for `span_ms`.
+fn busy(seed: u64, nodes: u32, span_ms: u64, faults: Vec<Fault>) -> Schedule {
+    let pause = 150;
+    let calls = span_ms / pause;
+    let operations = (0..3 * ACTORS).flat_map(|client| {
+        (0..calls).map(move |call| Operation {
+            client,
+            after_ms: if call == 0 { u64::from(client) * 17 } else { pause },
+            actor: ("counter".to_owned(), format!("a{}", client % ACTORS)),
+            operation: if call % 3 == 2 { "get" } else { "add" }.to_owned(),
+            payload: if call % 3 == 2 { String::new() } else { "1".to_owned() },
+        })
+    });
+    Schedule {
+        nodes,
+        peers: Peers::Secret,
+        capacity: None,
+        balanced: true,
+        embedded: false,
+        operations: operations.collect(),
+        faults,
+        ..draw(workload::by_name("counters").unwrap(), seed)
+    }
+}
+
+fn clean(schedule: &Schedule) -> Verdict {
+    let verdict = run(schedule).unwrap();
+    assert_eq!(verdict.violations, [], "seed {}: {:?}", schedule.seed, schedule.faults);
+    verdict
+}
+
+fn machine(node: u32, at_ms: u64, for_ms: u64, fault: MachineFault) -> Fault {
+    Fault { at_ms, for_ms, what: What::Machine { node, fault } }
+}
+
+/// A process stands still for more than ten terms while others take its actors, with clocks that are
+/// wrong and ways that lead in one direction only; then it goes on with what it had in hand.
+fn zombie(seed: u64) -> Schedule {
+    let node = u32::try_from(seed % 3).unwrap();
+    let (next, last) = ((node + 1) % 3, (node + 2) % 3);
+    let pause_ms = 11 * u64::try_from(LEASE_TERM.as_millis()).unwrap();
+    let block = What::Block { from: last, to: STORE, both: false, every_ms: 0 };
+    let faults = vec![
+        machine(next, 100, 40_000, MachineFault::Drift { ppm: 40_000 }),
+        machine(node, 1_000 + 37 * seed, pause_ms, MachineFault::Pause),
+        machine(last, 6_000, 20_000, MachineFault::WallJump { by_ms: -3_600_000 }),
+        machine(next, 8_000, 20_000, MachineFault::WallJump { by_ms: 3_600_000 }),
+        Fault { at_ms: 15_000, for_ms: 9_000, what: block },
+        // Once more, for less than a term and for a little more.
+        machine(next, 36_000, 2_500, MachineFault::Pause),
+        machine(last, 37_000, 4_000, MachineFault::Pause),
+    ];
+    busy(seed, 3, 42_000, faults)
+}
+
+#[test]
+fn test_zombie_actor_reclaim_race() {
+    let mut reclaimed = 0;
+    for seed in 0..6 {
+        let schedule = zombie(seed);
+        let (verdict, timeline) = watched(&schedule).unwrap();
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        assert!(verdict.fired["process-pause"] > 0 && verdict.fired["clock-drift"] > 0);
+        // Others took what the zombie had: it committed before, and they claimed meanwhile.
+        let zombie = format!("n{}", seed % 3);
+        let lane = timeline.lanes.iter().position(|name| *name == zombie).unwrap();
+        let lane = Some(u32::try_from(lane).unwrap());
+        let from = timeline.began + (1_000 + 37 * seed) * 1_000;
+        let takes = |what: &str| what.contains("own/") && !what.contains("head/");
+        let had = timeline.commits.iter().any(|commit| commit.by == lane && commit.at < from);
+        let claimed = timeline
+            .commits
+            .iter()
+            .filter(|commit| commit.by != lane && commit.at > from && takes(&commit.what));
+        reclaimed += if had { claimed.count() } else { 0 };
+    }
+    assert!(reclaimed > 3, "{reclaimed} actors were taken from a process that stood still");
+}
+
+#[test]
+fn sim_after_a_kill_each_key_answers_within_the_lease_and_a_second() {
+    for seed in 0..8 {
+        let nodes = 3 + u32::try_from(seed % 3).unwrap();
+        let (node, at_ms) = (u32::try_from(seed).unwrap() % nodes, 3_000 + 61 * seed);
+        let kill = machine(node, at_ms, 12_000, MachineFault::Kill);
+        let verdict = clean(&busy(seed, nodes, 12_000, vec![kill]));
+        let killed = verdict.began + Duration::from_millis(at_ms);
+        for actor in 0..ACTORS {
+            let key = format!("a{actor}");
+            let answered =
+                |call: &&Call| call.actor_key == key && call.asked_at >= killed && call.reply().is_some();
+            let first =
+                verdict.history.calls.iter().filter(answered).map(|call| call.ended_at).min().unwrap();
+            let took = first - killed;
+            assert!(took <= LEASE_TERM + Duration::from_secs(1), "seed {seed}, {key}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn sim_a_way_that_is_cut_in_one_direction_wedges_nobody() {
+    for seed in 0..6 {
+        let (from, to) = (u32::try_from(seed % 3).unwrap(), u32::try_from((seed + 1) % 3).unwrap());
+        let cut = Fault { at_ms: 500, for_ms: 3_000, what: What::CutWay { from, to } };
+        let verdict = clean(&busy(seed, 3, 3_000, vec![cut]));
+        assert_eq!(verdict.fired["permanent-one-way-partition"], 1);
+        // Who asks from one side takes the actor over from the other one, once in a term.
+        let longest = verdict.history.calls.iter().map(|call| call.ended_at - call.asked_at).max().unwrap();
+        assert!(longest < 4 * LEASE_TERM, "seed {seed}: {longest:?}");
+    }
+}
