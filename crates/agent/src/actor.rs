@@ -14,12 +14,17 @@
 //! intents of the next effects are one commit.
 
 mod advance;
+mod approve;
+pub(crate) mod blocks;
 mod builtin;
+mod conversations;
 mod desk;
 mod judge;
 mod manage;
+mod passages;
 mod perform;
 pub(crate) mod rows;
+mod summarize;
 mod talk;
 
 use std::collections::BTreeMap;
@@ -30,17 +35,20 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::record;
 use kelpie_memory::block::{BlockChange, NewBlock};
+use kelpie_memory::recall::Verdict;
 use kelpie_runtime::typed::STATE_OPERATION;
 use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, Turn, View};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::conversation::UpdateConversation;
 use crate::hub::Hub;
 use crate::message::NewMessage;
 use crate::models::Models;
-use crate::provider::ModelAnswer;
+use crate::provider::{ModelAnswer, Usage};
 use crate::query::SendOptions;
 use crate::tool::runner::{OutsideTool, ToolOutcome, ToolRunner};
+pub(crate) use conversations::position_of;
 use desk::Desk;
 
 /// The name of the actor type.
@@ -68,11 +76,31 @@ pub(crate) mod operation {
     pub(crate) const ADD_BLOCK: &str = "add_block";
     pub(crate) const UPDATE_BLOCK: &str = "update_block";
     pub(crate) const REMOVE_BLOCK: &str = "remove_block";
+    pub(crate) const SHARE_BLOCK: &str = "share_block";
+    pub(crate) const ATTACH_BLOCK: &str = "attach_block";
+    pub(crate) const DETACH_BLOCK: &str = "detach_block";
+    /// Of a block that belongs to no agent.
+    pub(crate) const CREATE_OWN_BLOCK: &str = "create_own_block";
+    pub(crate) const CHANGE_OWN_BLOCK: &str = "change_own_block";
+    pub(crate) const DELETE_OWN_BLOCK: &str = "delete_own_block";
     pub(crate) const MESSAGE: &str = "message";
+    pub(crate) const DECIDE: &str = "decide";
     pub(crate) const CANCEL: &str = "cancel";
+    pub(crate) const CANCEL_ALL: &str = "cancel_all";
+    pub(crate) const COMPACT: &str = "compact";
+    pub(crate) const RESET: &str = "reset";
+    pub(crate) const SET_TOOL: &str = "set_tool";
+    pub(crate) const RUN_TOOL: &str = "run_tool";
+    pub(crate) const INSERT_PASSAGE: &str = "insert_passage";
+    pub(crate) const DELETE_PASSAGE: &str = "delete_passage";
+    pub(crate) const BEGIN_CONVERSATION: &str = "begin_conversation";
+    pub(crate) const UPDATE_CONVERSATION: &str = "update_conversation";
+    pub(crate) const DELETE_CONVERSATION: &str = "delete_conversation";
+    pub(crate) const FORK_CONVERSATION: &str = "fork_conversation";
     pub(crate) const MODEL_ANSWERED: &str = "model_answered";
     pub(crate) const MODEL_FAILED: &str = "model_failed";
     pub(crate) const TOOL_RETURNED: &str = "tool_returned";
+    pub(crate) const SUMMARY_MADE: &str = "summary_made";
 }
 
 /// Codes of an agent's own refusals. What stands after the slash names a field.
@@ -80,6 +108,15 @@ pub(crate) mod code {
     pub(crate) const NOT_FOUND: &str = "agent.not_found";
     pub(crate) const NO_BLOCK: &str = "agent.no_block";
     pub(crate) const NO_RUN: &str = "agent.no_run";
+    pub(crate) const NO_CONVERSATION: &str = "agent.no_conversation";
+    pub(crate) const NO_PASSAGE: &str = "agent.no_passage";
+    pub(crate) const NO_MESSAGE: &str = "agent.no_message";
+    pub(crate) const NO_TOOL: &str = "agent.no_tool";
+    /// What stands after the slash is the run that goes on.
+    pub(crate) const IN_USE: &str = "agent.in_use";
+    /// What stands after the slash is the run that waits.
+    pub(crate) const PENDING_APPROVAL: &str = "agent.pending_approval";
+    pub(crate) const NOTHING_PENDING: &str = "agent.nothing_pending";
     pub(crate) const EXISTS: &str = "agent.exists";
     pub(crate) const BUSY: &str = "agent.busy";
     pub(crate) const INVALID: &str = "agent.invalid";
@@ -97,11 +134,66 @@ pub(crate) struct UpdateBlock {
     pub(crate) change: BlockChange,
 }
 
+/// A block that belongs to no agent is to be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CreateBlock {
+    pub(crate) block: NewBlock,
+    pub(crate) kept: BTreeMap<String, serde_json::Value>,
+}
+
+/// A change of a block that belongs to no agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeBlock {
+    pub(crate) change: BlockChange,
+    pub(crate) kept: BTreeMap<String, serde_json::Value>,
+}
+
 /// Something said to an agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Say {
     pub(crate) messages: Vec<NewMessage>,
     pub(crate) options: SendOptions,
+}
+
+/// Somebody decides about calls that wait for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Decide {
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) options: SendOptions,
+}
+
+/// How a tool of the agent's is to be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SetTool {
+    pub(crate) name: String,
+    /// Whether the agent has it.
+    pub(crate) attached: Option<bool>,
+    /// Whether somebody has to approve each call.
+    pub(crate) requires_approval: Option<bool>,
+}
+
+/// A passage to be kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InsertPassage {
+    pub(crate) text: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) created_ms: Option<u64>,
+}
+
+/// A conversation to be begun from another.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForkConversation {
+    pub(crate) number: u64,
+    /// The last message that it takes over; all if absent.
+    pub(crate) to: Option<u64>,
+    pub(crate) hidden: bool,
+}
+
+/// A change of a conversation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeConversation {
+    pub(crate) number: u64,
+    pub(crate) change: UpdateConversation,
 }
 
 /// The run that a message sets off.
@@ -113,6 +205,8 @@ pub(crate) struct Accepted {
 /// The model's answer comes in.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Answered {
+    #[serde(default)]
+    pub(crate) conversation: u64,
     pub(crate) run_id: String,
     pub(crate) step: u32,
     pub(crate) attempt: u32,
@@ -122,6 +216,8 @@ pub(crate) struct Answered {
 /// The model has no answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NotAnswered {
+    #[serde(default)]
+    pub(crate) conversation: u64,
     pub(crate) run_id: String,
     pub(crate) step: u32,
     pub(crate) attempt: u32,
@@ -132,11 +228,23 @@ pub(crate) struct NotAnswered {
 /// A tool's result comes in.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Returned {
+    #[serde(default)]
+    pub(crate) conversation: u64,
     pub(crate) run_id: String,
     pub(crate) step: u32,
     pub(crate) call: usize,
     pub(crate) attempt: u32,
     pub(crate) outcome: ToolOutcome,
+}
+
+/// A summary comes in, or that there is none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Summarized {
+    pub(crate) conversation: u64,
+    pub(crate) run_id: String,
+    pub(crate) step: u32,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: Result<(String, Usage), String>,
 }
 
 fn request<T: DeserializeOwned>(payload: &[u8]) -> Result<T, HandlerError> {
@@ -153,29 +261,68 @@ impl AgentActor {
         if operation == CREATE {
             return Ok(reply(&manage::create(turn, &self.shared, request(payload)?).await?));
         }
+        match operation {
+            CREATE_OWN_BLOCK => return Ok(reply(&blocks::create(turn, request(payload)?).await?)),
+            CHANGE_OWN_BLOCK => return Ok(reply(&blocks::change(turn, request(payload)?).await?)),
+            DELETE_OWN_BLOCK => return Ok(reply(&blocks::delete(turn).await?)),
+            _ => {}
+        }
         let mut desk = Desk::open(turn, &self.shared).await?;
-        let reply = match operation {
-            UPDATE => reply(&desk.update(request(payload)?)?),
-            DELETE => {
-                desk.delete();
-                return Ok(reply(&()));
-            }
-            ADD_BLOCK => reply(&desk.add_block(request::<NewBlock>(payload)?)?),
-            UPDATE_BLOCK => reply(&desk.update_block(&request(payload)?)?),
-            REMOVE_BLOCK => {
-                desk.remove_block(&request::<String>(payload)?)?;
-                reply(&())
-            }
-            MESSAGE => reply(&desk.message(request(payload)?).await?),
-            CANCEL => reply(&desk.cancel(&request::<String>(payload)?).await?),
-            MODEL_ANSWERED => reply(&desk.model_answered(request(payload)?).await?),
-            MODEL_FAILED => reply(&desk.model_failed(request(payload)?).await?),
-            TOOL_RETURNED => reply(&desk.tool_returned(request(payload)?).await?),
-            unknown => return Err(invalid("operation", format!("an agent has no operation `{unknown}`"))),
+        if operation == DELETE {
+            desk.delete().await?;
+            return Ok(reply(&()));
+        }
+        let reply = match keep(&mut desk, operation, payload).await? {
+            Some(reply) => reply,
+            None => talk(&mut desk, operation, payload).await?,
         };
         desk.close();
         Ok(reply)
     }
+}
+
+/// What is about the agent itself: its settings, its blocks, its tools, its passages.
+async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Option<Bytes>, HandlerError> {
+    use operation::*;
+    Ok(Some(match operation {
+        UPDATE => reply(&desk.update(request(payload)?)?),
+        ADD_BLOCK => reply(&desk.add_block(request::<NewBlock>(payload)?)?),
+        UPDATE_BLOCK => reply(&desk.update_block(&request(payload)?).await?),
+        REMOVE_BLOCK => {
+            desk.remove_block(&request::<String>(payload)?).await?;
+            reply(&())
+        }
+        SHARE_BLOCK => reply(&desk.share_block(&request::<String>(payload)?).await?),
+        ATTACH_BLOCK => reply(&desk.attach_block(&request::<String>(payload)?).await?),
+        DETACH_BLOCK => reply(&desk.detach_block(&request::<String>(payload)?).await?),
+        SET_TOOL => reply(&desk.set_tool(request(payload)?)?),
+        RUN_TOOL => reply(&desk.run_tool(&request(payload)?).await?),
+        INSERT_PASSAGE => reply(&desk.insert_passage(request(payload)?)?),
+        DELETE_PASSAGE => reply(&desk.delete_passage(&request::<String>(payload)?).await?),
+        _ => return Ok(None),
+    }))
+}
+
+/// What is about its conversations and their runs.
+async fn talk(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Bytes, HandlerError> {
+    use operation::*;
+    Ok(match operation {
+        MESSAGE => reply(&desk.message(request(payload)?).await?),
+        DECIDE => reply(&desk.decide(request(payload)?).await?),
+        COMPACT => reply(&desk.compact(request(payload)?).await?),
+        RESET => reply(&desk.reset(request(payload)?).await?),
+        CANCEL => reply(&desk.cancel(&request::<String>(payload)?).await?),
+        CANCEL_ALL => reply(&desk.cancel_all(request(payload)?).await?),
+        BEGIN_CONVERSATION => reply(&desk.begin_conversation(request(payload)?)?),
+        UPDATE_CONVERSATION => reply(&desk.update_conversation(request(payload)?).await?),
+        DELETE_CONVERSATION => reply(&desk.delete_conversation(request(payload)?).await?),
+        FORK_CONVERSATION => reply(&desk.fork_conversation(request(payload)?).await?),
+        MODEL_ANSWERED => reply(&desk.model_answered(request(payload)?).await?),
+        MODEL_FAILED => reply(&desk.model_failed(request(payload)?).await?),
+        TOOL_RETURNED => reply(&desk.tool_returned(request(payload)?).await?),
+        SUMMARY_MADE => reply(&desk.summary_made(request(payload)?).await?),
+        unknown => return Err(invalid("operation", format!("an agent has no operation `{unknown}`"))),
+    })
 }
 
 impl Actor for AgentActor {

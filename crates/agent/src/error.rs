@@ -15,6 +15,10 @@ pub enum Thing {
     Run,
     /// A tool.
     Tool,
+    /// A conversation.
+    Conversation,
+    /// An archival passage.
+    Passage,
 }
 
 impl std::fmt::Display for Thing {
@@ -25,6 +29,8 @@ impl std::fmt::Display for Thing {
             Self::Message => "Message",
             Self::Run => "Run",
             Self::Tool => "Tool",
+            Self::Conversation => "Conversation",
+            Self::Passage => "Passage",
         })
     }
 }
@@ -57,6 +63,22 @@ pub enum AgentError {
         /// With what.
         message: String,
     },
+    /// A run goes on in the conversation, or waits for an approval.
+    #[error("{message}")]
+    InUse {
+        /// What has to come first.
+        message: String,
+        /// The run.
+        run_id: String,
+        /// Whether it waits for an approval.
+        pending_approval: bool,
+    },
+    /// There is no call that waits for a decision.
+    #[error("{message}")]
+    NothingPending {
+        /// What was asked for.
+        message: String,
+    },
     /// Nothing happened; it may work in a while.
     #[error("not run: {message}")]
     NotRun {
@@ -82,6 +104,7 @@ impl AgentError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::NotFound { .. } | Self::Invalid { .. } | Self::KeyReused => Advice::Fix,
+            Self::InUse { .. } | Self::NothingPending { .. } => Advice::App,
             Self::Busy { .. } | Self::NotRun { .. } => Advice::NotRun,
             Self::Unknown { .. } | Self::Internal { .. } => Advice::Unknown,
         }
@@ -94,6 +117,9 @@ impl AgentError {
             Self::Invalid { .. } => "agent.invalid",
             Self::KeyReused => "agent.key_reused",
             Self::Busy { .. } => "agent.busy",
+            Self::InUse { pending_approval: true, .. } => "agent.pending_approval",
+            Self::InUse { pending_approval: false, .. } => "agent.in_use",
+            Self::NothingPending { .. } => "agent.nothing_pending",
             Self::NotRun { .. } => "agent.not_run",
             Self::Unknown { .. } => "agent.unknown",
             Self::Internal { .. } => "agent.internal",

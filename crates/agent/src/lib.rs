@@ -1,6 +1,7 @@
 //! The agent as an actor: runs, tools and model providers.
 
 mod actor;
+pub mod conversation;
 mod date;
 pub mod error;
 pub mod event;

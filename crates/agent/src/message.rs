@@ -3,6 +3,7 @@
 //! One answer of a model may show as several messages (a thought, a call, a text); each has
 //! an id of its own, from which its place in the log can be read.
 
+use kelpie_memory::recall::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// Who says something to an agent.
@@ -61,6 +62,17 @@ pub struct Message {
     pub body: MessageBody,
 }
 
+/// A call that waits for somebody's approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedCall {
+    /// The call.
+    pub call_id: String,
+    /// The tool.
+    pub name: String,
+    /// JSON text, as the model wrote it.
+    pub arguments: String,
+}
+
 /// What a message is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +105,25 @@ pub enum MessageBody {
         name: String,
         /// JSON text, as the model wrote it.
         arguments: String,
+    },
+    /// The agent wants to call tools that somebody has to approve.
+    ApprovalRequest {
+        /// The calls.
+        calls: Vec<AskedCall>,
+    },
+    /// Somebody decided about such calls.
+    ApprovalResponse {
+        /// What was decided about each.
+        verdicts: Vec<Verdict>,
+    },
+    /// What stands in the prompt for the oldest part of the conversation.
+    Summary {
+        /// The summary.
+        text: String,
+        /// Entries in the prompt before.
+        before: usize,
+        /// Entries in the prompt after.
+        after: usize,
     },
     /// A tool answered.
     ToolReturn {

@@ -91,6 +91,9 @@ pub struct RunRecord {
     /// Whether `send_message` shows as a call.
     #[serde(default)]
     pub tool_calls_verbatim: bool,
+    /// The number of its conversation.
+    #[serde(default)]
+    pub conversation: u64,
 }
 
 /// The answer to a message, once its run has ended. A pure function of committed records: the
@@ -107,4 +110,25 @@ pub struct RunResult {
     pub failure: Option<RunFailure>,
     /// What it cost.
     pub usage: RunUsage,
+}
+
+/// What became of a compaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compacted {
+    /// A summary stands in the prompt. Nothing had to be done when all of it is empty.
+    Done {
+        /// The summary.
+        summary: String,
+        /// Entries in the prompt before.
+        before: usize,
+        /// Entries in the prompt after.
+        after: usize,
+    },
+    /// The model made none; nothing has changed.
+    Failed {
+        /// The run that tried.
+        run_id: String,
+        /// Why.
+        failure: RunFailure,
+    },
 }

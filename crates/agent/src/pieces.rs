@@ -3,7 +3,7 @@
 //! What an agent says stands in the arguments of `send_message`, as a JSON string in the
 //! making: it is read as far as it has come, so that people see words and not JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::hub::{Channel, Piece};
@@ -18,6 +18,8 @@ pub(crate) struct Pieces {
     position: u64,
     index: u64,
     calls: BTreeMap<usize, Making>,
+    /// Tools whose calls are shown only once they are recorded.
+    held: BTreeSet<String>,
 }
 
 /// A call in the making.
@@ -26,12 +28,14 @@ enum Making {
     Speech { arguments: String, shown: usize },
     /// Another tool.
     Call { id: String, name: String },
+    /// One whose calls are held back.
+    Held,
 }
 
 impl Pieces {
     /// Pieces of the answer that will stand at `position`.
-    pub(crate) fn new(channel: Arc<Channel>, position: u64) -> Self {
-        Self { channel, position, index: 0, calls: BTreeMap::new() }
+    pub(crate) fn new(channel: Arc<Channel>, position: u64, held: BTreeSet<String>) -> Self {
+        Self { channel, position, index: 0, calls: BTreeMap::new(), held }
     }
 
     /// Takes the next delta.
@@ -53,13 +57,16 @@ impl Pieces {
     fn call(&mut self, index: usize, id: String, name: String, arguments_part: &str) {
         let part = PART_CALLS + u8::try_from(index).expect("below CALLS_MAX");
         let making = self.calls.entry(index).or_insert_with(|| {
-            if name == BuiltIn::SendMessage.name() {
+            if self.held.contains(&name) {
+                Making::Held
+            } else if name == BuiltIn::SendMessage.name() {
                 Making::Speech { arguments: String::new(), shown: 0 }
             } else {
                 Making::Call { id, name }
             }
         });
         let body = match making {
+            Making::Held => None,
             Making::Call { id, name } => Some(MessageBody::ToolCall {
                 call_id: id.clone(),
                 name: name.clone(),
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn pieces_carry_the_part_that_their_message_will_be() {
         let channel = Arc::new(Channel::default());
-        let mut pieces = Pieces::new(channel.clone(), 7);
+        let mut pieces = Pieces::new(channel.clone(), 7, BTreeSet::new());
         let call = |index, id: &str, name: &str, part: &str| Delta::ToolCall {
             index,
             id: id.into(),

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! When the log no longer fits, the oldest exchanges leave the prompt, several at once, so
-//! that the prefix stays the same for a while and the provider's cache hits. They stay in
-//! recall, where `conversation_search` finds them.
+//! that the prefix stays the same for a while and the provider's cache hits. A summary by the
+//! model stands in their place; they stay in recall, where `conversation_search` finds them.
 //!
 //! Invariant: the messages start where a person speaks, so no result stands without its call.
 
@@ -33,6 +33,25 @@ const ANSWER_PART: usize = 4;
 /// How full the prompt is after the oldest exchanges have left: low enough that it does not
 /// happen again at once.
 const FILL_PERCENT_AFTER: usize = 70;
+
+/// What a model is told that makes a summary.
+const SUMMARY_SYSTEM: &str = "\
+You keep the memory of a conversation between a person and an agent. Write a summary of the part below that lets the \
+agent go on without it: who the person is, what they want, what was said, decided and promised, which tools were \
+called and what came of it, and what is still open. Keep names, numbers, dates and ids exactly. If an earlier summary \
+comes first, keep what it says. Write plain sentences in the conversation's language, no more than 400 words, and \
+nothing else.";
+/// Tokens of a summary.
+const SUMMARY_TOKENS_MAX: u32 = 2_000;
+
+/// What the prompt of a conversation is made of.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The prompt's part of the log.
+    pub(crate) entries: Vec<(u64, Entry)>,
+    /// The summary of what comes before it.
+    pub(crate) summary: Option<Entry>,
+}
 
 /// Instructions and memory.
 pub(crate) fn system(agent: &AgentRecord) -> String {
@@ -86,11 +105,18 @@ pub(crate) fn start(entries: &[(u64, Entry)], from: u64, room: usize) -> u64 {
 }
 
 /// The question to the model.
-pub(crate) fn request(agent: &AgentRecord, tools: Vec<ToolSpec>, entries: &[(u64, Entry)]) -> ModelRequest {
+pub(crate) fn request(
+    agent: &AgentRecord,
+    tools: Vec<ToolSpec>,
+    summary: Option<&Entry>,
+    entries: &[(u64, Entry)],
+) -> ModelRequest {
+    let entries = entries.iter().map(|(_, entry)| entry);
+    let entries = summary.into_iter().chain(entries.filter(|entry| !is_summary(entry)));
     ModelRequest {
         model: agent.model.handle.clone(),
         system: system(agent),
-        messages: entries.iter().map(|(_, entry)| message(entry)).collect(),
+        messages: entries.filter_map(message).collect(),
         tools,
         max_tokens: agent.model.max_tokens,
         temperature: agent.model.temperature,
@@ -98,8 +124,63 @@ pub(crate) fn request(agent: &AgentRecord, tools: Vec<ToolSpec>, entries: &[(u64
     }
 }
 
-fn message(entry: &Entry) -> PromptMessage {
+fn is_summary(entry: &Entry) -> bool {
+    matches!(entry.said, Said::Summary { .. })
+}
+
+/// The question for a summary of these entries, and of the summary before them. What is longer
+/// than the model can read loses its middle: the beginning and the end say most.
+pub(crate) fn summary_request(
+    agent: &AgentRecord,
+    summary: Option<&Entry>,
+    entries: &[(u64, Entry)],
+) -> ModelRequest {
+    let lines = summary.into_iter().chain(entries.iter().map(|(_, entry)| entry)).filter_map(line);
+    let mut text: String = lines.collect::<Vec<_>>().join("\n");
+    let window =
+        usize::try_from(agent.model.context_window).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN);
+    let room = window / 2;
+    if text.len() > room {
+        let head = text.floor_char_boundary(room / 2);
+        let tail = text.ceil_char_boundary(text.len() - room / 2);
+        text = format!("{}\n[…]\n{}", &text[..head], &text[tail..]);
+    }
+    ModelRequest {
+        model: agent.model.handle.clone(),
+        system: SUMMARY_SYSTEM.to_owned(),
+        messages: vec![PromptMessage::User { text }],
+        tools: Vec::new(),
+        max_tokens: Some(agent.model.max_tokens.unwrap_or(SUMMARY_TOKENS_MAX).min(SUMMARY_TOKENS_MAX)),
+        temperature: None,
+        require_tool: false,
+    }
+}
+
+/// What an entry says, for a summary.
+fn line(entry: &Entry) -> Option<String> {
     match &entry.said {
+        Said::Heard { by, text, .. } => Some(format!("{}: {text}", by.word())),
+        Said::Answer { text, calls, .. } => {
+            let said = text.iter().cloned();
+            let calls = calls.iter().map(|call| match &call.says {
+                Some(says) => says.clone(),
+                None => format!("[calls {} {}]", call.name, call.arguments),
+            });
+            let said: Vec<String> = said.chain(calls).collect();
+            (!said.is_empty()).then(|| format!("agent: {}", said.join(" ")))
+        }
+        Said::Result { of_speech: true, .. } | Said::Decided { .. } => None,
+        Said::Result { name, text, .. } => Some(format!("[{name} returned {text}]")),
+        Said::Summary { text, .. } => Some(format!("[earlier summary: {text}]")),
+    }
+}
+
+fn message(entry: &Entry) -> Option<PromptMessage> {
+    Some(match &entry.said {
+        Said::Decided { .. } => return None,
+        Said::Summary { text, .. } => {
+            PromptMessage::User { text: format!("<summary of what was said before>\n{text}\n</summary>") }
+        }
         Said::Heard { by: Speaker::Assistant, text, .. } => PromptMessage::Assistant {
             text: Some(text.clone()),
             reasoning: None,
@@ -125,7 +206,7 @@ fn message(entry: &Entry) -> PromptMessage {
         Said::Result { call_id, text, is_error, .. } => {
             PromptMessage::ToolResult { call_id: call_id.clone(), text: text.clone(), is_error: *is_error }
         }
-    }
+    })
 }
 
 fn tool_call(made: &CallMade) -> ToolCall {

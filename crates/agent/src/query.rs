@@ -4,6 +4,8 @@ use kelpie_core::call::Caller;
 use kelpie_core::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
+use crate::provider::ToolSpec;
+
 /// Entries of a page that does not say.
 pub const PAGE_DEFAULT: usize = 50;
 /// The longest page.
@@ -73,13 +75,19 @@ pub struct AgentQuery {
 }
 
 /// How to run on a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendOptions {
     /// Steps of this run; the agent's own limit when absent.
     pub max_steps: Option<u32>,
     /// Whether `send_message` shows as a call and its result, and not as what the agent says.
     pub tool_calls_verbatim: bool,
+    /// The number of the conversation; 0 is the one that every agent has.
+    pub conversation: u64,
+    /// Whether the message is refused while a run goes on, instead of waiting for its end.
+    pub refuse_when_busy: bool,
+    /// Tools that the sender carries out.
+    pub client_tools: Vec<ToolSpec>,
 }
 
 /// How to watch a run. Not part of the request: the same message may be watched differently.

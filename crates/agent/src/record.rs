@@ -1,6 +1,6 @@
 //! What an agent is: its settings, as they are created, changed and shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_memory::block::{Block, NewBlock};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub struct AgentRecord {
     /// The names of the tools that it may call, in the prompt's order.
     #[serde(default)]
     pub tools: Vec<String>,
+    /// Of these, somebody has to approve each call.
+    #[serde(default)]
+    pub approvals: BTreeSet<String>,
     /// What it can be found by, sorted.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -124,10 +127,14 @@ pub struct CreateAgent {
     pub temperature: Option<f32>,
     /// Core memory.
     pub blocks: Vec<NewBlock>,
+    /// The ids of blocks that it shares with others.
+    pub block_ids: Vec<String>,
     /// Tools beside the built-in ones, by name.
     pub tools: Vec<String>,
     /// Whether it gets the built-in tools of its type.
     pub include_base_tools: bool,
+    /// Tools of which somebody has to approve each call.
+    pub approvals: BTreeSet<String>,
     /// What it can be found by.
     pub tags: Vec<String>,
     /// What its creator keeps with it.
@@ -153,8 +160,10 @@ impl Default for CreateAgent {
             max_tokens: None,
             temperature: None,
             blocks: Vec::new(),
+            block_ids: Vec::new(),
             tools: Vec::new(),
             include_base_tools: true,
+            approvals: BTreeSet::new(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             timezone: None,
@@ -186,6 +195,8 @@ pub struct UpdateAgent {
     pub temperature: Option<f32>,
     /// All of its tools, built-in ones included.
     pub tools: Option<Vec<String>>,
+    /// All tools of which somebody has to approve each call.
+    pub approvals: Option<BTreeSet<String>>,
     /// All of its tags.
     pub tags: Option<Vec<String>>,
     /// All of its metadata.

@@ -9,8 +9,12 @@
 //! repeated request gets the same bytes, also after a crash.
 
 mod agents;
+mod blocks;
+mod conversations;
 mod failure;
 mod log;
+mod passages;
+mod search;
 mod watch;
 
 use std::sync::Arc;
@@ -34,7 +38,9 @@ use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::ToolRunner;
 use crate::tool::{ToolInfo, ToolKind};
 
+pub use blocks::{BlockQuery, BlockRecord};
 pub use kelpie_runtime::StartError;
+pub use search::{FoundMessage, MessageQuery};
 
 /// What agents work with.
 pub struct Parts {

@@ -13,7 +13,7 @@ use kelpie_core::call::TurnId;
 use kelpie_memory::name::{self, Place};
 use kelpie_memory::recall::{CallMade, Entry, Said, Speaker};
 
-use crate::message::{Message, MessageBody, ToolStatus};
+use crate::message::{AskedCall, Message, MessageBody, ToolStatus};
 
 /// The part of an answer that its thoughts are.
 pub(crate) const PART_REASONING: u8 = 0;
@@ -31,7 +31,7 @@ const SEQ_MESSAGES: u64 = 1 << (SEQ_BITS - 1);
 
 /// The id of a message.
 pub(crate) fn message_id(agent_id: &str, place: Place) -> String {
-    name::placed("message", agent_id, place)
+    name::placed(MESSAGE, agent_id, place)
 }
 
 /// The id of a run's step.
@@ -41,22 +41,41 @@ pub(crate) fn step_id(run_id: &str, step: u32) -> String {
 
 /// The number of a run: its place among the runs of its agent.
 pub(crate) fn run_number(agent_id: &str, run_id: &str) -> Option<u64> {
-    name::place("run", agent_id, run_id).map(|place| place.position)
+    name::place(RUN, agent_id, run_id).map(|place| place.position)
 }
 
 /// The id of an agent's run of this number.
 pub(crate) fn run_id(agent_id: &str, number: u64) -> String {
-    name::placed("run", agent_id, Place { position: number, part: 0 })
+    name::placed(RUN, agent_id, Place { position: number, part: 0 })
 }
 
-/// Where the index of runs leads from an id like this to the agent.
-pub(crate) fn run_owner(run_id: &str) -> Option<[u8; 10]> {
-    name::owner_mark_of("run", run_id)
+/// Where the index of owners leads from an id of this kind to the agent.
+pub(crate) fn owner_of(kind: &str, id: &str) -> Option<[u8; 8]> {
+    name::owner_mark_of(kind, id)
 }
 
-/// What stands for an agent in the index of runs: the beginning of all its runs' ids.
-pub(crate) fn owner_of_runs(agent_id: &str) -> [u8; 10] {
-    name::owner_mark("run", agent_id)
+/// The kinds of ids that lead to their agent.
+pub(crate) const OWNED: [&str; 3] = [RUN, CONVERSATION, MESSAGE];
+/// What the ids of runs begin with.
+pub(crate) const RUN: &str = "run";
+/// What the ids of conversations begin with.
+pub(crate) const CONVERSATION: &str = "conv";
+/// What the ids of messages begin with.
+pub(crate) const MESSAGE: &str = "message";
+
+/// The id of an agent's conversation of this number.
+pub(crate) fn conversation_id(agent_id: &str, number: u64) -> String {
+    name::placed(CONVERSATION, agent_id, Place { position: number, part: 0 })
+}
+
+/// The number of a conversation of this agent.
+pub(crate) fn conversation_number(agent_id: &str, id: &str) -> Option<u64> {
+    name::place(CONVERSATION, agent_id, id).map(|place| place.position)
+}
+
+/// What stands for an agent in the index of owners: the beginning of all its ids of a kind.
+pub(crate) fn owner_mark(kind: &str, agent_id: &str) -> [u8; 8] {
+    name::owner_mark(kind, agent_id)
 }
 
 /// The id of an agent that this creation makes: the same however often it is tried.
@@ -132,8 +151,15 @@ fn bodies(entry: &Entry, verbatim: bool) -> Vec<(u8, Body)> {
             let reasoning =
                 reasoning.iter().map(|text| (PART_REASONING, MessageBody::Reasoning { text: text.clone() }));
             let text = text.iter().map(|text| (PART_TEXT, MessageBody::Assistant { text: text.clone() }));
-            let calls = (PART_CALLS..).zip(calls).map(|(part, made)| (part, call(made, verbatim)));
-            reasoning.chain(text).chain(calls).map(|(part, body)| (part, plain(body))).collect()
+            let asked = (PART_CALLS..).zip(calls).find(|(_, made)| made.asks).map(|(part, _)| {
+                let calls = calls.iter().filter(|made| made.asks).map(asked_call).collect();
+                (part, MessageBody::ApprovalRequest { calls })
+            });
+            let plain_calls = (PART_CALLS..).zip(calls).filter(|(_, made)| !made.asks);
+            let calls = plain_calls.map(|(part, made)| (part, call(made, verbatim)));
+            let mut parts: Vec<_> = reasoning.chain(text).chain(calls).chain(asked).collect();
+            parts.sort_by_key(|(part, _)| *part);
+            parts.into_iter().map(|(part, body)| (part, plain(body))).collect()
         }
         Said::Result { of_speech: true, .. } if !verbatim => Vec::new(),
         Said::Result { call_id, name, text, is_error, .. } => {
@@ -141,11 +167,23 @@ fn bodies(entry: &Entry, verbatim: bool) -> Vec<(u8, Body)> {
             let (call_id, name, text) = (call_id.clone(), name.clone(), text.clone());
             vec![(0, plain(MessageBody::ToolReturn { call_id, name, text, status }))]
         }
+        Said::Decided { verdicts } => {
+            vec![(0, plain(MessageBody::ApprovalResponse { verdicts: verdicts.clone() }))]
+        }
+        Said::Summary { text, before, after } => {
+            let (text, before, after) = (text.clone(), *before, *after);
+            vec![(0, plain(MessageBody::Summary { text, before, after }))]
+        }
     }
 }
 
+fn asked_call(made: &CallMade) -> AskedCall {
+    let CallMade { id, name, arguments, .. } = made;
+    AskedCall { call_id: id.clone(), name: name.clone(), arguments: arguments.clone() }
+}
+
 fn call(made: &CallMade, verbatim: bool) -> MessageBody {
-    let CallMade { id, name, arguments, says } = made;
+    let CallMade { id, name, arguments, says, asks: _ } = made;
     match says {
         Some(text) if !verbatim => MessageBody::Assistant { text: text.clone() },
         Some(_) | None => {

@@ -20,6 +20,9 @@ pub struct Block {
     pub description: Option<String>,
     /// Whether the agent itself may not change it.
     pub read_only: bool,
+    /// Other fields of the format, as they were given.
+    #[serde(flatten)]
+    pub kept: Map<String, Value>,
 }
 
 /// A block to create together with its agent.

@@ -27,6 +27,15 @@ pub enum Message {
     /// What the tool gave back.
     #[serde(rename = "tool_return_message")]
     ToolReturn(ToolReturnMessage),
+    /// The agent wants to call tools that somebody has to approve, or carries out.
+    #[serde(rename = "approval_request_message")]
+    ApprovalRequest(ToolCallMessage),
+    /// What was decided about them.
+    #[serde(rename = "approval_response_message")]
+    ApprovalResponse(ApprovalResponse),
+    /// What stands in the prompt for the oldest part of the conversation.
+    #[serde(rename = "summary_message")]
+    Summary(Summary),
 }
 
 /// The names of all messages that clients know; a filter may name any of them.
@@ -50,8 +59,10 @@ impl Message {
         match self {
             Self::System(text) | Self::User(text) | Self::Assistant(text) => &text.header,
             Self::Reasoning(message) => &message.header,
-            Self::ToolCall(message) => &message.header,
+            Self::ToolCall(message) | Self::ApprovalRequest(message) => &message.header,
             Self::ToolReturn(message) => &message.header,
+            Self::ApprovalResponse(message) => &message.header,
+            Self::Summary(message) => &message.header,
         }
     }
 
@@ -60,8 +71,10 @@ impl Message {
         match self {
             Self::System(text) | Self::User(text) | Self::Assistant(text) => &mut text.header,
             Self::Reasoning(message) => &mut message.header,
-            Self::ToolCall(message) => &mut message.header,
+            Self::ToolCall(message) | Self::ApprovalRequest(message) => &mut message.header,
             Self::ToolReturn(message) => &mut message.header,
+            Self::ApprovalResponse(message) => &mut message.header,
+            Self::Summary(message) => &mut message.header,
         }
     }
 
@@ -74,6 +87,9 @@ impl Message {
             Self::Reasoning(_) => "reasoning_message",
             Self::ToolCall(_) => "tool_call_message",
             Self::ToolReturn(_) => "tool_return_message",
+            Self::ApprovalRequest(_) => "approval_request_message",
+            Self::ApprovalResponse(_) => "approval_response_message",
+            Self::Summary(_) => "summary_message",
         }
     }
 }
@@ -175,4 +191,54 @@ pub struct ToolReturn {
     /// `tool`.
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+/// What was decided about calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalResponse {
+    /// What all messages have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Whether all of them were approved or carried out.
+    pub approve: bool,
+    /// Each of them.
+    pub approvals: Vec<Approval>,
+    /// Why, if a call was denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What was decided about one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Approval {
+    /// Whether it may be made.
+    Approval {
+        /// Which call.
+        tool_call_id: String,
+        /// Whether it may be made.
+        approve: bool,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What came out of it: the client has carried it out.
+    Tool {
+        /// Which call.
+        tool_call_id: String,
+        /// What came out.
+        tool_return: String,
+        /// `success` or `error`.
+        status: String,
+    },
+}
+
+/// What stands in the prompt for the oldest part of the conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Summary {
+    /// What all messages have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The summary.
+    pub summary: String,
 }

@@ -14,6 +14,9 @@ pub struct Run {
     pub id: String,
     /// Whose run.
     pub agent_id: String,
+    /// The conversation, unless it is the one that every agent has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
     /// `created`, `running`, `completed`, `failed` or `cancelled`.
     pub status: String,
     /// Why it ended.

@@ -20,3 +20,25 @@ pub struct Tool {
     /// Its tags.
     pub tags: Vec<String>,
 }
+
+/// A tool that a search has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FoundTool {
+    /// The tool.
+    pub tool: Tool,
+    /// How well it fits; the best has 1.
+    pub combined_score: f64,
+    /// Its place among those that the words have found.
+    pub fts_rank: u64,
+}
+
+/// What came out of a tool that was run by hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ToolExecutionResult {
+    /// `success` or `error`.
+    pub status: String,
+    /// What it returned.
+    pub func_return: Value,
+    /// What went wrong, in words.
+    pub stderr: Vec<String>,
+}

@@ -9,6 +9,10 @@
 //!           │ ModelAnswered, nothing left to do             │ no steps left · Cancelled
 //!           │ ModelFailed · no steps left · Cancelled       │
 //!           └──────────────────▶ Finished ◀─────────────────┘
+//!
+//!  Asking ── Overflowed ─▶ Summarizing ── Summarized ─▶ Asking (the same step)
+//!  Calling ─ only calls that need approval are left ─▶ Waiting ── Decided ─▶ Calling
+//!                                                        └─ its time is over · Cancelled ─▶ Finished
 //! ```
 //!
 //! Each turn feeds one input and commits what comes out: this machine's state together with
@@ -18,14 +22,20 @@
 //!
 //! Invariants: an effect is asked for only by the step that records it; a call of a tool is
 //! closed exactly once, and all are closed before the model is asked again or the run ends;
-//! a result that is not of the current attempt changes nothing.
+//! a result that is not of the current attempt changes nothing; a call that needs approval is
+//! asked for only after somebody approved it, and a run that waits for that wakes up when the
+//! time for it is over.
 
 use serde::{Deserialize, Serialize};
 
+mod call;
+mod exchange;
 mod stop;
 #[cfg(test)]
 mod tests;
 
+pub use call::{Call, CallState, Closing, Decision, NewCall};
+pub use exchange::{Effect, Input, Late, Owed};
 pub use stop::StopReason;
 
 /// Calls of tools that go on at once; further ones of the same answer wait their turn.
@@ -37,12 +47,18 @@ pub const ATTEMPTS_MAX: u32 = 10;
 pub const WAKE_MS_FIRST: u64 = 2_000;
 /// The longest time between two such looks.
 pub const WAKE_MS_MAX: u64 = 60_000;
+/// How long a call waits for its approval: a day, so that people may sleep; after that it counts
+/// as denied, so that an agent is never stuck.
+pub const APPROVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// A run, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Answers that the model may give.
+    /// Answers that the model may give; none in a run that only makes a summary.
     steps_max: u32,
+    /// The step before which a summary was made: one is made once, whatever room it leaves.
+    #[serde(default)]
+    summarized: u32,
     /// Wake-ups since the last result: they come ever more slowly.
     wakes: u32,
     /// Where it stands.
@@ -69,6 +85,24 @@ pub enum State {
         /// The calls, in the order of the answer.
         calls: Vec<Call>,
     },
+    /// Calls wait for somebody's decision; all others are closed.
+    Waiting {
+        /// The answer that called them.
+        step: u32,
+        /// The calls, in the order of the answer.
+        calls: Vec<Call>,
+        /// When they count as denied.
+        until_ms: u64,
+    },
+    /// The model is being asked for a summary of the oldest part.
+    Summarizing {
+        /// The answer that comes after it.
+        step: u32,
+        /// The how-manieth question for it, from 1.
+        attempt: u32,
+        /// Attempts of the answer that it puts off: the next one gets a new number.
+        put_off: u32,
+    },
     /// It is over.
     Finished {
         /// Why.
@@ -76,172 +110,36 @@ pub enum State {
     },
 }
 
-/// One call of a tool by the model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
-    /// Whether asking twice with the same key has one effect.
-    pub idempotent: bool,
-    /// How far it came.
-    pub state: CallState,
-}
-
-/// How far a call came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CallState {
-    /// Recorded and not yet asked for: it has had no effect.
-    Planned,
-    /// Asked for: it may have had its effect.
-    Started {
-        /// The how-manieth time, from 1.
-        attempt: u32,
-    },
-    /// Its result is recorded.
-    Succeeded,
-    /// Its failure is recorded.
-    Failed,
-    /// Nobody will ever know, and that is recorded.
-    Unknown,
-}
-
-impl CallState {
-    /// Whether a result stands in the history.
-    pub fn closed(self) -> bool {
-        match self {
-            Self::Planned | Self::Started { .. } => false,
-            Self::Succeeded | Self::Failed | Self::Unknown => true,
-        }
-    }
-}
-
-/// A call in an answer, as the shell judged it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewCall {
-    /// Done within the turn that records the answer; its result is recorded with it.
-    Done {
-        /// Whether it succeeded.
-        ok: bool,
-    },
-    /// Somebody else carries it out, after the commit.
-    Outside {
-        /// Whether asking twice with the same key has one effect.
-        idempotent: bool,
-    },
-}
-
-/// What the shell observed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The run's turn has come.
-    Began,
-    /// The model gave a whole answer.
-    ModelAnswered {
-        /// To which question.
-        step: u32,
-        /// In which attempt.
-        attempt: u32,
-        /// The tools that it calls, in order.
-        calls: Vec<NewCall>,
-        /// What the run ends with, if the model need not see the results of these calls.
-        then: Option<StopReason>,
-    },
-    /// The model gave no answer, however often its provider was asked.
-    ModelFailed {
-        /// To which question.
-        step: u32,
-        /// In which attempt.
-        attempt: u32,
-        /// What the run ends with.
-        reason: StopReason,
-    },
-    /// A tool answered.
-    ToolReturned {
-        /// The step of its call.
-        step: u32,
-        /// The call's place in the answer.
-        call: usize,
-        /// In which attempt.
-        attempt: u32,
-        /// Whether it succeeded.
-        ok: bool,
-    },
-    /// Somebody wants the run to end.
-    Cancelled,
-    /// The wake-up came; these effects are being carried out by this process.
-    Woken {
-        /// See [`Run::owed`].
-        in_flight: Vec<Owed>,
-    },
-}
-
-/// An effect whose result the run waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owed {
-    /// An answer of the model.
-    Answer {
-        /// To which question.
-        step: u32,
-        /// In which attempt.
-        attempt: u32,
-    },
-    /// The result of a tool.
-    Result {
-        /// The step of its call.
-        step: u32,
-        /// The call's place in the answer.
-        call: usize,
-        /// In which attempt.
-        attempt: u32,
-    },
-}
-
-/// What the shell has to do, in order. Everything before the first effect outside (asking,
-/// calling) is part of the commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Record a result for a call that will not get one of its own.
-    Close {
-        /// The step of the call.
-        step: u32,
-        /// The call's place in the answer.
-        call: usize,
-        /// Why.
-        why: Closing,
-    },
-    /// Record the end of the run.
-    Finish(StopReason),
-    /// Keep one wake-up at this time (or none), instead of the one before.
-    WakeAt(Option<u64>),
-    /// Carry out after the commit: ask the model, or a tool.
-    Perform(Owed),
-    /// The input came late, twice or never should have: nothing has changed. Count it.
-    Drop(Late),
-}
-
-/// Why a call gets a result that its tool did not give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closing {
-    /// The run ended before it was asked for: it had no effect.
-    NotRun,
-    /// The run was cancelled while it went on: it may have had its effect.
-    CancelledUnknown,
-    /// The process ended while it went on: it may have had its effect.
-    CrashedUnknown,
-}
-
-/// Why an input changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// Its answer or result is recorded already, or another attempt is under way.
-    NotAwaited,
-    /// The run is over.
-    Finished,
-}
-
 impl Run {
     /// A run that has not begun.
     pub fn new(steps_max: u32) -> Self {
-        Self { steps_max, wakes: 0, state: State::Asking { step: 0, attempt: 0 } }
+        Self { steps_max, summarized: 0, wakes: 0, state: State::Asking { step: 0, attempt: 0 } }
+    }
+
+    /// A run that makes a summary of the oldest part and nothing else.
+    pub fn summary() -> Self {
+        Self::new(0)
+    }
+
+    /// Whether it makes a summary and nothing else.
+    pub fn only_summarizes(&self) -> bool {
+        self.steps_max == 0
+    }
+
+    /// Whether a summary may be made before this step.
+    pub fn may_summarize(&self, step: u32) -> bool {
+        self.summarized < step
+    }
+
+    /// The calls that wait for a decision: their step and places.
+    pub fn undecided(&self) -> Option<(u32, Vec<usize>)> {
+        match &self.state {
+            State::Waiting { step, calls, .. } => Some((*step, call::proposed(calls))),
+            State::Asking { .. }
+            | State::Calling { .. }
+            | State::Summarizing { .. }
+            | State::Finished { .. } => None,
+        }
     }
 
     /// Where it stands.
@@ -253,21 +151,29 @@ impl Run {
     pub fn finished(&self) -> Option<StopReason> {
         match self.state {
             State::Finished { reason } => Some(reason),
-            State::Asking { .. } | State::Calling { .. } => None,
+            State::Asking { .. }
+            | State::Calling { .. }
+            | State::Waiting { .. }
+            | State::Summarizing { .. } => None,
         }
     }
 
     /// The effects whose results it waits for.
     pub fn owed(&self) -> Vec<Owed> {
         match &self.state {
-            State::Asking { step: 0, .. } | State::Finished { .. } => Vec::new(),
+            State::Asking { step: 0, .. } | State::Waiting { .. } | State::Finished { .. } => Vec::new(),
             State::Asking { step, attempt } => vec![Owed::Answer { step: *step, attempt: *attempt }],
+            State::Summarizing { step, attempt, .. } => {
+                vec![Owed::Summary { step: *step, attempt: *attempt }]
+            }
             State::Calling { step, calls, .. } => {
                 let owed = calls.iter().enumerate().filter_map(|(call, Call { state, .. })| match *state {
                     CallState::Started { attempt } => Some(Owed::Result { step: *step, call, attempt }),
-                    CallState::Planned | CallState::Succeeded | CallState::Failed | CallState::Unknown => {
-                        None
-                    }
+                    CallState::Proposed
+                    | CallState::Planned
+                    | CallState::Succeeded
+                    | CallState::Failed
+                    | CallState::Unknown => None,
                 });
                 owed.collect()
             }
@@ -288,6 +194,9 @@ impl Run {
             Input::ToolReturned { step, call, attempt, ok } => {
                 self.tool_returned(now_ms, step, call, attempt, ok)
             }
+            Input::Decided { step, decisions } => self.decided(now_ms, step, &decisions),
+            Input::Overflowed { step } => self.overflowed(now_ms, step),
+            Input::Summarized { step, attempt } => self.summarized(now_ms, step, attempt),
             Input::Cancelled => self.cancelled(),
             Input::Woken { in_flight } => self.woken(now_ms, &in_flight),
         }
@@ -295,10 +204,13 @@ impl Run {
 
     fn began(&mut self, now_ms: u64) -> Vec<Effect> {
         match self.state {
-            State::Asking { step: 0, .. } => self.ask(now_ms, 1),
-            State::Asking { .. } | State::Calling { .. } | State::Finished { .. } => {
-                vec![Effect::Drop(Late::NotAwaited)]
-            }
+            State::Asking { step: 0, .. } if self.only_summarizes() => self.summarize(now_ms, 1, 0),
+            State::Asking { step: 0, .. } => self.ask(now_ms, 1, 1),
+            State::Asking { .. }
+            | State::Calling { .. }
+            | State::Waiting { .. }
+            | State::Summarizing { .. }
+            | State::Finished { .. } => vec![Effect::Drop(Late::NotAwaited)],
         }
     }
 
@@ -323,7 +235,13 @@ impl Run {
     }
 
     fn model_failed(&mut self, step: u32, attempt: u32, reason: StopReason) -> Vec<Effect> {
-        if self.asks(step, attempt) { self.finish(reason) } else { vec![Effect::Drop(Late::NotAwaited)] }
+        let summary = matches!(self.state, State::Summarizing { step: before, attempt: tried, .. }
+            if (before, tried) == (step, attempt));
+        if self.asks(step, attempt) || summary {
+            self.finish(reason)
+        } else {
+            vec![Effect::Drop(Late::NotAwaited)]
+        }
     }
 
     fn tool_returned(&mut self, now_ms: u64, step: u32, call: usize, attempt: u32, ok: bool) -> Vec<Effect> {
@@ -340,11 +258,76 @@ impl Run {
         self.go_on(now_ms)
     }
 
+    fn decided(&mut self, now_ms: u64, step: u32, decisions: &[(usize, Decision)]) -> Vec<Effect> {
+        let calls = match &mut self.state {
+            State::Waiting { step: waiting, calls, .. } if *waiting == step => calls,
+            State::Waiting { .. }
+            | State::Asking { .. }
+            | State::Calling { .. }
+            | State::Summarizing { .. }
+            | State::Finished { .. } => return vec![Effect::Drop(Late::NotAwaited)],
+        };
+        let awaited = call::proposed(calls);
+        let mut effects = Vec::new();
+        for (number, decision) in decisions.iter().filter(|(number, _)| awaited.contains(number)) {
+            let call = &mut calls[*number];
+            call.state = decision.leaves();
+            if *decision == Decision::Denied {
+                effects.push(Effect::Close { step, call: *number, why: Closing::Denied });
+            }
+        }
+        let calls = std::mem::take(calls);
+        self.wakes = 0;
+        self.state = State::Calling { step, then: None, calls };
+        effects.extend(self.go_on(now_ms));
+        effects
+    }
+
+    fn overflowed(&mut self, now_ms: u64, step: u32) -> Vec<Effect> {
+        match self.state {
+            State::Asking { step: asked, attempt } if asked == step && self.may_summarize(step) => {
+                self.summarize(now_ms, step, attempt)
+            }
+            State::Asking { .. }
+            | State::Calling { .. }
+            | State::Waiting { .. }
+            | State::Summarizing { .. }
+            | State::Finished { .. } => vec![Effect::Drop(Late::NotAwaited)],
+        }
+    }
+
+    fn summarized(&mut self, now_ms: u64, step: u32, attempt: u32) -> Vec<Effect> {
+        let put_off = match self.state {
+            State::Summarizing { step: before, attempt: tried, put_off }
+                if (before, tried) == (step, attempt) =>
+            {
+                put_off
+            }
+            State::Summarizing { .. }
+            | State::Asking { .. }
+            | State::Calling { .. }
+            | State::Waiting { .. }
+            | State::Finished { .. } => return vec![Effect::Drop(Late::NotAwaited)],
+        };
+        self.wakes = 0;
+        self.summarized = step;
+        if self.only_summarizes() {
+            self.finish(StopReason::EndTurn)
+        } else {
+            self.ask(now_ms, step, put_off + 1)
+        }
+    }
+
+    fn summarize(&mut self, now_ms: u64, step: u32, put_off: u32) -> Vec<Effect> {
+        self.state = State::Summarizing { step, attempt: 1, put_off };
+        vec![self.next_wake(now_ms), Effect::Perform(Owed::Summary { step, attempt: 1 })]
+    }
+
     fn cancelled(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !crate::mutant!("run_orphan_call_at_cancel") {
             self.close_open(&mut effects, |call| match call {
-                CallState::Planned => Some(Closing::NotRun),
+                CallState::Proposed | CallState::Planned => Some(Closing::NotRun),
                 CallState::Started { .. } => Some(Closing::CancelledUnknown),
                 CallState::Succeeded | CallState::Failed | CallState::Unknown => None,
             });
@@ -357,6 +340,27 @@ impl Run {
         self.wakes = self.wakes.saturating_add(1);
         match &mut self.state {
             State::Asking { step: 0, .. } | State::Finished { .. } => vec![Effect::Drop(Late::NotAwaited)],
+            State::Waiting { until_ms, .. } if now_ms < *until_ms => vec![Effect::WakeAt(Some(*until_ms))],
+            State::Waiting { .. } => {
+                let mut effects = Vec::new();
+                self.close_open(&mut effects, |call| {
+                    (call == CallState::Proposed).then_some(Closing::Expired)
+                });
+                effects.extend(self.finish(StopReason::Cancelled));
+                effects
+            }
+            State::Summarizing { step, attempt, .. } => {
+                let (step, tried) = (*step, *attempt);
+                if in_flight.contains(&Owed::Summary { step, attempt: tried }) {
+                    return vec![self.next_wake(now_ms)];
+                }
+                if tried >= ATTEMPTS_MAX {
+                    return self.finish(StopReason::LlmApiError);
+                }
+                *attempt += 1;
+                let again = Owed::Summary { step, attempt: tried + 1 };
+                vec![self.next_wake(now_ms), Effect::Perform(again)]
+            }
             State::Asking { step, attempt } => {
                 let owed = Owed::Answer { step: *step, attempt: *attempt };
                 if in_flight.contains(&owed) {
@@ -391,8 +395,12 @@ impl Run {
             return match then {
                 Some(reason) => self.finish(reason),
                 None if step >= self.steps_max => self.finish(StopReason::MaxSteps),
-                None => self.ask(now_ms, step + 1),
+                None => self.ask(now_ms, step + 1, 1),
             };
+        }
+        let open = |call: &Call| matches!(call.state, CallState::Planned | CallState::Started { .. });
+        if !calls.iter().any(open) {
+            return self.wait(now_ms);
         }
         let going = calls.iter().filter(|call| matches!(call.state, CallState::Started { .. })).count();
         let room = CALLS_AT_ONCE_MAX.saturating_sub(going);
@@ -409,9 +417,21 @@ impl Run {
         effects
     }
 
-    fn ask(&mut self, now_ms: u64, step: u32) -> Vec<Effect> {
-        self.state = State::Asking { step, attempt: 1 };
-        vec![self.next_wake(now_ms), Effect::Perform(Owed::Answer { step, attempt: 1 })]
+    /// Waits for decisions: only calls that need one are open.
+    fn wait(&mut self, now_ms: u64) -> Vec<Effect> {
+        let State::Calling { step, calls, .. } = &mut self.state else { return Vec::new() };
+        let (step, calls) = (*step, std::mem::take(calls));
+        let until_ms = now_ms.saturating_add(APPROVAL_MS_MAX);
+        let undecided = call::proposed(&calls);
+        self.wakes = 0;
+        self.state = State::Waiting { step, calls, until_ms };
+        let wake = (!crate::mutant!("run_approval_never_expires")).then_some(until_ms);
+        vec![Effect::WakeAt(wake), Effect::Pause { step, calls: undecided }]
+    }
+
+    fn ask(&mut self, now_ms: u64, step: u32, attempt: u32) -> Vec<Effect> {
+        self.state = State::Asking { step, attempt };
+        vec![self.next_wake(now_ms), Effect::Perform(Owed::Answer { step, attempt })]
     }
 
     /// Ends the run. All calls are closed by now.
@@ -425,7 +445,10 @@ impl Run {
     }
 
     fn close_open(&mut self, effects: &mut Vec<Effect>, why: impl Fn(CallState) -> Option<Closing>) {
-        let State::Calling { step, calls, .. } = &mut self.state else { return };
+        let (State::Calling { step, calls, .. } | State::Waiting { step, calls, .. }) = &mut self.state
+        else {
+            return;
+        };
         for (number, call) in calls.iter_mut().enumerate() {
             if let Some(why) = why(call.state) {
                 call.state = why.leaves();
@@ -441,38 +464,5 @@ impl Run {
         }
         let delay = WAKE_MS_FIRST.saturating_mul(1 << self.wakes.min(16)).min(WAKE_MS_MAX);
         Effect::WakeAt(Some(now_ms.saturating_add(delay)))
-    }
-}
-
-impl Call {
-    fn new(new: &NewCall) -> Self {
-        match *new {
-            NewCall::Done { ok: true } => Self { idempotent: true, state: CallState::Succeeded },
-            NewCall::Done { ok: false } => Self { idempotent: true, state: CallState::Failed },
-            NewCall::Outside { idempotent } => Self { idempotent, state: CallState::Planned },
-        }
-    }
-
-    /// What becomes of a call that was started and that nobody carries out any more.
-    fn settle(&mut self, step: u32, number: usize, in_flight: &[Owed]) -> Option<Effect> {
-        let CallState::Started { attempt } = self.state else { return None };
-        if in_flight.contains(&Owed::Result { step, call: number, attempt }) {
-            return None;
-        }
-        if self.idempotent && attempt < ATTEMPTS_MAX {
-            self.state = CallState::Started { attempt: attempt + 1 };
-            return Some(Effect::Perform(Owed::Result { step, call: number, attempt: attempt + 1 }));
-        }
-        self.state = CallState::Unknown;
-        Some(Effect::Close { step, call: number, why: Closing::CrashedUnknown })
-    }
-}
-
-impl Closing {
-    fn leaves(self) -> CallState {
-        match self {
-            Self::NotRun => CallState::Failed,
-            Self::CancelledUnknown | Self::CrashedUnknown => CallState::Unknown,
-        }
     }
 }

@@ -14,6 +14,10 @@ pub const BLOCKS_MAX: usize = 64;
 /// Bytes of a label: it is part of a row's key.
 pub const LABEL_BYTES_MAX: usize = 128;
 
+/// Bytes of a block that several agents share: it stands in one row, and several turns at once
+/// may want to write it.
+pub const SHARED_BYTES_MAX: usize = 64_000;
+
 /// One core memory block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
@@ -34,6 +38,9 @@ pub struct Block {
     /// Its place among the blocks in the prompt.
     #[serde(default)]
     pub place: u32,
+    /// Whether it stands in a row of its own, so that several agents may have it.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// An edit that was not made. The texts are read by models, who know these words.
@@ -87,6 +94,14 @@ pub enum EditError {
         /// The label.
         label: String,
     },
+    /// It is too long to be shared.
+    #[error(
+        "A block that several agents share may have at most {SHARED_BYTES_MAX} bytes (this one: {bytes})"
+    )]
+    SharedTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// The agent has as many as it may have.
     #[error("An agent may have at most {BLOCKS_MAX} blocks")]
     TooMany,
@@ -139,7 +154,7 @@ impl Block {
             return Err(EditError::BadLimit { limit });
         }
         fits(&value, limit)?;
-        Ok(Self { id, label, value, limit, description, read_only, place })
+        Ok(Self { id, label, value, limit, description, read_only, place, shared: false })
     }
 
     /// The block after a change by a person or program, who may also edit what the agent may
@@ -152,7 +167,13 @@ impl Block {
             description: change.description.clone().or_else(|| self.description.clone()),
             read_only: change.read_only.unwrap_or(self.read_only),
         };
-        Self::new(self.id.clone(), self.place, new)
+        Ok(Self { shared: self.shared, ..Self::new(self.id.clone(), self.place, new)? })
+    }
+
+    /// Whether it is short enough to be shared.
+    pub fn fits_shared(&self) -> Result<(), EditError> {
+        let bytes = self.value.len();
+        if bytes > SHARED_BYTES_MAX { Err(EditError::SharedTooLong { bytes }) } else { Ok(()) }
     }
 
     /// The block with a line more, as the agent edits it.

@@ -9,6 +9,22 @@ pub const LOG: &[u8] = b"log/";
 /// What all passages' keys begin with.
 pub const PASSAGES: &[u8] = b"passage/";
 
+/// Of a position, the bits of the place in its conversation; those above are the conversation's
+/// number. So the entries of a conversation stand side by side, and an id tells both.
+const PLACE_BITS: u32 = 32;
+/// Conversations that an agent may begin.
+pub const CONVERSATIONS_MAX: u64 = 1 << 24;
+
+/// The first position of a conversation.
+pub fn first_of(conversation: u64) -> u64 {
+    conversation << PLACE_BITS
+}
+
+/// The conversation that a position belongs to.
+pub fn conversation_of(position: u64) -> u64 {
+    position >> PLACE_BITS
+}
+
 /// The row of a block.
 pub fn block(label: &str) -> Vec<u8> {
     [BLOCKS, label.as_bytes()].concat()
@@ -33,6 +49,13 @@ pub fn position(prefix: &[u8], key: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_of_conversations_do_not_meet_and_fit_into_ids() {
+        assert_eq!(conversation_of(first_of(3) + 7), 3);
+        assert!(log(first_of(1) - 1) < log(first_of(1)));
+        assert_eq!(first_of(CONVERSATIONS_MAX) - 1, crate::name::POSITION_MAX);
+    }
 
     #[test]
     fn keys_are_in_the_order_of_positions_and_read_back() {

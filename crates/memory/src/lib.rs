@@ -15,6 +15,7 @@
 
 pub mod archival;
 pub mod block;
+mod bm25;
 pub mod layout;
 pub mod name;
 pub mod recall;

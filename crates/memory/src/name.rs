@@ -1,7 +1,7 @@
 //! Ids that are made from what they name, and tell its position.
 //!
 //! ```text
-//!   message-xxxxxxxx-xxxx-xxxx-xxpp-ppppppppnn       x = owner, p = position, n = part
+//!   message-xxxxxxxx-xxxx-xxxx-pppp-ppppppppppnn     x = owner, p = position, n = part
 //! ```
 //!
 //! An id is the same whoever computes it, before or after a crash, and a cursor finds its row
@@ -16,11 +16,11 @@ pub struct Place {
     pub part: u8,
 }
 
-/// Bytes that stand for the owner in an id: two owners in a trillion do not meet.
-const OWNER_BYTES: usize = 10;
-/// Bytes of the position in an id.
-const POSITION_BYTES: usize = 5;
-/// Positions that fit into an id: a trillion.
+/// Bytes that stand for the owner in an id: two owners in a billion do not meet.
+const OWNER_BYTES: usize = 8;
+/// Bytes of the position in an id: of its conversation and its place there.
+const POSITION_BYTES: usize = 7;
+/// Positions that fit into an id.
 pub const POSITION_MAX: u64 = (1 << (8 * POSITION_BYTES)) - 1;
 
 fn uuid_shaped(kind: &str, bytes: [u8; 16]) -> String {
@@ -66,10 +66,10 @@ pub fn owner_mark_of(kind: &str, id: &str) -> Option<[u8; OWNER_BYTES]> {
 /// The id of what stands at a place of its owner.
 pub fn placed(kind: &str, owner: &str, place: Place) -> String {
     let Place { position, part } = place;
-    assert!(position <= POSITION_MAX, "an agent has no trillion entries");
+    assert!(position <= POSITION_MAX, "conversations and their entries are counted");
     let mut bytes = [0; 16];
     bytes[..OWNER_BYTES].copy_from_slice(&owner_mark(kind, owner));
-    bytes[10..15].copy_from_slice(&position.to_be_bytes()[8 - POSITION_BYTES..]);
+    bytes[OWNER_BYTES..15].copy_from_slice(&position.to_be_bytes()[8 - POSITION_BYTES..]);
     bytes[15] = part;
     uuid_shaped(kind, bytes)
 }
@@ -78,7 +78,7 @@ pub fn placed(kind: &str, owner: &str, place: Place) -> String {
 pub fn place(kind: &str, owner: &str, id: &str) -> Option<Place> {
     let bytes = bytes_of(kind, id)?;
     let mut position = [0; 8];
-    position[8 - POSITION_BYTES..].copy_from_slice(&bytes[10..15]);
+    position[8 - POSITION_BYTES..].copy_from_slice(&bytes[OWNER_BYTES..15]);
     let place = Place { position: u64::from_be_bytes(position), part: bytes[15] };
     (placed(kind, owner, place) == id).then_some(place)
 }

@@ -64,6 +64,50 @@ pub enum Said {
         #[serde(default)]
         of_speech: bool,
     },
+    /// By whoever decides about calls that need approval.
+    Decided {
+        /// What was decided about each.
+        verdicts: Vec<Verdict>,
+    },
+    /// By the model, about what has left the prompt.
+    Summary {
+        /// The summary.
+        text: String,
+        /// Entries in the prompt before.
+        before: usize,
+        /// Entries in the prompt after, the summary included.
+        after: usize,
+    },
+}
+
+/// What was decided about one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The call.
+    pub call_id: String,
+    /// What was decided.
+    pub ruling: Ruling,
+}
+
+/// What may be decided about a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ruling {
+    /// It may be made.
+    Approved,
+    /// It must not be made.
+    Denied {
+        /// Why.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Whoever decides has made it.
+    Answered {
+        /// What came out.
+        text: String,
+        /// Whether it succeeded.
+        ok: bool,
+    },
 }
 
 /// Somebody outside.
@@ -90,6 +134,9 @@ pub struct CallMade {
     /// What the agent says with it, if it is the tool for that and was used well.
     #[serde(default)]
     pub says: Option<String>,
+    /// Whether somebody has to approve it first.
+    #[serde(default)]
+    pub asks: bool,
 }
 
 /// An answer in its provider's own blocks.
@@ -117,7 +164,8 @@ impl Entry {
                 let said = calls.iter().filter_map(|call| call.says.as_deref());
                 text.as_deref().into_iter().chain(said).map(|text| ("assistant", text)).collect()
             }
-            Said::Result { .. } => Vec::new(),
+            // What a summary says, its originals say better.
+            Said::Result { .. } | Said::Decided { .. } | Said::Summary { .. } => Vec::new(),
         }
     }
 
@@ -135,6 +183,8 @@ impl Entry {
                     text.as_ref().map_or(0, String::len).saturating_add(plain).max(raw)
                 }
                 Said::Result { text, name, .. } => text.len() + name.len(),
+                Said::Decided { .. } => 0,
+                Said::Summary { text, .. } => text.len(),
             }
     }
 }

@@ -108,6 +108,9 @@ pub enum TurnError {
     /// The actor was committed to by somebody else since it was loaded.
     #[error("the actor has moved")]
     Moved,
+    /// An index entry that the turn has read was changed by another actor before the commit.
+    #[error("what the turn has read was changed meanwhile")]
+    IndexMoved,
     /// The store did not answer.
     #[error("cannot read the actor's records")]
     Read(#[from] ReadError),

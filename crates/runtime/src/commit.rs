@@ -132,6 +132,7 @@ impl Activation {
             return Ok(None);
         }
         let work = &finished.work;
+        self.compare_index(tx, work).await?;
         self.fill_state(tx, work, head.large).await?;
         if kelpie_core::mutant!("CommitTransaction_StateOnly") {
             self.dedup_apart(finished).await;
@@ -172,6 +173,17 @@ impl Activation {
         let same_own = same_own || kelpie_core::mutant!("LeaseExpires_Racy");
         let same_head = same_head || kelpie_core::mutant!("drop_in_flight_without_seq_check");
         Ok(same_own && same_head)
+    }
+
+    /// Reads the index rows once more that the turn has read, in one question, and notes them as
+    /// read: whoever changes one of them meanwhile conflicts.
+    async fn compare_index(&self, tx: &mut Transaction, work: &Work) -> Result<(), TurnError> {
+        if work.read_index.is_empty() || kelpie_core::mutant!("index_read_not_compared") {
+            return Ok(());
+        }
+        let keys: Vec<Bytes> = work.read_index.keys().cloned().collect();
+        let stored = tx.get_many(&keys).await?;
+        if stored.iter().eq(work.read_index.values()) { Ok(()) } else { Err(TurnError::IndexMoved) }
     }
 
     /// Records the reply; for a message, now and then also what its sender has noted as

@@ -288,7 +288,7 @@ impl Activation {
         let passes = match error {
             TurnError::Moved if turn.has_begun() => return self.interrupted(&turn.request),
             TurnError::Moved => return Input::Moved,
-            TurnError::Read(_) | TurnError::NotRecorded { .. } => true,
+            TurnError::IndexMoved | TurnError::Read(_) | TurnError::NotRecorded { .. } => true,
             TurnError::Call(ref error) => matches!(error.advice(), Advice::NotRun | Advice::Unknown),
             TurnError::Record(_)
             | TurnError::StepTaken { .. }
@@ -355,7 +355,7 @@ impl Activation {
 
     pub(crate) fn refusal(&self, error: TurnError) -> CallError {
         match error {
-            TurnError::Moved | TurnError::Read(_) | TurnError::NotRecorded { .. } => {
+            TurnError::Moved | TurnError::IndexMoved | TurnError::Read(_) | TurnError::NotRecorded { .. } => {
                 CallError::NotRun { reason: describe(&error) }
             }
             // Its caller gives way as well, and is told so.

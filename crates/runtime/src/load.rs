@@ -89,7 +89,9 @@ pub(crate) async fn steps(
 
 fn unreadable(error: TurnError) -> CallError {
     match error {
-        TurnError::Read(_) | TurnError::Moved => CallError::NotRun { reason: describe(&error) },
+        TurnError::Read(_) | TurnError::Moved | TurnError::IndexMoved => {
+            CallError::NotRun { reason: describe(&error) }
+        }
         TurnError::NotRecorded { .. }
         | TurnError::Record(_)
         | TurnError::StepTaken { .. }

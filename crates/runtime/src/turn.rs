@@ -36,6 +36,8 @@ pub(crate) struct Work {
     pub(crate) cleared: Vec<RecordRange>,
     /// Index rows that change, by their whole key.
     pub(crate) index: BTreeMap<Bytes, Option<Bytes>>,
+    /// Index rows that were read, as they were: the commit stands only if they still are.
+    pub(crate) read_index: BTreeMap<Bytes, Option<Bytes>>,
     /// The actor's own wake time, if it changes.
     pub(crate) own_wake_ms: Option<Option<u64>>,
     /// Messages to other actors.
@@ -59,6 +61,7 @@ impl Work {
             writes,
             cleared,
             index,
+            read_index: _,
             own_wake_ms,
             messages,
             delivered,
@@ -289,6 +292,23 @@ impl Turn {
         self.check("an index entry", value.len(), kelpie_storage::limits::VALUE_BYTES_MAX);
         let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
         self.work.index.insert(key, Some(value));
+    }
+
+    /// An entry of an index, which other actors write, too. The turn's commit stands only if the
+    /// entry is still as it was read here; else nothing of the turn has happened, and its caller
+    /// is told to try again.
+    ///
+    /// # Errors
+    /// [`TurnError::Read`] when the store does not answer.
+    pub async fn index_get(&mut self, index: &str, entry: &[u8]) -> Result<Option<Bytes>, TurnError> {
+        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
+        let known = self.work.index.get(&key).or_else(|| self.work.read_index.get(&key));
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        let stored = self.activation.node.store.begin().get(&key).await?;
+        self.work.read_index.insert(key, stored.clone());
+        Ok(stored)
     }
 
     /// Clears an entry of an index.

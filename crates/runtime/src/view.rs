@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kelpie_core::id::ActorId;
+use kelpie_core::row;
 use kelpie_storage::Transaction;
 use tokio::sync::Mutex;
 
@@ -57,6 +58,16 @@ impl View {
         match &self.source {
             Source::Activation(activation, fence) => activation.record(fence, record).await,
             Source::Store(actor, tx) => records::read_at(&mut *tx.lock().await, actor, record).await,
+        }
+    }
+
+    /// An entry of an index of the actor's tenant and type.
+    pub async fn index_get(&self, index: &str, entry: &[u8]) -> Result<Option<Bytes>, TurnError> {
+        let actor = self.actor();
+        let key = row::index(actor.tenant(), actor.actor_type(), index, entry);
+        match &self.source {
+            Source::Activation(activation, _) => Ok(activation.node.store.begin().get(&key).await?),
+            Source::Store(_, tx) => Ok(tx.lock().await.get(&key).await?),
         }
     }
 

@@ -111,6 +111,14 @@ pub(crate) async fn delete(
     Ok(Json(json!({ "message": format!("Agent {id} deleted") })))
 }
 
+/// Shows the prompt before the messages. It is made anew for each step, so there is nothing to
+/// store.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/recompile", tag = "agents", params(("agent_id" = String, Path)),
+    responses((status = 200, body = String), (status = 404, body = ErrorBody)))]
+pub(crate) async fn recompile(State(front): State<Front>, Path(id): Path<String>) -> Answer<Json<String>> {
+    Ok(Json(front.agents()?.system_prompt(front.scope(), &id).await?))
+}
+
 fn filter(reader: &mut Reader<'_>, page: Page) -> AgentQuery {
     AgentQuery {
         page,

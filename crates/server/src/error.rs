@@ -134,6 +134,13 @@ impl From<AgentError> for HttpError {
             AgentError::Invalid { field, message } => return Self::body_field(field, message.as_str()),
             AgentError::KeyReused => StatusCode::CONFLICT,
             AgentError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            AgentError::InUse { message, run_id, pending_approval } => {
+                let what = if *pending_approval { "CONFLICT: " } else { "" };
+                let mut answer = Self::new(StatusCode::CONFLICT, code, advice, format!("{what}{message}"));
+                answer.run_id = Some(run_id.clone());
+                return answer;
+            }
+            AgentError::NothingPending { .. } => StatusCode::BAD_REQUEST,
             AgentError::NotRun { .. } => StatusCode::SERVICE_UNAVAILABLE,
             AgentError::Unknown { .. } => StatusCode::GATEWAY_TIMEOUT,
             AgentError::Internal { message } => {
@@ -221,7 +228,7 @@ impl From<TurnError> for HttpError {
     /// Looking at an actor has failed: nothing was to happen.
     fn from(error: TurnError) -> Self {
         match error {
-            TurnError::Read(_) | TurnError::Moved => {
+            TurnError::Read(_) | TurnError::Moved | TurnError::IndexMoved => {
                 let detail = causes(&error);
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store.unavailable", Advice::NotRun, detail)
             }

@@ -5,16 +5,22 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use kelpie_agent::outcome::{RunFailure, RunResult};
-use kelpie_agent::query::{PAGE_MAX, Page, Scope, WatchOptions};
-use kelpie_agent::service::Agents;
+use kelpie_agent::conversation::ConversationName;
+use kelpie_agent::message::{AskedCall, MessageBody};
+use kelpie_agent::outcome::{RunFailure, RunRecord, RunResult};
+use kelpie_agent::query::{PAGE_MAX, Scope, SendOptions, WatchOptions};
+use kelpie_api::agent::AgentState;
+use kelpie_api::conversation::CompactionResponse;
 use kelpie_api::error::ErrorBody;
 use kelpie_api::message::{MESSAGE_TYPES, Message};
 use kelpie_api::request::{CancelRuns, SendMessages};
 use kelpie_api::response::{LettaResponse, StopReason};
-use kelpie_api::run::Cancelled;
+use kelpie_api::run::{Cancelled, Run};
+use kelpie_core::advice::Advice;
+use kelpie_memory::recall::Verdict;
 
 use crate::body::JsonBody;
+use crate::conversations;
 use crate::error::{Answer, HttpError};
 use crate::front::Front;
 use crate::guard::Admission;
@@ -24,6 +30,7 @@ use crate::query::Parameters;
 use crate::stream::{self, Wanted};
 use crate::trace::Trace;
 use crate::translate;
+use crate::translate::message::{Sending, What};
 
 /// Messages of a page that does not say how many.
 const PAGE_DEFAULT: usize = 100;
@@ -60,6 +67,26 @@ pub(crate) async fn list(
     Path(id): Path<String>,
     parameters: Parameters,
 ) -> Answer<Json<Vec<Message>>> {
+    let name = match parameters.reader().text("conversation_id") {
+        Some(conversation) if conversation != "default" => {
+            let name = front.agents()?.conversation_name(front.scope(), &conversation).await?;
+            if name.agent_id != id {
+                let detail = "Conversation not found";
+                return Err(HttpError::new(StatusCode::NOT_FOUND, "agent.not_found", Advice::Fix, detail));
+            }
+            name
+        }
+        Some(_) | None => ConversationName { agent_id: id, number: 0 },
+    };
+    list_of(&front, &name, &parameters).await
+}
+
+/// Lists the messages of a conversation.
+pub(crate) async fn list_of(
+    front: &Front,
+    name: &ConversationName,
+    parameters: &Parameters,
+) -> Answer<Json<Vec<Message>>> {
     let mut reader = parameters.reader();
     let mut page = reader.page(PAGE_DEFAULT);
     let kinds = reader.list("include_return_message_types");
@@ -74,7 +101,7 @@ pub(crate) async fn list(
     let backwards = page.before.is_some() && page.after.is_none();
     let mut found: Vec<Message> = Vec::new();
     loop {
-        let messages = front.agents()?.messages(front.scope(), &id, &page).await?;
+        let messages = front.agents()?.conversation_messages(front.scope(), name, &page).await?;
         let whole = messages.len() == page.limit;
         let next = if backwards { messages.first() } else { messages.last() }.map(|last| last.id.clone());
         let messages = messages.into_iter().map(translate::message::message);
@@ -112,16 +139,43 @@ pub(crate) async fn create(
     request: Request,
 ) -> Answer<Response> {
     let arrived = Arrived::read(request, &front).await?;
+    let target = Target::agent(id);
     if arrived.wire.streaming.unwrap_or(false) {
-        return watch(front, &id, arrived).await;
+        return watch(front, &target, arrived).await;
     }
+    send(&front, &target, arrived).await
+}
+
+/// Sends messages and waits for what the agent does.
+pub(crate) async fn send(front: &Front, target: &Target, arrived: Arrived) -> Answer<Response> {
+    let scope = arrived.scope(front);
+    let Arrived { key, wire, trace: _, admission: _admission } = arrived;
+    let filter = Filter::new(wire.include_return_message_types.clone(), "body")?;
+    let run = begin(front, &scope, target, &key, &wire).await?;
+    let result = front.agents()?.run_to_end(&scope, &target.name.agent_id, &run.id).await?;
+    Ok(Json(respond(result, &filter)?).into_response())
+}
+
+/// Sends messages; the run goes on by itself, and the answer is that it began.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/messages/async", tag = "messages", request_body = SendMessages,
+    params(("agent_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = Run), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 422, body = ErrorBody)))]
+pub(crate) async fn create_async(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<Json<Run>> {
+    let arrived = Arrived::read(request, &front).await?;
     let scope = arrived.scope(&front);
     let Arrived { key, wire, trace: _, admission: _admission } = arrived;
-    let sending = translate::message::sending(&wire)?;
-    let filter = Filter::new(wire.include_return_message_types, "body")?;
-    let agents = front.agents()?;
-    let result = agents.send(&scope, &id, key.0.as_ref(), sending.messages, sending.options).await?;
-    Ok(Json(respond(result, &filter)?).into_response())
+    if wire.callback_url.is_some() {
+        let msg = "This build calls nobody back: ask for the run";
+        return Err(HttpError::body_field("callback_url", msg));
+    }
+    Filter::new(wire.include_return_message_types.clone(), "body")?;
+    let run = begin(&front, &scope, &Target::agent(id), &key, &wire).await?;
+    Ok(Json(translate::message::run(run)))
 }
 
 /// Sends messages to an agent and streams what it does.
@@ -135,7 +189,7 @@ pub(crate) async fn stream(
     request: Request,
 ) -> Answer<Response> {
     let arrived = Arrived::read(request, &front).await?;
-    watch(front, &id, arrived).await
+    watch(front, &Target::agent(id), arrived).await
 }
 
 /// Cancels runs of an agent.
@@ -150,31 +204,110 @@ pub(crate) async fn cancel(
     JsonBody(wire): JsonBody<CancelRuns>,
 ) -> Answer<Json<Cancelled>> {
     let (agents, scope) = (front.agents()?, front.scope());
-    let run_ids = match wire.run_ids {
-        Some(run_ids) => run_ids,
-        None => going_on(agents, scope, &id).await?,
+    let Some(run_ids) = wire.run_ids else {
+        return Ok(Json(cancelled(agents.cancel_all(scope, &id, None).await?)));
     };
-    let mut cancelled = Cancelled::new();
+    let mut ended = Vec::new();
     for run_id in run_ids {
         // A run ends once: cancelling it again changes nothing and gives the same answer.
-        let run = agents.cancel(scope, &id, &run_id).await?;
-        cancelled.insert(run_id, translate::message::status(run.status).to_owned());
+        ended.push(agents.cancel(scope, &id, &run_id).await?);
     }
-    Ok(Json(cancelled))
+    Ok(Json(cancelled(ended)))
 }
 
-/// The runs of an agent that have not ended: they are the last ones.
-async fn going_on(agents: &Agents, scope: &Scope, id: &str) -> Answer<Vec<String>> {
-    let page = Page { limit: PAGE_MAX, ..Page::default() };
-    let runs = agents.runs(scope, id, &page).await?;
-    let going_on = runs.into_iter().take_while(|run| !run.status.ended());
-    Ok(going_on.map(|run| run.id).collect())
+/// What became of each run.
+pub(crate) fn cancelled(runs: Vec<RunRecord>) -> Cancelled {
+    runs.into_iter().map(|run| (run.id, translate::message::status(run.status).to_owned())).collect()
+}
+
+/// Puts a summary in the place of the oldest part of the prompt.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/summarize", tag = "messages",
+    params(("agent_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = CompactionResponse), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody), (status = 502, body = ErrorBody)))]
+pub(crate) async fn compact(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    Key(key): Key,
+) -> Answer<Json<CompactionResponse>> {
+    let name = ConversationName { agent_id: id, number: 0 };
+    conversations::compacted(front.agents()?.compact(front.scope(), &name, key.as_ref()).await?)
+}
+
+/// Forgets the messages of the conversation that every agent has.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/reset-messages", tag = "messages",
+    params(("agent_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = AgentState), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub(crate) async fn reset(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    Key(key): Key,
+) -> Answer<Json<AgentState>> {
+    let agents = front.agents()?;
+    let agent = agents.reset(front.scope(), &id, key.as_ref()).await?;
+    Ok(Json(translate::agent::state(agent, &agents.tools())))
+}
+
+/// Shows the message of an id, whoever's it is.
+#[utoipa::path(get, path = "/v1/messages/{message_id}", tag = "messages", params(("message_id" = String, Path)),
+    responses((status = 200, body = Vec<Message>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn retrieve(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+) -> Answer<Json<Vec<Message>>> {
+    let found = front.agents()?.message(front.scope(), &id).await?;
+    Ok(Json(found.into_iter().map(translate::message::message).collect()))
+}
+
+/// Where messages are sent.
+pub(crate) struct Target {
+    pub(crate) name: ConversationName,
+    /// Whether they are refused while a run goes on there.
+    pub(crate) refuse_when_busy: bool,
+}
+
+impl Target {
+    /// The conversation that every agent has: its messages wait for one another.
+    fn agent(agent_id: String) -> Self {
+        Self { name: ConversationName { agent_id, number: 0 }, refuse_when_busy: false }
+    }
+}
+
+/// Commits what is sent; the run that it sets off.
+async fn begin(
+    front: &Front,
+    scope: &Scope,
+    target: &Target,
+    key: &Key,
+    wire: &SendMessages,
+) -> Answer<RunRecord> {
+    let Sending { what, options } = translate::message::sending(wire)?;
+    let conversation = target.name.number;
+    let options = SendOptions { conversation, refuse_when_busy: target.refuse_when_busy, ..options };
+    let (agents, agent) = (front.agents()?, target.name.agent_id.as_str());
+    let verdicts = match what {
+        What::Say(messages) => {
+            return Ok(agents.send_and_leave(scope, agent, key.0.as_ref(), messages, options).await?);
+        }
+        What::Decide(verdicts) => verdicts,
+        What::DecideAll { request_id, ruling } => {
+            let asked = agents.message(scope, &request_id).await?;
+            let calls = asked.into_iter().filter_map(|message| {
+                let MessageBody::ApprovalRequest { calls } = message.body else { return None };
+                Some(calls)
+            });
+            let verdict = |call: AskedCall| Verdict { call_id: call.call_id, ruling: ruling.clone() };
+            calls.flatten().map(verdict).collect()
+        }
+    };
+    let otid = wire.messages.iter().flatten().find_map(|message| message.otid.as_deref());
+    Ok(agents.decide(scope, agent, key.0.as_ref(), otid, verdicts, options).await?)
 }
 
 /// A sending request, read but not yet understood.
-struct Arrived {
+pub(crate) struct Arrived {
     key: Key,
-    wire: SendMessages,
+    pub(crate) wire: SendMessages,
     /// Which request of the client's it belongs to.
     trace: Trace,
     /// The place that the request holds; a stream holds it until its end.
@@ -182,7 +315,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    async fn read(request: Request, front: &Front) -> Answer<Self> {
+    pub(crate) async fn read(request: Request, front: &Front) -> Answer<Self> {
         let admission = request.extensions().get::<Admission>().cloned();
         let (mut parts, body) = request.into_parts();
         let key = Key::from_request_parts(&mut parts, front).await?;
@@ -197,16 +330,16 @@ impl Arrived {
     }
 }
 
-async fn watch(front: Front, id: &str, arrived: Arrived) -> Answer<Response> {
+/// Sends messages and streams what the agent does.
+pub(crate) async fn watch(front: Front, target: &Target, arrived: Arrived) -> Answer<Response> {
     let scope = arrived.scope(&front);
     let Arrived { key, wire, trace: _, admission } = arrived;
-    let sending = translate::message::sending(&wire)?;
-    let filter = Filter::new(wire.include_return_message_types, "body")?;
+    let filter = Filter::new(wire.include_return_message_types.clone(), "body")?;
     let wanted = Wanted { filter, pings: wire.include_pings.unwrap_or(true) };
     let watching = WatchOptions { pieces: wire.stream_tokens.unwrap_or(false), after: None };
-    let agents = front.agents()?;
-    let run = agents.send_and_leave(&scope, id, key.0.as_ref(), sending.messages, sending.options).await?;
-    let events = agents.watch(&scope, id, &run.id, watching).await?.boxed();
+    let run = begin(&front, &scope, target, &key, &wire).await?;
+    let agent = target.name.agent_id.as_str();
+    let events = front.agents()?.watch(&scope, agent, &run.id, watching).await?.boxed();
     Ok(stream::respond(front, admission, run.id, events, wanted))
 }
 
@@ -224,7 +357,7 @@ fn respond(result: RunResult, filter: &Filter) -> Answer<LettaResponse> {
 
 /// A run that failed is an answer too: the same however often it is asked for. Its status says
 /// whose fault it was.
-fn failed(run_id: String, failure: &RunFailure) -> HttpError {
+pub(crate) fn failed(run_id: String, failure: &RunFailure) -> HttpError {
     let status = match failure.code.as_str() {
         "model.rate_limited" => StatusCode::TOO_MANY_REQUESTS,
         "model.unavailable" | "model.timed_out" => StatusCode::SERVICE_UNAVAILABLE,

@@ -27,6 +27,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
+    /// Parameters of a test.
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// Reads typed values out of the parameters and collects what is wrong with them.
     pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { parameters: self, issues: Vec::new() }
@@ -46,6 +52,23 @@ impl Reader<'_> {
         let value =
             self.parameters.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)?;
         (!value.is_empty()).then(|| value.clone())
+    }
+
+    /// The last value of a name that must be there.
+    pub(crate) fn required(&mut self, name: &str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.problem(name, "missing", "Field required");
+            String::new()
+        })
+    }
+
+    /// A whole number above zero.
+    pub(crate) fn number(&mut self, name: &str) -> Option<usize> {
+        let number = self.text(name)?.parse::<usize>().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            self.problem(name, "int_parsing", "Input should be a whole number above zero");
+        }
+        number
     }
 
     /// All values of a name.

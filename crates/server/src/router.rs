@@ -5,15 +5,15 @@
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 use kelpie_core::advice::Advice;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
-    actors, agents, blocks, cluster, guard, messages, models, openapi, panics, request_log, runs, store,
-    system, tools, unbuilt,
+    actors, agents, blocks, cluster, conversations, guard, messages, models, openapi, panics, passages,
+    request_log, runs, search, store, system, tools, unbuilt,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
@@ -49,12 +49,48 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents", get(agents::list).post(agents::create)),
         ("/v1/agents/count", get(agents::count)),
         ("/v1/agents/{agent_id}", get(agents::retrieve).patch(agents::update).delete(agents::delete)),
+        ("/v1/agents/{agent_id}/recompile", post(agents::recompile)),
+        ("/v1/agents/{agent_id}/reset-messages", patch(messages::reset)),
+        ("/v1/agents/{agent_id}/summarize", post(messages::compact)),
         ("/v1/agents/{agent_id}/tools", get(tools::list_of_agent)),
+        ("/v1/agents/{agent_id}/tools/attach/{tool_id}", patch(tools::attach)),
+        ("/v1/agents/{agent_id}/tools/detach/{tool_id}", patch(tools::detach)),
+        ("/v1/agents/{agent_id}/tools/approval/{tool_name}", patch(tools::set_approval)),
+        ("/v1/agents/{agent_id}/tools/{tool_name}/run", post(tools::run)),
+        ("/v1/agents/{agent_id}/archival-memory", get(passages::list).post(passages::create)),
+        ("/v1/agents/{agent_id}/archival-memory/search", get(passages::search)),
+        ("/v1/agents/{agent_id}/archival-memory/{memory_id}", delete(passages::delete)),
         ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}", patch(blocks::attach)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}", patch(blocks::detach)),
+        ("/v1/blocks", get(blocks::list_all).post(blocks::create)),
+        (
+            "/v1/blocks/{block_id}",
+            get(blocks::retrieve_by_id).patch(blocks::update_by_id).delete(blocks::delete_by_id),
+        ),
+        ("/v1/blocks/{block_id}/agents", get(blocks::agents_of)),
         ("/v1/agents/{agent_id}/messages", get(messages::list).post(messages::create)),
         ("/v1/agents/{agent_id}/messages/stream", post(messages::stream)),
+        ("/v1/agents/{agent_id}/messages/async", post(messages::create_async)),
         ("/v1/agents/{agent_id}/messages/cancel", post(messages::cancel)),
+        ("/v1/messages/search", post(search::messages)),
+        ("/v1/messages/{message_id}", get(messages::retrieve)),
+        ("/v1/tools/search", post(search::tools)),
+        ("/v1/conversations", get(conversations::list).post(conversations::create)),
+        (
+            "/v1/conversations/{conversation_id}",
+            get(conversations::retrieve).patch(conversations::update).delete(conversations::delete),
+        ),
+        ("/v1/conversations/{conversation_id}/cancel", post(conversations::cancel)),
+        ("/v1/conversations/{conversation_id}/compact", post(conversations::compact)),
+        ("/v1/conversations/{conversation_id}/fork", post(conversations::fork)),
+        (
+            "/v1/conversations/{conversation_id}/messages",
+            get(conversations::list_messages).post(conversations::send),
+        ),
+        ("/v1/conversations/{conversation_id}/recompile", post(conversations::recompile)),
+        ("/v1/conversations/{conversation_id}/stream", post(conversations::resume)),
         ("/v1/actors/{type}", get(actors::list)),
         ("/v1/actors/{type}/{key}/{handler}", get(actors::look).post(actors::call)),
         ("/v1/actors/{type}/{key}/owner/migrate", post(actors::migrate)),

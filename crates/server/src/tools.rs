@@ -4,13 +4,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kelpie_agent::query::{Order, Page};
+use kelpie_agent::record::AgentRecord;
 use kelpie_agent::tool::ToolInfo;
+use kelpie_api::agent::AgentState;
 use kelpie_api::error::ErrorBody;
-use kelpie_api::tool::Tool;
+use kelpie_api::request::{RunTool, SetApproval};
+use kelpie_api::tool::{Tool, ToolExecutionResult};
 use kelpie_core::advice::Advice;
+use serde_json::Value;
 
+use crate::body::JsonBody;
 use crate::error::{Answer, HttpError};
 use crate::front::Front;
+use crate::idempotency::Key;
 use crate::path::Path;
 use crate::query::{Parameters, cut};
 use crate::translate;
@@ -58,6 +64,84 @@ pub(crate) async fn list_of_agent(
     let mut tools = front.agents()?.tools();
     tools.retain(|tool| agent.tools.contains(&tool.spec.name));
     Ok(Json(show(tools, &page)))
+}
+
+/// Gives an agent a tool.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/tools/attach/{tool_id}", tag = "tools",
+    params(("agent_id" = String, Path), ("tool_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = AgentState), (status = 404, body = ErrorBody)))]
+pub(crate) async fn attach(
+    State(front): State<Front>,
+    Path((id, tool_id)): Path<(String, String)>,
+    Key(key): Key,
+) -> Answer<Json<AgentState>> {
+    let name = name_of(&front, &tool_id)?;
+    let agent = front.agents()?.set_tool(front.scope(), &id, key.as_ref(), &name, Some(true), None).await?;
+    show_agent(&front, agent)
+}
+
+/// Takes a tool away from an agent.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/tools/detach/{tool_id}", tag = "tools",
+    params(("agent_id" = String, Path), ("tool_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = AgentState), (status = 404, body = ErrorBody)))]
+pub(crate) async fn detach(
+    State(front): State<Front>,
+    Path((id, tool_id)): Path<(String, String)>,
+    Key(key): Key,
+) -> Answer<Json<AgentState>> {
+    let name = name_of(&front, &tool_id)?;
+    let agent = front.agents()?.set_tool(front.scope(), &id, key.as_ref(), &name, Some(false), None).await?;
+    show_agent(&front, agent)
+}
+
+/// Says whether somebody has to approve each call of an agent's tool.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/tools/approval/{tool_name}", tag = "tools",
+    request_body = SetApproval,
+    params(("agent_id" = String, Path), ("tool_name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = AgentState), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(crate) async fn set_approval(
+    State(front): State<Front>,
+    Path((id, name)): Path<(String, String)>,
+    Key(key): Key,
+    JsonBody(wire): JsonBody<SetApproval>,
+) -> Answer<Json<AgentState>> {
+    let required = Some(wire.requires_approval);
+    let agent = front.agents()?.set_tool(front.scope(), &id, key.as_ref(), &name, None, required).await?;
+    show_agent(&front, agent)
+}
+
+/// Runs a tool of an agent by hand.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/tools/{tool_name}/run", tag = "tools", request_body = RunTool,
+    params(("agent_id" = String, Path), ("tool_name" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = ToolExecutionResult), (status = 404, body = ErrorBody)))]
+pub(crate) async fn run(
+    State(front): State<Front>,
+    Path((id, name)): Path<(String, String)>,
+    Key(key): Key,
+    JsonBody(wire): JsonBody<RunTool>,
+) -> Answer<Json<ToolExecutionResult>> {
+    let arguments = Value::Object(wire.args).to_string();
+    let outcome = front.agents()?.run_tool(front.scope(), &id, key.as_ref(), &name, arguments).await?;
+    Ok(Json(if outcome.ok {
+        let func_return = Value::String(outcome.text);
+        ToolExecutionResult { status: "success".to_owned(), func_return, stderr: Vec::new() }
+    } else {
+        ToolExecutionResult {
+            status: "error".to_owned(),
+            func_return: Value::Null,
+            stderr: vec![outcome.text],
+        }
+    }))
+}
+
+fn name_of(front: &Front, id: &str) -> Answer<String> {
+    let tools = front.agents()?.tools();
+    let name = tools.into_iter().find(|tool| tool.id == id).map(|tool| tool.spec.name);
+    name.ok_or_else(|| HttpError::new(StatusCode::NOT_FOUND, "tool.not_found", Advice::Fix, "Tool not found"))
+}
+
+fn show_agent(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
+    Ok(Json(translate::agent::state(agent, &front.agents()?.tools())))
 }
 
 fn show(mut tools: Vec<ToolInfo>, page: &Page) -> Vec<Tool> {

@@ -89,12 +89,12 @@ fn banking(seed: u64) -> Verdict {
         .embedded()
         .behaviours(move |_| Behaviours::new().actor::<Account>().with(at_the_machine.clone()));
     let mut cluster = if seed % 4 == 3 { cluster.faults(crashes(seed)) } else { cluster.swarm(FAULTS_MS) };
-    for at in 0..ACCOUNTS.len() {
+    for (at, name) in ACCOUNTS.into_iter().enumerate() {
         cluster = cluster.client(move |client| async move {
             for number in 0..ASKS.len() {
                 ask(&client, at, number).await;
-                if let Ok(balance) = client.actor::<Account>(ACCOUNTS[at]).balance().await {
-                    assert!(balance >= -OVERDRAFT.cast_signed(), "{} is overdrawn: {balance}", ACCOUNTS[at]);
+                if let Ok(balance) = client.actor::<Account>(name).balance().await {
+                    assert!(balance >= -OVERDRAFT.cast_signed(), "{name} is overdrawn: {balance}");
                 }
             }
         });
@@ -121,8 +121,8 @@ async fn audit(client: &Client, outside: &Outside) {
     };
     let (mut paid_out, mut given_up) = (0, 0);
     for (at, name) in ACCOUNTS.into_iter().enumerate() {
-        for number in 0..ASKS.len() {
-            match (ask(client, at, number).await, ASKS[number]) {
+        for (number, asked) in ASKS.into_iter().enumerate() {
+            match (ask(client, at, number).await, asked) {
                 (Outcome::Done, Ask::Deposit(amount)) => book(name, amount, 0, "cash"),
                 (Outcome::Done, Ask::Withdraw(amount)) => book(name, 0, amount, "cash"),
                 (Outcome::Done, Ask::Transfer(amount)) => {

@@ -51,10 +51,8 @@ fn methods(tree: &Tree, findings: &mut Findings) {
     }
     for (path, text) in tree.texts().filter(|(path, _)| LIBRARY.iter().any(|part| path.starts_with(part))) {
         for (line, name) in unshown(text, |name| exported.has(name, path)) {
-            findings.violation(
-                &format!("{path}:{line}"),
-                &format!("`{name}` has no example: `/// ```` above it"),
-            );
+            findings
+                .violation(&format!("{path}:{line}"), format!("`{name}` has no example: `/// ```` above it"));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use kelpie_core::record;
 use kelpie_core::run::{Closing, Effect, Input, Owed, StopReason};
-use kelpie_memory::recall::{CallMade, Said};
+use kelpie_memory::recall::{CallMade, Entry, Said};
 use kelpie_runtime::HandlerError;
 
 use super::desk::Desk;
@@ -14,17 +14,19 @@ use super::rows::{self, Current};
 use super::talk::lost;
 use super::{Answered, NotAnswered, Returned, builtin, perform};
 use crate::outcome::{RunFailure, RunRecord, RunStatus, RunUsage};
-use crate::prompt;
+use crate::prompt::{self, Context};
 use crate::provider::{ModelAnswer, ToolCall, Usage};
+use crate::record::{AgentRecord, ModelChoice};
 use crate::show::{self, CALLS_MAX};
+use crate::tool;
 use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::{Invocation, ToolOutcome};
 
 impl Desk<'_> {
     /// Records the model's answer with all that it changes here and now.
     pub(super) async fn model_answered(&mut self, input: Answered) -> Result<(), HandlerError> {
-        let Answered { run_id, step, attempt, mut answer } = input;
-        let Some(mut run) = self.awaited(&run_id, Owed::Answer { step, attempt }).await? else {
+        let Answered { conversation, run_id, step, attempt, mut answer } = input;
+        let Some(mut run) = self.awaited(conversation, &run_id, Owed::Answer { step, attempt }).await? else {
             return Ok(());
         };
         add(&mut run.usage, answer.usage);
@@ -61,8 +63,12 @@ impl Desk<'_> {
             arguments: call.arguments.clone(),
             says: match meaning {
                 Meaning::BuiltIn(BuiltIn::SendMessage, arguments) => builtin::speech(arguments),
-                Meaning::BuiltIn(..) | Meaning::Outside { .. } | Meaning::Refused(_) => None,
+                Meaning::BuiltIn(..)
+                | Meaning::Outside { .. }
+                | Meaning::NeedsApproval { .. }
+                | Meaning::Refused(_) => None,
             },
+            asks: matches!(meaning, Meaning::NeedsApproval { .. }),
         });
         let said = prompt::said(answer, made.collect());
         let answer_at = self.current()?.answer_at;
@@ -79,7 +85,7 @@ impl Desk<'_> {
         meaning: &Meaning,
     ) -> Result<bool, HandlerError> {
         let (outcome, of_speech) = match meaning {
-            Meaning::Outside { .. } => return Ok(true),
+            Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => return Ok(true),
             Meaning::Refused(why) => (ToolOutcome::failed(why), false),
             Meaning::BuiltIn(tool, arguments) => {
                 (self.built_in(*tool, arguments.clone()).await?, *tool == BuiltIn::SendMessage)
@@ -91,7 +97,7 @@ impl Desk<'_> {
         Ok(ok)
     }
 
-    fn record_result(
+    pub(super) fn record_result(
         &mut self,
         run_id: &str,
         step: u32,
@@ -107,8 +113,8 @@ impl Desk<'_> {
 
     /// Ends the run when the model has no answer.
     pub(super) async fn model_failed(&mut self, input: NotAnswered) -> Result<(), HandlerError> {
-        let NotAnswered { run_id, step, attempt, code, message } = input;
-        if self.awaited(&run_id, Owed::Answer { step, attempt }).await?.is_none() {
+        let NotAnswered { conversation, run_id, step, attempt, code, message } = input;
+        if self.awaited(conversation, &run_id, Owed::Answer { step, attempt }).await?.is_none() {
             return Ok(());
         }
         self.failure = Some(RunFailure { code, message });
@@ -117,10 +123,11 @@ impl Desk<'_> {
 
     /// Records a tool's result.
     pub(super) async fn tool_returned(&mut self, input: Returned) -> Result<(), HandlerError> {
-        let Returned { run_id, step, call, attempt, outcome } = input;
+        let Returned { conversation, run_id, step, call, attempt, outcome } = input;
         let owed = Owed::Result { step, call, attempt };
         let accepts_late = kelpie_core::mutant!("run_late_result_accepted");
-        if !accepts_late && self.awaited(&run_id, owed).await?.is_none() {
+        let awaited = self.awaited(conversation, &run_id, owed).await?;
+        if !accepts_late && awaited.is_none() {
             return Ok(());
         }
         let Some(made) = self.call_made(call).await? else { return Ok(()) };
@@ -129,10 +136,22 @@ impl Desk<'_> {
         self.feed(Input::ToolReturned { step, call, attempt, ok }).await
     }
 
-    /// The agent wakes up: what is owed and not under way is asked for again, or settled.
+    /// The agent wakes up: what is owed and not under way is asked for again, or settled, in
+    /// each conversation whose time has come.
     pub(super) async fn wake(&mut self) -> Result<(), HandlerError> {
-        let Some(current) = &self.progress.current else {
-            self.turn.wake_at(None);
+        let now_ms = self.turn.now_ms();
+        let due: Vec<u64> =
+            self.progress.wakes.iter().filter(|(_, at)| **at <= now_ms).map(|(number, _)| *number).collect();
+        for number in due {
+            self.go_to(number).await?;
+            self.wake_talk().await?;
+        }
+        Ok(())
+    }
+
+    async fn wake_talk(&mut self) -> Result<(), HandlerError> {
+        let Some(current) = &self.talk.current else {
+            self.wake_talk_at(None);
             return Ok(());
         };
         let run_id = show::run_id(&self.agent.id, current.number);
@@ -143,40 +162,45 @@ impl Desk<'_> {
     }
 
     /// The run's record, if it goes on and waits for this; else the input comes late and is
-    /// counted.
-    async fn awaited(&mut self, run_id: &str, owed: Owed) -> Result<Option<RunRecord>, HandlerError> {
-        let current = self.progress.current.as_ref();
-        let current = current.filter(|current| show::run_id(&self.agent.id, current.number) == run_id);
-        match current.filter(|current| current.machine.owed().contains(&owed)) {
-            Some(current) => {
+    /// counted. Puts its conversation on the desk.
+    pub(super) async fn awaited(
+        &mut self,
+        conversation: u64,
+        run_id: &str,
+        owed: Owed,
+    ) -> Result<Option<RunRecord>, HandlerError> {
+        if self.conversation(conversation).await?.is_some() {
+            self.go_to(conversation).await?;
+            let current = self.talk.current.as_ref();
+            let current = current.filter(|current| show::run_id(&self.agent.id, current.number) == run_id);
+            if let Some(current) = current.filter(|current| current.machine.owed().contains(&owed)) {
                 let number = current.number;
-                Ok(Some(self.run(number).await?.ok_or_else(|| lost("run"))?))
-            }
-            None => {
-                metrics::counter!("kelpie_agent_late_inputs_total").increment(1);
-                Ok(None)
+                return Ok(Some(self.run(number).await?.ok_or_else(|| lost("run"))?));
             }
         }
+        metrics::counter!("kelpie_agent_late_inputs_total").increment(1);
+        Ok(None)
     }
 
-    fn current(&self) -> Result<&Current, HandlerError> {
-        self.progress.current.as_ref().ok_or_else(|| lost("current run"))
+    pub(super) fn current(&self) -> Result<&Current, HandlerError> {
+        self.talk.current.as_ref().ok_or_else(|| lost("current run"))
     }
 
-    async fn call_made(&mut self, call: usize) -> Result<Option<CallMade>, HandlerError> {
-        let Some(answer_at) = self.progress.current.as_ref().map(|current| current.answer_at) else {
+    /// A call of the answer whose calls are being made.
+    pub(super) async fn call_made(&mut self, call: usize) -> Result<Option<CallMade>, HandlerError> {
+        let Some(answer_at) = self.talk.current.as_ref().map(|current| current.answer_at) else {
             return Ok(None);
         };
         match self.entry(answer_at).await?.map(|entry| entry.said) {
             Some(Said::Answer { mut calls, .. }) if call < calls.len() => Ok(Some(calls.swap_remove(call))),
-            Some(Said::Answer { .. } | Said::Heard { .. } | Said::Result { .. }) | None => Ok(None),
+            Some(_) | None => Ok(None),
         }
     }
 
     /// Feeds the run that goes on, and does what comes out.
     pub(super) async fn feed(&mut self, input: Input) -> Result<(), HandlerError> {
         let now_ms = self.turn.now_ms();
-        let Some(current) = &mut self.progress.current else { return Ok(()) };
+        let Some(current) = &mut self.talk.current else { return Ok(()) };
         let effects = current.machine.step(now_ms, input);
         self.carry_out(effects.into()).await
     }
@@ -185,9 +209,10 @@ impl Desk<'_> {
     pub(super) async fn carry_out(&mut self, mut effects: VecDeque<Effect>) -> Result<(), HandlerError> {
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::WakeAt(at) => self.turn.wake_at(at),
+                Effect::WakeAt(at) => self.wake_talk_at(at),
                 Effect::Drop(_) => metrics::counter!("kelpie_agent_late_inputs_total").increment(1),
                 Effect::Close { step, call, why } => self.close_call(step, call, why).await?,
+                Effect::Pause { .. } => self.pause().await?,
                 Effect::Finish(reason) => {
                     self.finish(reason).await?;
                     if kelpie_core::mutant!("run_next_not_begun") {
@@ -201,7 +226,10 @@ impl Desk<'_> {
                     effects.extend(self.ask(step, attempt).await?);
                 }
                 Effect::Perform(Owed::Result { step, call, attempt }) => {
-                    self.invoke(step, call, attempt).await?
+                    effects.extend(self.invoke(step, call, attempt).await?);
+                }
+                Effect::Perform(Owed::Summary { step, attempt }) => {
+                    effects.extend(self.summarize(step, attempt).await?);
                 }
             }
         }
@@ -214,34 +242,83 @@ impl Desk<'_> {
         let number = self.current()?.number;
         let run = self.run(number).await?.ok_or_else(|| lost("run"))?;
         let specs = self.tool_specs();
-        let Some(room) = prompt::room(&self.agent, &specs) else {
+        let agent = self.talking_agent();
+        let Some(room) = prompt::room(&agent, &specs) else {
             let message = "instructions and memory alone are longer than the model can read".to_owned();
             self.failure = Some(RunFailure { code: "model.context_overflow".to_owned(), message });
             let reason = StopReason::ContextWindowOverflowInSystemPrompt;
-            let now_ms = self.turn.now_ms();
-            let Some(current) = &mut self.progress.current else { return Ok(Vec::new()) };
-            return Ok(current.machine.step(now_ms, Input::ModelFailed { step, attempt, reason }));
+            return self.machine_step(Input::ModelFailed { step, attempt, reason });
         };
-        let from = self.progress.context_from;
-        let range = rows::log_range(from, self.progress.log_next);
-        let mut entries = rows::entries(self.turn.range(range).await?)?;
-        let start = prompt::start(&entries, from, room);
-        self.progress.context_from = start;
-        entries.retain(|(position, _)| *position >= start);
-        let request = prompt::request(&self.agent, specs, &entries);
-        let answer_at = self.reserve();
-        if let Some(current) = &mut self.progress.current {
-            current.answer_at = answer_at;
+        let Context { mut entries, summary } = self.context().await?;
+        let room = room.saturating_sub(summary.as_ref().map_or(0, Entry::prompt_bytes));
+        let start = prompt::start(&entries, self.talk.context_from, room);
+        if start != self.talk.context_from && self.current()?.machine.may_summarize(step) {
+            self.current_mut()?.summary_to = start;
+            return self.machine_step(Input::Overflowed { step });
         }
-        let job = Job::Ask(Ask { run_id: run.id.clone(), step, attempt, answer_at, request });
+        self.talk.context_from = start;
+        entries.retain(|(position, _)| *position >= start);
+        let asks = self.asking_tools();
+        let request = prompt::request(&agent, specs, summary.as_ref(), &entries);
+        let answer_at = self.reserve();
+        self.current_mut()?.answer_at = answer_at;
+        let conversation = self.talk.number;
+        let job =
+            Job::Ask(Ask { conversation, run_id: run.id.clone(), step, attempt, answer_at, asks, request });
         self.turn.perform(perform::key(&run.id, Owed::Answer { step, attempt }), record::encode(&job));
         Ok(Vec::new())
     }
 
-    /// Leaves the call of a tool outside as an effect.
-    async fn invoke(&mut self, step: u32, call: usize, attempt: u32) -> Result<(), HandlerError> {
+    /// The agent as this conversation has it: with a model of its own.
+    pub(super) fn talking_agent(&self) -> AgentRecord {
+        let mut agent = self.agent.clone();
+        if let Some(about) = &self.talk.about {
+            let ModelChoice { handle, context_window, .. } = &mut agent.model;
+            if let Some(own) = &about.model {
+                own.clone_into(handle);
+            }
+            *context_window = about.context_window.unwrap_or(*context_window);
+        }
+        agent
+    }
+
+    pub(super) fn current_mut(&mut self) -> Result<&mut Current, HandlerError> {
+        self.talk.current.as_mut().ok_or_else(|| lost("current run"))
+    }
+
+    /// Feeds the run that goes on; what comes out is left to the caller.
+    pub(super) fn machine_step(&mut self, input: Input) -> Result<Vec<Effect>, HandlerError> {
+        let now_ms = self.turn.now_ms();
+        Ok(self.current_mut()?.machine.step(now_ms, input))
+    }
+
+    /// What the prompt is made of.
+    pub(super) async fn context(&mut self) -> Result<Context, HandlerError> {
+        let mut entries = Vec::new();
+        for span in self.talk.spans(self.talk.context_from, u64::MAX) {
+            entries.extend(rows::entries(self.turn.range(rows::log_range(span.from, span.to)).await?)?);
+        }
+        let summary = match self.talk.summary_at {
+            Some(position) => self.entry(position).await?,
+            None => None,
+        };
+        Ok(Context { entries, summary })
+    }
+
+    /// Leaves the call of a tool outside as an effect. One that the agent does itself, and that
+    /// had to be approved first, is done here and now.
+    async fn invoke(&mut self, step: u32, call: usize, attempt: u32) -> Result<Vec<Effect>, HandlerError> {
         let run_id = show::run_id(&self.agent.id, self.current()?.number);
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
+        if let Some(tool) = BuiltIn::from_name(&made.name) {
+            let outcome = match tool::arguments(&made.arguments) {
+                Ok(arguments) => self.built_in(tool, arguments).await?,
+                Err(problem) => ToolOutcome::failed(problem),
+            };
+            let ok = outcome.ok;
+            self.record_result(&run_id, step, &made.id, &made.name, outcome, false);
+            return self.machine_step(Input::ToolReturned { step, call, attempt, ok });
+        }
         // An empty text was taken for an empty object when the call was judged.
         let arguments = if made.arguments.trim().is_empty() { "{}".to_owned() } else { made.arguments };
         let invocation = Invocation {
@@ -253,16 +330,20 @@ impl Desk<'_> {
             idempotency_key: format!("{}/{run_id}/{step}/{call}", self.agent.id),
             run_id: run_id.clone(),
         };
-        let job = Job::Invoke(Invoke { step, call, attempt, invocation });
+        let conversation = self.talk.number;
+        let job = Job::Invoke(Invoke { conversation, step, call, attempt, invocation });
         self.turn.perform(perform::key(&run_id, Owed::Result { step, call, attempt }), record::encode(&job));
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Records a result for a call that gets none of its own.
     async fn close_call(&mut self, step: u32, call: usize, why: Closing) -> Result<(), HandlerError> {
         let run_id = show::run_id(&self.agent.id, self.current()?.number);
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
+        let denied = self.denied(&made.id);
         let text = match why {
+            Closing::Denied => denied.as_str(),
+            Closing::Expired => "DENIED: nobody approved the call in time; it was not made.",
             Closing::NotRun => "NOT RUN: the run was cancelled before the tool was called.",
             Closing::CancelledUnknown => {
                 "UNKNOWN: the run was cancelled while the tool was being called; it may have had its effect."
@@ -278,7 +359,7 @@ impl Desk<'_> {
 
     /// Records the end of the run.
     async fn finish(&mut self, reason: StopReason) -> Result<(), HandlerError> {
-        let Some(current) = self.progress.current.take() else { return Ok(()) };
+        let Some(current) = self.talk.current.take() else { return Ok(()) };
         let mut run = self.run(current.number).await?.ok_or_else(|| lost("run"))?;
         run.failure = self.failure_for(reason);
         run.status = if reason == StopReason::Cancelled {
@@ -290,7 +371,7 @@ impl Desk<'_> {
         };
         run.stop_reason = Some(reason);
         run.completed_ms = Some(self.turn.now_ms());
-        run.end = Some(self.progress.log_next);
+        run.end = Some(self.talk.log_next);
         self.save_run(current.number, &run);
         self.announce_end(&run.id);
         metrics::counter!("kelpie_agent_runs_ended_total", "reason" => reason.word()).increment(1);
@@ -304,7 +385,7 @@ impl Desk<'_> {
     }
 }
 
-fn add(usage: &mut RunUsage, answer: Usage) {
+pub(super) fn add(usage: &mut RunUsage, answer: Usage) {
     usage.prompt_tokens += answer.input_tokens;
     usage.completion_tokens += answer.output_tokens;
     usage.cached_tokens += answer.cached_tokens;

@@ -6,7 +6,6 @@ use kelpie_core::record;
 use kelpie_memory::archival::{Passage, PassageError};
 use kelpie_memory::block::EditError;
 use kelpie_memory::layout;
-use kelpie_memory::name::{self, Place};
 use kelpie_memory::recall::Entry;
 use kelpie_memory::search::{HITS_DEFAULT, HITS_MAX, Query, ROWS_MAX};
 use kelpie_runtime::{RecordRange, TurnError};
@@ -98,8 +97,14 @@ impl Desk<'_> {
     ) -> Result<ToolOutcome, TurnError> {
         let outcome = match tool {
             BuiltIn::SendMessage => parsed::<Speech>(arguments).map(|_| "Message sent.".to_owned()),
-            BuiltIn::CoreMemoryAppend => parsed(arguments).and_then(|append| self.core_append(&append)),
-            BuiltIn::CoreMemoryReplace => parsed(arguments).and_then(|replace| self.core_replace(&replace)),
+            BuiltIn::CoreMemoryAppend => match parsed(arguments) {
+                Ok(append) => self.core_append(&append).await,
+                Err(failed) => Err(failed),
+            },
+            BuiltIn::CoreMemoryReplace => match parsed(arguments) {
+                Ok(replace) => self.core_replace(&replace).await,
+                Err(failed) => Err(failed),
+            },
             BuiltIn::ArchivalMemoryInsert => {
                 parsed(arguments).and_then(|insert| self.archival_insert(insert))
             }
@@ -119,26 +124,20 @@ impl Desk<'_> {
         }
     }
 
-    fn core_append(&mut self, append: &Append) -> Result<String, Failed> {
+    async fn core_append(&mut self, append: &Append) -> Result<String, Failed> {
         let block = self.block(&append.label)?.appended(&append.content)?;
-        self.save_block(block);
+        self.save_block(block).await??;
         Ok(format!("Added to block '{}'.", append.label))
     }
 
-    fn core_replace(&mut self, replace: &Replace) -> Result<String, Failed> {
+    async fn core_replace(&mut self, replace: &Replace) -> Result<String, Failed> {
         let block = self.block(&replace.label)?.replaced(&replace.old_content, &replace.new_content)?;
-        self.save_block(block);
+        self.save_block(block).await??;
         Ok(format!("Replaced in block '{}'.", replace.label))
     }
 
     fn archival_insert(&mut self, insert: Insert) -> Result<String, Failed> {
-        let position = self.progress.passages;
-        let id = name::placed("passage", &self.agent.id, Place { position, part: 0 });
-        let passage = Passage::new(id, insert.content, insert.tags, self.turn.now_ms())?;
-        self.turn.set(layout::passage(position), record::encode(&passage));
-        if !kelpie_core::mutant!("passage_position_not_counted") {
-            self.progress.passages += 1;
-        }
+        self.keep(insert.content, insert.tags, None)?;
         Ok("Kept in archival memory.".to_owned())
     }
 
@@ -146,7 +145,7 @@ impl Desk<'_> {
         let query = Query::new(&search.query);
         let mut hits = Vec::new();
         let limit = limit(search);
-        let mut pages = Newest::of(layout::PASSAGES);
+        let mut pages = Newest::of(RecordRange::prefix(layout::PASSAGES));
         while let Some(rows) = pages.next(self).await? {
             for (_, row) in rows {
                 let passage: Passage = record::decode(&row).map_err(TurnError::from)?;
@@ -167,24 +166,47 @@ impl Desk<'_> {
         let mut hits = Vec::new();
         let limit = limit(search);
         let now = self.current_run().await?;
-        let mut pages = Newest::of(layout::LOG);
-        while let Some(rows) = pages.next(self).await? {
-            for (_, entry) in rows::entries(rows)? {
-                // What was just said is before the model's eyes; finding it again helps nobody.
-                if Some(&entry.run_id) != now.as_ref() {
-                    hits.extend(hits_in(&entry, &query));
-                }
-            }
-            if hits.len() >= limit {
-                break;
-            }
+        // This conversation first, then the others, newest first.
+        let newest = self.talk.log_next.max(layout::first_of(self.progress.conversations + 1));
+        let own = self.talk.number;
+        let mut spans: Vec<(u64, u64)> =
+            self.talk.spans(0, u64::MAX).into_iter().rev().map(|span| (span.from, span.to)).collect();
+        spans.push((layout::first_of(own + 1), newest));
+        spans.push((0, layout::first_of(own)));
+        for (from, to) in spans {
+            self.search_log(&query, (from, to), limit, now.as_ref(), &mut hits).await?;
         }
         hits.truncate(limit);
         Ok(found(&hits))
     }
 
+    async fn search_log(
+        &mut self,
+        query: &Query,
+        (from, to): (u64, u64),
+        limit: usize,
+        now: Option<&String>,
+        hits: &mut Vec<String>,
+    ) -> Result<(), Failed> {
+        let mut pages = Newest::of(rows::log_range(from, to));
+        while hits.len() < limit
+            && let Some(rows) = pages.next(self).await?
+        {
+            for (_, entry) in rows::entries(rows)? {
+                // What was just said is before the model's eyes; finding it again helps nobody.
+                if Some(&entry.run_id) != now {
+                    // A fork and what it was forked from share entries.
+                    let new: Vec<String> =
+                        hits_in(&entry, query).into_iter().filter(|hit| !hits.contains(hit)).collect();
+                    hits.extend(new);
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn current_run(&mut self) -> Result<Option<String>, TurnError> {
-        let Some(number) = self.progress.current.as_ref().map(|current| current.number) else {
+        let Some(number) = self.talk.current.as_ref().map(|current| current.number) else {
             return Ok(None);
         };
         Ok(self.run(number).await?.map(|run| run.id))
@@ -212,8 +234,8 @@ struct Newest {
 }
 
 impl Newest {
-    fn of(prefix: &[u8]) -> Self {
-        let range = RecordRange::prefix(prefix).reversed().limit(ROWS_AT_ONCE);
+    fn of(range: RecordRange) -> Self {
+        let range = range.reversed().limit(ROWS_AT_ONCE);
         Self { range, looked_at: 0, ended: false }
     }
 

@@ -1,12 +1,14 @@
 //! One turn's work on its agent: what was read, what is to be written.
 
+use std::collections::BTreeMap;
+
 use kelpie_core::record;
 use kelpie_core::run::StopReason;
 use kelpie_memory::layout;
 use kelpie_memory::recall::{Entry, Said};
 use kelpie_runtime::{HandlerError, Turn, TurnError};
 
-use super::rows::{self, Life, Progress};
+use super::rows::{self, Conversation, Life, Progress};
 use super::{Shared, code};
 use crate::outcome::{RunFailure, RunRecord};
 use crate::provider::ToolSpec;
@@ -19,8 +21,14 @@ pub(super) struct Desk<'a> {
     pub(super) shared: &'a Shared,
     pub(super) agent: AgentRecord,
     pub(super) progress: Progress,
-    /// The record of the run that goes on, once it is needed.
+    /// The conversation that is worked on.
+    pub(super) talk: Conversation,
+    /// Why the run that goes on has failed, once it is known.
     pub(super) failure: Option<RunFailure>,
+    /// Why calls were decided against, by their ids.
+    pub(super) reasons: BTreeMap<String, String>,
+    /// As they were read: what has not changed is not written.
+    before: (Progress, Conversation),
 }
 
 impl<'a> Desk<'a> {
@@ -33,13 +41,55 @@ impl<'a> Desk<'a> {
             }
         };
         let blocks = rows::blocks(turn).await?;
-        let progress = rows::decoded(turn.get(rows::PROGRESS).await?)?.unwrap_or_default();
-        Ok(Self { turn, shared, agent: AgentRecord { blocks, ..agent }, progress, failure: None })
+        let progress: Progress = rows::decoded(turn.get(rows::PROGRESS).await?)?.unwrap_or_default();
+        let talk: Conversation = rows::decoded(turn.get(&rows::conversation(0)).await?)?.unwrap_or_default();
+        let before = (progress.clone(), talk.clone());
+        let agent = AgentRecord { blocks, ..agent };
+        Ok(Self { turn, shared, agent, progress, talk, failure: None, reasons: BTreeMap::new(), before })
+    }
+
+    /// Puts another conversation on the desk; refuses when there is none of that number.
+    pub(super) async fn go_to(&mut self, number: u64) -> Result<(), HandlerError> {
+        if self.talk.number == number {
+            return Ok(());
+        }
+        let found: Option<Conversation> = self.conversation(number).await?;
+        let found =
+            found.ok_or_else(|| HandlerError::app(code::NO_CONVERSATION, "Conversation not found"))?;
+        self.save_talk();
+        self.before.1 = found.clone();
+        self.talk = found;
+        Ok(())
+    }
+
+    /// A conversation that is not on the desk.
+    pub(super) async fn conversation(&mut self, number: u64) -> Result<Option<Conversation>, TurnError> {
+        let stored = rows::decoded(self.turn.get(&rows::conversation(number)).await?)?;
+        Ok(stored.or_else(|| (number == 0).then(Conversation::default)))
+    }
+
+    fn save_talk(&mut self) {
+        if self.talk != self.before.1 {
+            self.turn.set(rows::conversation(self.talk.number), record::encode(&self.talk));
+        }
+    }
+
+    /// When the conversation on the desk wakes up.
+    pub(super) fn wake_talk_at(&mut self, at: Option<u64>) {
+        match at {
+            Some(at) => self.progress.wakes.insert(self.talk.number, at),
+            None => self.progress.wakes.remove(&self.talk.number),
+        };
     }
 
     /// Writes where the agent stands now.
-    pub(super) fn close(self) {
-        self.turn.set(rows::PROGRESS, record::encode(&self.progress));
+    pub(super) fn close(mut self) {
+        self.save_talk();
+        if self.progress != self.before.0 {
+            self.turn.set(rows::PROGRESS, record::encode(&self.progress));
+        }
+        // One entry for all conversations: the earliest.
+        self.turn.wake_at(self.progress.wakes.values().min().copied());
     }
 
     /// Writes the agent's settings; its blocks stand in rows of their own.
@@ -57,8 +107,8 @@ impl<'a> Desk<'a> {
 
     /// Keeps the next position of the log for an entry to come.
     pub(super) fn reserve(&mut self) -> u64 {
-        let position = self.progress.log_next;
-        self.progress.log_next += 1;
+        let position = self.talk.log_next;
+        self.talk.log_next += 1;
         position
     }
 
@@ -90,7 +140,8 @@ impl<'a> Desk<'a> {
             Some(tool) => Some(tool.spec()),
             None => self.shared.outside.get(name).map(|tool| tool.spec.clone()),
         };
-        self.agent.tools.iter().filter_map(spec).collect()
+        let client = self.talk.current.iter().flat_map(|current| &current.client_tools);
+        self.agent.tools.iter().filter_map(spec).chain(client.cloned()).collect()
     }
 
     /// Why a run that ends for this reason has failed, if it has.

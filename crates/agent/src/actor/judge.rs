@@ -1,12 +1,16 @@
 //! What an answer of the model means: which calls are made, and whether the run may end.
 
+use std::collections::BTreeSet;
+
 use kelpie_core::run::{NewCall, StopReason};
+use kelpie_runtime::HandlerError;
 use serde_json::{Map, Value};
 
 use super::desk::Desk;
 use crate::provider::{ModelAnswer, Stop, ToolCall};
 use crate::tool;
 use crate::tool::builtin::BuiltIn;
+use crate::tool::runner::ToolOutcome;
 use crate::tool::schema::Schema;
 
 /// What a call means.
@@ -19,14 +23,51 @@ pub(super) enum Meaning {
         /// Whether asking twice with the same key has one effect.
         idempotent: bool,
     },
+    /// Somebody has to approve it first, or carries it out in the client.
+    NeedsApproval {
+        /// Whether asking twice with the same key has one effect.
+        idempotent: bool,
+    },
     /// It is not made; the model is told why.
     Refused(String),
 }
 
 impl Desk<'_> {
+    /// Whether whoever sent the message carries out this tool.
+    fn client_tool(&self, name: &str) -> bool {
+        let client = self.talk.current.iter().flat_map(|current| &current.client_tools);
+        client.into_iter().any(|tool| tool.name == name)
+    }
+
+    /// The names of all tools whose calls wait for somebody.
+    pub(super) fn asking_tools(&self) -> BTreeSet<String> {
+        let client = self.talk.current.iter().flat_map(|current| &current.client_tools);
+        client.map(|tool| tool.name.clone()).chain(self.agent.approvals.iter().cloned()).collect()
+    }
+
+    /// Carries out a built-in tool for a person or program, as the agent would.
+    pub(super) async fn run_tool(&mut self, call: &ToolCall) -> Result<ToolOutcome, HandlerError> {
+        match self.meaning(call) {
+            Meaning::Refused(why) => Ok(ToolOutcome::failed(why)),
+            Meaning::BuiltIn(..) | Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => {
+                match (BuiltIn::from_name(&call.name), tool::arguments(&call.arguments)) {
+                    (Some(tool), Ok(arguments)) => Ok(self.built_in(tool, arguments).await?),
+                    (_, Err(problem)) => Ok(ToolOutcome::failed(problem)),
+                    (None, Ok(_)) => Ok(ToolOutcome::failed("the tool is not a built-in one")),
+                }
+            }
+        }
+    }
+
     /// What a call means for this agent.
     pub(super) fn meaning(&self, call: &ToolCall) -> Meaning {
         let ToolCall { name, arguments, .. } = call;
+        if self.client_tool(name) {
+            return match tool::arguments(arguments) {
+                Ok(_) => Meaning::NeedsApproval { idempotent: false },
+                Err(problem) => Meaning::Refused(format!("the tool {name:?} was not called: {problem}")),
+            };
+        }
         if !self.agent.tools.contains(name) {
             return Meaning::Refused(format!(
                 "the tool {name:?} is not granted to this agent; it was not called"
@@ -45,6 +86,9 @@ impl Desk<'_> {
             }
         };
         match schema.check(&Value::Object(arguments)) {
+            Ok(()) if self.agent.approvals.contains(name) => Meaning::NeedsApproval {
+                idempotent: !matches!(meaning, Meaning::Outside { idempotent: false }),
+            },
             Ok(()) => meaning,
             Err(problem) => Meaning::Refused(format!(
                 "the tool {name:?} was not called: the arguments do not fit: {problem}"
@@ -70,7 +114,7 @@ pub(super) fn ending(answer: &ModelAnswer, meanings: &[Meaning]) -> Option<StopR
     let speaks = meanings.iter().any(|meaning| matches!(meaning, Meaning::BuiltIn(BuiltIn::SendMessage, _)));
     let wants_more = meanings.iter().any(|meaning| match meaning {
         Meaning::BuiltIn(tool, _) => tool.result_matters(),
-        Meaning::Outside { .. } | Meaning::Refused(_) => true,
+        Meaning::Outside { .. } | Meaning::NeedsApproval { .. } | Meaning::Refused(_) => true,
     });
     (speaks && !wants_more).then_some(StopReason::EndTurn)
 }
@@ -80,5 +124,6 @@ pub(super) fn new_call(meaning: &Meaning, ok: bool) -> NewCall {
     match meaning {
         Meaning::BuiltIn(..) | Meaning::Refused(_) => NewCall::Done { ok },
         Meaning::Outside { idempotent } => NewCall::Outside { idempotent: *idempotent },
+        Meaning::NeedsApproval { idempotent } => NewCall::NeedsApproval { idempotent: *idempotent },
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use kelpie_core::record;
 use kelpie_memory::block::{BLOCKS_MAX, Block, EditError, NewBlock};
-use kelpie_memory::layout;
 use kelpie_runtime::{HandlerError, RecordRange, Turn};
 
 use super::desk::Desk;
 use super::rows::{self, Life};
-use super::{Shared, UpdateBlock, code, invalid};
+use super::{SetTool, Shared, UpdateBlock, blocks, code, invalid};
 use crate::prompt;
 use crate::record::{
     AgentRecord, CONTEXT_WINDOW_DEFAULT, CreateAgent, MAX_STEPS_DEFAULT, MAX_STEPS_MAX, ModelChoice,
@@ -46,8 +45,9 @@ pub(super) async fn create(
         description: create.description.clone(),
         model: model(shared, &create)?,
         embedding: create.embedding.clone(),
-        blocks: blocks(turn, &create.blocks)?,
+        blocks: new_blocks(turn, &create.blocks)?,
         tools: tools(shared, create.include_base_tools, &create.tools)?,
+        approvals: create.approvals.clone(),
         tags: tags(create.tags.clone())?,
         metadata: create.metadata.clone(),
         timezone: create.timezone.clone(),
@@ -57,8 +57,17 @@ pub(super) async fn create(
         updated_ms: now_ms,
     };
     checked_name(&agent.name)?;
+    checked_approvals(&agent)?;
+    let mut agent = agent;
     for block in &agent.blocks {
-        turn.set(layout::block(&block.label), record::encode(block));
+        blocks::keep(turn, &agent, block);
+    }
+    for (place, id) in create.block_ids.iter().enumerate() {
+        let gone = || invalid(&format!("block_ids.{place}"), format!("there is no block {id}"));
+        let shared = rows::shared_block(turn, id).await?.ok_or_else(gone)?;
+        let block = placed(&agent.blocks, shared.block).map_err(edit)?;
+        blocks::link(turn, &agent, &block);
+        agent.blocks.push(block);
     }
     index(turn, &agent);
     let stored = AgentRecord { blocks: Vec::new(), ..agent.clone() };
@@ -90,7 +99,7 @@ fn model(shared: &Shared, create: &CreateAgent) -> Result<ModelChoice, HandlerEr
     })
 }
 
-fn served(shared: &Shared, handle: &str) -> Result<(), HandlerError> {
+pub(super) fn served(shared: &Shared, handle: &str) -> Result<(), HandlerError> {
     if shared.models.serves(handle) {
         return Ok(());
     }
@@ -101,7 +110,7 @@ fn served(shared: &Shared, handle: &str) -> Result<(), HandlerError> {
     ))
 }
 
-fn blocks(turn: &Turn, new: &[NewBlock]) -> Result<Vec<Block>, HandlerError> {
+fn new_blocks(turn: &Turn, new: &[NewBlock]) -> Result<Vec<Block>, HandlerError> {
     let mut blocks: Vec<Block> = Vec::new();
     for new in new {
         let block = next_block(turn, &blocks, new.clone())?;
@@ -111,21 +120,27 @@ fn blocks(turn: &Turn, new: &[NewBlock]) -> Result<Vec<Block>, HandlerError> {
 }
 
 fn next_block(turn: &Turn, blocks: &[Block], new: NewBlock) -> Result<Block, HandlerError> {
-    if blocks.iter().any(|block| block.label == new.label) {
-        return Err(edit(EditError::LabelTaken { label: new.label }));
+    let id = show::block_id(turn.actor().key(), turn.turn_id(), &new.label);
+    placed(blocks, Block::new(id, 0, new).map_err(edit)?).map_err(edit)
+}
+
+/// A block at the end of those that an agent has.
+pub(super) fn placed(blocks: &[Block], block: Block) -> Result<Block, EditError> {
+    if blocks.iter().any(|known| known.label == block.label) {
+        return Err(EditError::LabelTaken { label: block.label });
     }
     if blocks.len() >= BLOCKS_MAX {
-        return Err(edit(EditError::TooMany));
+        return Err(EditError::TooMany);
     }
-    let id = show::block_id(turn.actor().key(), turn.turn_id(), &new.label);
     let place = blocks.iter().map(|block| block.place + 1).max().unwrap_or(0);
-    Block::new(id, place, new).map_err(edit)
+    Ok(Block { place, ..block })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a function of an error")]
-fn edit(error: EditError) -> HandlerError {
+pub(super) fn edit(error: EditError) -> HandlerError {
     let field = match error {
         EditError::TooLong { .. }
+        | EditError::SharedTooLong { .. }
         | EditError::ReadOnly
         | EditError::NotFound { .. }
         | EditError::NothingToReplace { .. } => "value",
@@ -149,6 +164,14 @@ fn tools(shared: &Shared, base: bool, more: &[String]) -> Result<Vec<String>, Ha
     {
         Some(unknown) => Err(invalid("tools", format!("there is no tool {unknown:?}"))),
         None => Ok(tools),
+    }
+}
+
+/// One cannot approve what is never called.
+fn checked_approvals(agent: &AgentRecord) -> Result<(), HandlerError> {
+    match agent.approvals.iter().find(|name| !agent.tools.contains(name)) {
+        Some(unknown) => Err(invalid("tool_rules", format!("the agent has no tool {unknown:?}"))),
+        None => Ok(()),
     }
 }
 
@@ -185,7 +208,9 @@ fn index(turn: &mut Turn, agent: &AgentRecord) {
     let AgentRecord { id, name, tags, created_ms, .. } = agent;
     turn.index_set(rows::INDEX_CREATED, &rows::created_entry(*created_ms, id), "");
     turn.index_set(rows::INDEX_NAME, &rows::value_entry(name, *created_ms, id), "");
-    turn.index_set(rows::INDEX_RUNS, &show::owner_of_runs(id), id.clone());
+    for kind in show::OWNED {
+        turn.index_set(rows::INDEX_OWNERS, &show::owner_mark(kind, id), id.clone());
+    }
     for tag in tags {
         turn.index_set(rows::INDEX_TAG, &rows::value_entry(tag, *created_ms, id), "");
     }
@@ -195,7 +220,9 @@ fn unindex(turn: &mut Turn, agent: &AgentRecord) {
     let AgentRecord { id, name, tags, created_ms, .. } = agent;
     turn.index_clear(rows::INDEX_CREATED, &rows::created_entry(*created_ms, id));
     turn.index_clear(rows::INDEX_NAME, &rows::value_entry(name, *created_ms, id));
-    turn.index_clear(rows::INDEX_RUNS, &show::owner_of_runs(id));
+    for kind in show::OWNED {
+        turn.index_clear(rows::INDEX_OWNERS, &show::owner_mark(kind, id));
+    }
     for tag in tags {
         turn.index_clear(rows::INDEX_TAG, &rows::value_entry(tag, *created_ms, id));
     }
@@ -218,6 +245,11 @@ impl Desk<'_> {
         }
         if let Some(names) = change.tools {
             agent.tools = tools(self.shared, false, &names)?;
+            agent.approvals.retain(|name| agent.tools.contains(name));
+        }
+        if let Some(names) = change.approvals {
+            agent.approvals = names;
+            checked_approvals(agent)?;
         }
         if let Some(new) = change.tags {
             agent.tags = tags(new)?;
@@ -241,36 +273,69 @@ impl Desk<'_> {
         Ok(self.agent.clone())
     }
 
+    /// Gives the agent a tool or takes it away, and says whether its calls have to be approved.
+    pub(super) fn set_tool(&mut self, set: SetTool) -> Result<AgentRecord, HandlerError> {
+        let SetTool { name, attached, requires_approval } = set;
+        let mut names = self.agent.tools.clone();
+        match attached {
+            Some(true) if !names.contains(&name) => names.push(name.clone()),
+            Some(false) => names.retain(|known| *known != name),
+            Some(true) | None => {}
+        }
+        let mut approvals = self.agent.approvals.clone();
+        match requires_approval {
+            Some(_) if !names.contains(&name) => {
+                return Err(HandlerError::app(code::NO_TOOL, "Tool not found"));
+            }
+            Some(true) => drop(approvals.insert(name)),
+            Some(false) => drop(approvals.remove(&name)),
+            None => {}
+        }
+        approvals.retain(|name| names.contains(name));
+        self.update(UpdateAgent { tools: Some(names), approvals: Some(approvals), ..UpdateAgent::default() })
+    }
+
     /// Deletes the agent with all that it has. What is left says that it was.
-    pub(super) fn delete(self) {
+    pub(super) async fn delete(self) -> Result<(), HandlerError> {
         unindex(self.turn, &self.agent);
+        for block in &self.agent.blocks {
+            blocks::forget(self.turn, &self.agent, block).await?;
+        }
+        let conversations = self.turn.range(RecordRange::prefix(rows::CONVERSATIONS)).await?;
+        for (_, row) in conversations {
+            let talk: rows::Conversation = record::decode(&row).map_err(kelpie_runtime::TurnError::from)?;
+            if let Some(about) = talk.about {
+                let entry = rows::created_entry(about.created_ms, &about.id);
+                self.turn.index_clear(rows::INDEX_CONVERSATIONS, &entry);
+            }
+        }
         self.turn.clear_range(RecordRange::prefix(b""));
         let left = Life::Deleted { created_ms: self.agent.created_ms };
         self.turn.set(rows::AGENT, record::encode(&left));
         self.turn.wake_at(None);
+        Ok(())
     }
 
     /// Adds a core memory block.
     pub(super) fn add_block(&mut self, new: NewBlock) -> Result<Block, HandlerError> {
         let block = next_block(self.turn, &self.agent.blocks, new)?;
+        blocks::keep(self.turn, &self.agent, &block);
         self.agent.blocks.push(block.clone());
-        self.turn.set(layout::block(&block.label), record::encode(&block));
         Ok(block)
     }
 
     /// Changes a core memory block on behalf of a person or program.
-    pub(super) fn update_block(&mut self, update: &UpdateBlock) -> Result<Block, HandlerError> {
+    pub(super) async fn update_block(&mut self, update: &UpdateBlock) -> Result<Block, HandlerError> {
         let block = self.block(&update.label).map_err(edit)?.changed(&update.change).map_err(edit)?;
-        self.save_block(block.clone());
+        self.save_block(block.clone()).await?.map_err(edit)?;
         Ok(block)
     }
 
     /// Removes a core memory block.
-    pub(super) fn remove_block(&mut self, label: &str) -> Result<(), HandlerError> {
-        self.block(label).map_err(edit)?;
+    pub(super) async fn remove_block(&mut self, label: &str) -> Result<(), HandlerError> {
+        let block = self.block(label).map_err(edit)?.clone();
         self.agent.blocks.retain(|block| block.label != label);
-        self.turn.clear(layout::block(label));
-        Ok(())
+        Ok(blocks::forget(self.turn, &self.agent, &block).await?)
     }
 
     /// The block of that label.
@@ -280,18 +345,5 @@ impl Desk<'_> {
             label: label.to_owned(),
             available: self.agent.blocks.iter().map(|block| block.label.clone()).collect(),
         })
-    }
-
-    /// Puts a block in the place of the one with its label.
-    pub(super) fn save_block(&mut self, block: Block) {
-        self.turn.set(layout::block(&block.label), record::encode(&block));
-        if kelpie_core::mutant!("block_edit_not_seen_by_the_next") {
-            return;
-        }
-        for kept in &mut self.agent.blocks {
-            if kept.label == block.label {
-                kept.clone_from(&block);
-            }
-        }
     }
 }

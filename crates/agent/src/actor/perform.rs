@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing that an answer asks for is done before the answer is recorded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use kelpie_core::run::Owed;
 use kelpie_runtime::{EffectContext, PendingEffect};
 use serde::{Deserialize, Serialize};
 
-use super::{Answered, NotAnswered, Returned, Shared, operation};
+use super::{Answered, NotAnswered, Returned, Shared, Summarized, operation};
 use crate::pieces::Pieces;
 use crate::provider::{ModelAnswer, ModelError, ModelRequest};
 use crate::tool::runner::Invocation;
@@ -28,6 +29,8 @@ pub(super) enum Job {
     Ask(Ask),
     /// Call a tool.
     Invoke(Invoke),
+    /// Ask a model for a summary.
+    Summarize(Summarize),
     /// Tell those who wait that a run has ended.
     Ended {
         /// Which.
@@ -38,17 +41,34 @@ pub(super) enum Job {
 /// A question to a model.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ask {
+    #[serde(default)]
+    pub(super) conversation: u64,
     pub(super) run_id: String,
     pub(super) step: u32,
     pub(super) attempt: u32,
     /// Where the answer will stand: gives its pieces their ids.
     pub(super) answer_at: u64,
+    /// Tools whose calls wait for somebody: they are shown whole, once they are recorded.
+    #[serde(default)]
+    pub(super) asks: BTreeSet<String>,
+    pub(super) request: ModelRequest,
+}
+
+/// A question for a summary.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Summarize {
+    pub(super) conversation: u64,
+    pub(super) run_id: String,
+    pub(super) step: u32,
+    pub(super) attempt: u32,
     pub(super) request: ModelRequest,
 }
 
 /// A call of a tool.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Invoke {
+    #[serde(default)]
+    pub(super) conversation: u64,
     pub(super) step: u32,
     pub(super) call: usize,
     pub(super) attempt: u32,
@@ -60,6 +80,7 @@ pub(super) fn key(run_id: &str, owed: Owed) -> String {
     match owed {
         Owed::Answer { step, attempt } => format!("answer/{run_id}/{step}/{attempt}"),
         Owed::Result { step, call, attempt } => format!("result/{run_id}/{step}/{call}/{attempt}"),
+        Owed::Summary { step, attempt } => format!("summary/{run_id}/{step}/{attempt}"),
     }
 }
 
@@ -75,15 +96,16 @@ pub(super) async fn perform(shared: Arc<Shared>, context: EffectContext, effect:
     match job {
         Job::Ask(ask) => perform_ask(&shared, &context, ask).await,
         Job::Invoke(invoke) => perform_invoke(&shared, &context, invoke).await,
+        Job::Summarize(summarize) => perform_summarize(&shared, &context, summarize).await,
         Job::Ended { run_id } => shared.hub.ended(&(context.actor().clone(), run_id)),
     }
 }
 
 async fn perform_ask(shared: &Shared, context: &EffectContext, ask: Ask) {
-    let Ask { run_id, step, attempt, answer_at, request } = ask;
+    let Ask { conversation, run_id, step, attempt, answer_at, asks, request } = ask;
     let started = context.env().now();
     let run = (context.actor().clone(), run_id.clone());
-    let mut pieces = Pieces::new(shared.hub.channel(&run), answer_at);
+    let mut pieces = Pieces::new(shared.hub.channel(&run), answer_at, asks);
     let outcome = shared.models.complete(&request, &mut |delta| pieces.take(delta)).await;
     drop(pieces);
     let outcome = outcome.and_then(storable);
@@ -96,16 +118,35 @@ async fn perform_ask(shared: &Shared, context: &EffectContext, ask: Ask) {
     }
     match outcome {
         Ok(answer) => {
-            let input = Answered { run_id, step, attempt, answer };
+            let input = Answered { conversation, run_id, step, attempt, answer };
             call_back(context, operation::MODEL_ANSWERED, record::encode(&input), &name).await;
         }
         Err(error) => {
             tracing::warn!(actor = %context.actor(), run_id, %error, "the model gave no answer");
             let (code, message) = (error.code().to_owned(), error.to_string());
-            let input = NotAnswered { run_id, step, attempt, code, message };
+            let input = NotAnswered { conversation, run_id, step, attempt, code, message };
             call_back(context, operation::MODEL_FAILED, record::encode(&input), &name).await;
         }
     }
+    shared.hub.committed(&run);
+}
+
+async fn perform_summarize(shared: &Shared, context: &EffectContext, summarize: Summarize) {
+    let Summarize { conversation, run_id, step, attempt, request } = summarize;
+    let started = context.env().now();
+    let outcome = shared.models.complete(&request, &mut |_| ()).await.and_then(storable);
+    model_metrics(&request.model, outcome.as_ref().err(), context.env().now().saturating_sub(started));
+    let outcome = match outcome {
+        Ok(answer) => match answer.text.filter(|text| !text.trim().is_empty()) {
+            Some(text) => Ok((text, answer.usage)),
+            None => Err("the model answered without a text".to_owned()),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    let name = key(&run_id, Owed::Summary { step, attempt });
+    let run = (context.actor().clone(), run_id.clone());
+    let input = Summarized { conversation, run_id, step, attempt, outcome };
+    call_back(context, operation::SUMMARY_MADE, record::encode(&input), &name).await;
     shared.hub.committed(&run);
 }
 
@@ -130,7 +171,7 @@ fn model_metrics(model: &str, error: Option<&ModelError>, took: Duration) {
 }
 
 async fn perform_invoke(shared: &Shared, context: &EffectContext, invoke: Invoke) {
-    let Invoke { step, call, attempt, invocation } = invoke;
+    let Invoke { conversation, step, call, attempt, invocation } = invoke;
     let started = context.env().now();
     let (run_id, tool) = (invocation.run_id.clone(), invocation.tool.clone());
     if attempt > 1 {
@@ -142,7 +183,7 @@ async fn perform_invoke(shared: &Shared, context: &EffectContext, invoke: Invoke
     metrics::counter!("kelpie_agent_tool_calls_total", "kind" => "outside", "outcome" => word).increment(1);
     metrics::histogram!("kelpie_agent_tool_seconds", "tool" => tool).record(took.as_secs_f64());
     let name = key(&run_id, Owed::Result { step, call, attempt });
-    let input = Returned { run_id: run_id.clone(), step, call, attempt, outcome };
+    let input = Returned { conversation, run_id: run_id.clone(), step, call, attempt, outcome };
     call_back(context, operation::TOOL_RETURNED, record::encode(&input), &name).await;
     shared.hub.committed(&(context.actor().clone(), run_id));
 }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   agent            its settings, or that it was deleted
-//!   progress         positions, the run that goes on, the runs that wait
+//!   progress         what is counted, and when which conversation wakes up
+//!   conversation/<number>   where one stands: its run that goes on, its runs that wait
 //!   run/<number>     one run          waiting/<number>   what was said and waits for its run
 //! ```
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kelpie_core::record::{self, RecordError};
@@ -15,7 +18,11 @@ use kelpie_memory::recall::Entry;
 use kelpie_runtime::{RecordRange, Turn, TurnError, View};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::conversation::ConversationRecord;
+use crate::message::NewMessage;
+use crate::provider::ToolSpec;
 use crate::record::AgentRecord;
 
 /// The row of an agent's settings.
@@ -24,6 +31,8 @@ pub(crate) const AGENT: &[u8] = b"agent";
 pub(crate) const PROGRESS: &[u8] = b"progress";
 /// What the keys of all runs begin with.
 pub(crate) const RUNS: &[u8] = b"run/";
+/// What the keys of all conversations begin with.
+pub(crate) const CONVERSATIONS: &[u8] = b"conversation/";
 const WAITING: &[u8] = b"waiting/";
 
 /// Agents by time of creation.
@@ -33,8 +42,16 @@ pub(crate) const INDEX_NAME: &str = "name";
 /// Agents by tag.
 pub(crate) const INDEX_TAG: &str = "tag";
 
-/// Agents by what their runs' ids begin with.
-pub(crate) const INDEX_RUNS: &str = "runs";
+/// Agents by what the ids of their runs, conversations and messages begin with.
+pub(crate) const INDEX_OWNERS: &str = "owners";
+/// Blocks by their id: whose they are, or, when they are shared, what they are.
+pub(crate) const INDEX_BLOCKS: &str = "blocks";
+/// Blocks by time of creation.
+pub(crate) const INDEX_BLOCKS_CREATED: &str = "blocks_created";
+/// The agents of each block.
+pub(crate) const INDEX_BLOCK_AGENTS: &str = "block_agents";
+/// Conversations by time of creation.
+pub(crate) const INDEX_CONVERSATIONS: &str = "conversations";
 
 /// Whether an agent is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,26 +66,108 @@ pub(crate) enum Life {
     },
 }
 
+/// Where a block is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BlockHome {
+    /// With its one agent.
+    Agent {
+        /// Whose.
+        agent_id: String,
+        /// Its name there.
+        label: String,
+        /// When it was made.
+        created_ms: u64,
+    },
+    /// Here: several agents may have it.
+    Own(Box<SharedBlock>),
+}
+
+/// A block that several agents may have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SharedBlock {
+    /// The block; its place is another one with each agent.
+    pub(crate) block: Block,
+    /// When it was made.
+    pub(crate) created_ms: u64,
+    /// Fields of the wire format that come back as given.
+    #[serde(default)]
+    pub(crate) kept: BTreeMap<String, Value>,
+}
+
 /// Where an agent stands.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Progress {
-    /// The next position of the log.
-    pub(crate) log_next: u64,
-    /// Where the prompt's part of the log starts.
-    pub(crate) context_from: u64,
     /// How many runs there were.
     pub(crate) runs: u64,
     /// How many passages there were.
     pub(crate) passages: u64,
+    /// The number of the newest conversation; 0 is the one that every agent has.
+    pub(crate) conversations: u64,
+    /// When each conversation with a run that goes on wakes up.
+    pub(crate) wakes: BTreeMap<u64, u64>,
+}
+
+/// Where a conversation stands. All else (memory, tools, settings) is its agent's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Conversation {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Where its own part of the log starts.
+    pub(crate) log_first: u64,
+    /// The next position of its own part of the log.
+    pub(crate) log_next: u64,
+    /// Where the prompt's part of the log starts.
+    pub(crate) context_from: u64,
+    /// Where the summary stands of what comes before that.
+    pub(crate) summary_at: Option<u64>,
+    /// Parts of other conversations that come before its own: it was forked from them.
+    pub(crate) inherited: Vec<Span>,
     /// The run that goes on.
     pub(crate) current: Option<Current>,
     /// The numbers of the runs that wait, in order.
     pub(crate) waiting: Vec<u64>,
+    /// What people keep with it; the conversation that every agent has is without.
+    pub(crate) about: Option<ConversationRecord>,
+}
+
+/// A part of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    /// The first position.
+    pub(crate) from: u64,
+    /// The position after the last one.
+    pub(crate) to: u64,
+}
+
+impl Span {
+    /// Its part between two positions, if there is any.
+    pub(crate) fn between(self, from: u64, to: u64) -> Option<Self> {
+        let span = Self { from: self.from.max(from), to: self.to.min(to) };
+        (span.from < span.to).then_some(span)
+    }
+}
+
+impl Conversation {
+    /// One that has not begun.
+    pub(crate) fn new(number: u64) -> Self {
+        let first = layout::first_of(number);
+        Self { number, log_first: first, log_next: first, context_from: first, ..Self::default() }
+    }
+
+    /// The parts of the log that it consists of, between two positions, oldest first. A fork has
+    /// a higher number than what it was forked from, so their positions are in this order too.
+    pub(crate) fn spans(&self, from: u64, to: u64) -> Vec<Span> {
+        let own = Span { from: self.log_first, to: self.log_next };
+        let all = self.inherited.iter().copied().chain([own]);
+        all.filter_map(|span| span.between(from, to)).collect()
+    }
 }
 
 /// The run that goes on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Current {
     /// Its number.
     pub(crate) number: u64,
@@ -76,11 +175,32 @@ pub(crate) struct Current {
     pub(crate) machine: Run,
     /// Where the answer stands that is being made, or whose calls are being made.
     pub(crate) answer_at: u64,
+    /// Where the part ends that a summary is being made of.
+    #[serde(default)]
+    pub(crate) summary_to: u64,
+    /// Tools that whoever sent the message carries out.
+    #[serde(default)]
+    pub(crate) client_tools: Vec<ToolSpec>,
+}
+
+/// What was said and waits for its run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    /// The messages; a run without any makes a summary.
+    pub(crate) messages: Vec<NewMessage>,
+    /// Tools that the sender carries out.
+    #[serde(default)]
+    pub(crate) client_tools: Vec<ToolSpec>,
 }
 
 /// The row of a run.
 pub(crate) fn run(number: u64) -> Vec<u8> {
     [RUNS, &number.to_be_bytes()].concat()
+}
+
+/// The row of a conversation.
+pub(crate) fn conversation(number: u64) -> Vec<u8> {
+    [CONVERSATIONS, &number.to_be_bytes()].concat()
 }
 
 /// The row of what waits for its run.
@@ -150,16 +270,61 @@ pub(crate) async fn is_alive(turn: &mut Turn) -> Result<bool, TurnError> {
 
 /// The blocks of the agent of this turn, in the prompt's order.
 pub(crate) async fn blocks(turn: &mut Turn) -> Result<Vec<Block>, TurnError> {
-    Ok(in_order(all(turn.range(RecordRange::prefix(layout::BLOCKS)).await?)?))
+    let stored: Vec<Block> = all(turn.range(RecordRange::prefix(layout::BLOCKS)).await?)?;
+    let mut blocks = Vec::new();
+    for block in stored {
+        if !block.shared {
+            blocks.push(block);
+        } else if let Some(shared) = shared_block(turn, &block.id).await? {
+            blocks.push(Block { place: block.place, ..shared.block });
+        }
+        // A shared block that was deleted is gone for all who had it.
+    }
+    Ok(in_order(blocks))
+}
+
+/// Where a block is.
+pub(crate) async fn home(turn: &mut Turn, id: &str) -> Result<Option<BlockHome>, TurnError> {
+    decoded(turn.index_get(INDEX_BLOCKS, id.as_bytes()).await?)
+}
+
+/// A shared block, if it is one.
+pub(crate) async fn shared_block(turn: &mut Turn, id: &str) -> Result<Option<SharedBlock>, TurnError> {
+    match home(turn, id).await? {
+        Some(BlockHome::Own(shared)) => Ok(Some(*shared)),
+        Some(BlockHome::Agent { .. }) | None => Ok(None),
+    }
+}
+
+/// The blocks of an agent as committed, in the prompt's order.
+async fn viewed_blocks(view: &View) -> Result<Vec<Block>, TurnError> {
+    let stored: Vec<Block> = all(view.range(RecordRange::prefix(layout::BLOCKS)).await?)?;
+    let mut blocks = Vec::new();
+    for block in stored {
+        if !block.shared {
+            blocks.push(block);
+        } else if let Some(BlockHome::Own(shared)) =
+            decoded(view.index_get(INDEX_BLOCKS, block.id.as_bytes()).await?)?
+        {
+            blocks.push(Block { place: block.place, ..shared.block });
+        }
+    }
+    Ok(in_order(blocks))
 }
 
 /// An agent with its blocks, as committed.
 pub(crate) async fn viewed(view: &View) -> Result<Option<AgentRecord>, TurnError> {
     match decoded(view.get(AGENT).await?)? {
         Some(Life::Alive(agent)) => {
-            let blocks = in_order(all(view.range(RecordRange::prefix(layout::BLOCKS)).await?)?);
+            let blocks = viewed_blocks(view).await?;
             Ok(Some(AgentRecord { blocks, ..*agent }))
         }
         Some(Life::Deleted { .. }) | None => Ok(None),
     }
+}
+
+/// A conversation as committed; the one that every agent has needs no row.
+pub(crate) async fn conversation_in(view: &View, number: u64) -> Result<Option<Conversation>, TurnError> {
+    let stored = decoded(view.get(&conversation(number)).await?)?;
+    Ok(stored.or_else(|| (number == 0).then(|| Conversation::new(0))))
 }

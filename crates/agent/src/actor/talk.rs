@@ -1,4 +1,4 @@
-//! Messages come in and runs begin: one after the other.
+//! Messages come in and runs begin: in each conversation one after the other.
 
 use std::collections::VecDeque;
 
@@ -8,18 +8,23 @@ use kelpie_memory::recall::{Said, Speaker};
 use kelpie_runtime::HandlerError;
 
 use super::desk::Desk;
-use super::rows::{self, Current};
+use super::rows::{self, Current, Queued};
 use super::{Accepted, Say, code, invalid};
 use crate::message::{NewMessage, Role};
 use crate::outcome::{RunRecord, RunStatus, RunUsage};
+use crate::provider::ToolSpec;
+use crate::query::SendOptions;
 use crate::record::MAX_STEPS_MAX;
 use crate::show;
+use crate::tool::builtin::BuiltIn;
 
-/// Runs that wait for one agent; a further one is refused, so that the sender learns of the
-/// overload at once.
+/// Runs that wait for one conversation; a further one is refused, so that the sender learns of
+/// the overload at once.
 const RUNS_WAITING_MAX: usize = 64;
 /// Messages that one request may bring.
 const MESSAGES_MAX: usize = 64;
+/// Tools that one request may bring.
+const CLIENT_TOOLS_MAX: usize = 128;
 
 impl Desk<'_> {
     /// Takes messages in: their run begins now, or when those before it have ended.
@@ -31,14 +36,47 @@ impl Desk<'_> {
         if options.max_steps.is_some_and(|steps| !(1..=MAX_STEPS_MAX).contains(&steps)) {
             return Err(invalid("max_steps", format!("must be between 1 and {MAX_STEPS_MAX}")));
         }
-        if self.progress.waiting.len() >= RUNS_WAITING_MAX {
+        self.checked_client_tools(&options.client_tools)?;
+        self.go_to(options.conversation).await?;
+        self.refuse_while_pending()?;
+        if options.refuse_when_busy {
+            self.refuse_while_busy()?;
+        }
+        if self.talk.waiting.len() >= RUNS_WAITING_MAX {
             let message =
                 format!("the agent is currently being processed: {RUNS_WAITING_MAX} messages wait already");
             return Err(HandlerError::app(code::BUSY, message));
         }
+        if let Some(about) = &mut self.talk.about {
+            about.last_message_ms = Some(self.turn.now_ms());
+        }
+        let queued = Queued { messages, client_tools: options.client_tools.clone() };
+        self.take_in(&options, &queued).await
+    }
+
+    /// Records a run and what it is to work on; it begins at once if none goes on.
+    pub(super) async fn take_in(
+        &mut self,
+        options: &SendOptions,
+        queued: &Queued,
+    ) -> Result<Accepted, HandlerError> {
         let number = self.progress.runs;
         self.progress.runs += 1;
-        let run = RunRecord {
+        let run = self.new_run(number, options);
+        self.save_run(number, &run);
+        self.turn.set(rows::waiting(number), record::encode(queued));
+        self.talk.waiting.push(number);
+        metrics::counter!("kelpie_agent_runs_total").increment(1);
+        if self.talk.current.is_none() {
+            let effects = self.begin_next().await?;
+            self.carry_out(effects).await?;
+        }
+        Ok(Accepted { run_id: run.id })
+    }
+
+    /// A run that waits.
+    pub(super) fn new_run(&self, number: u64, options: &SendOptions) -> RunRecord {
+        RunRecord {
             id: show::run_id(&self.agent.id, number),
             agent_id: self.agent.id.clone(),
             status: RunStatus::Created,
@@ -51,36 +89,72 @@ impl Desk<'_> {
             end: None,
             max_steps: options.max_steps,
             tool_calls_verbatim: options.tool_calls_verbatim,
-        };
-        self.save_run(number, &run);
-        self.turn.set(rows::waiting(number), record::encode(&messages));
-        self.progress.waiting.push(number);
-        metrics::counter!("kelpie_agent_runs_total").increment(1);
-        if self.progress.current.is_none() {
-            let effects = self.begin_next().await?;
-            self.carry_out(effects).await?;
+            conversation: self.talk.number,
         }
-        Ok(Accepted { run_id: run.id })
+    }
+
+    /// The names of the sender's tools must not hide the agent's own.
+    pub(super) fn checked_client_tools(&self, tools: &[ToolSpec]) -> Result<(), HandlerError> {
+        if tools.len() > CLIENT_TOOLS_MAX {
+            return Err(invalid("client_tools", format!("at most {CLIENT_TOOLS_MAX} tools")));
+        }
+        let own = |name: &String| {
+            self.agent.tools.contains(name)
+                && (BuiltIn::from_name(name).is_some() || self.shared.outside.contains_key(name))
+        };
+        match tools.iter().find(|tool| own(&tool.name)) {
+            Some(taken) => Err(invalid(
+                "client_tools",
+                format!("the agent has a tool of its own named {:?}", taken.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing may come between a call and its result, so nothing is said while calls wait.
+    pub(super) fn refuse_while_pending(&self) -> Result<(), HandlerError> {
+        let pending = self.talk.current.as_ref().filter(|current| current.machine.undecided().is_some());
+        let Some(current) = pending else { return Ok(()) };
+        let run_id = show::run_id(&self.agent.id, current.number);
+        let message = "Cannot send a new message: The agent is waiting for approval on a tool call. Please approve \
+                       or deny the pending request before continuing.";
+        Err(HandlerError::app(format!("{}/{run_id}", code::PENDING_APPROVAL), message))
+    }
+
+    /// Refuses while a run goes on.
+    pub(super) fn refuse_while_busy(&self) -> Result<(), HandlerError> {
+        let Some(current) = &self.talk.current else { return Ok(()) };
+        let run_id = show::run_id(&self.agent.id, current.number);
+        let message = format!(
+            "Cannot send a new message: Another request is currently being processed for this conversation \
+             (run_id={run_id}). Wait for its end, or cancel it."
+        );
+        Err(HandlerError::app(format!("{}/{run_id}", code::IN_USE), message))
     }
 
     /// Begins the first run that waits, if any.
     pub(super) async fn begin_next(&mut self) -> Result<VecDeque<Effect>, HandlerError> {
-        if self.progress.waiting.is_empty() {
+        if self.talk.waiting.is_empty() {
             return Ok(VecDeque::new());
         }
-        let number = self.progress.waiting.remove(0);
+        let number = self.talk.waiting.remove(0);
         let Some(mut run) = self.run(number).await? else { return Err(lost("run")) };
-        let messages: Option<Vec<NewMessage>> = rows::decoded(self.turn.get(&rows::waiting(number)).await?)?;
+        let queued: Option<Queued> = rows::decoded(self.turn.get(&rows::waiting(number)).await?)?;
+        let Queued { messages, client_tools } = queued.ok_or_else(|| lost("message"))?;
         self.turn.clear(rows::waiting(number));
-        run.first = Some(self.progress.log_next);
+        run.first = Some(self.talk.log_next);
         run.status = RunStatus::Running;
-        for message in messages.ok_or_else(|| lost("message"))? {
+        let mut machine = if messages.is_empty() {
+            Run::summary()
+        } else {
+            Run::new(run.max_steps.unwrap_or(self.agent.max_steps))
+        };
+        for message in messages {
             self.append(&run.id, 0, heard(message));
         }
         self.save_run(number, &run);
-        let mut machine = Run::new(run.max_steps.unwrap_or(self.agent.max_steps));
         let effects = machine.step(self.turn.now_ms(), Input::Began);
-        self.progress.current = Some(Current { number, machine, answer_at: 0 });
+        self.talk.current = Some(Current { number, machine, answer_at: 0, summary_to: 0, client_tools });
         Ok(effects.into())
     }
 
@@ -89,16 +163,49 @@ impl Desk<'_> {
         let gone = || HandlerError::app(code::NO_RUN, "Run not found");
         let number = show::run_number(&self.agent.id, run_id).ok_or_else(gone)?;
         let run = self.run(number).await?.ok_or_else(gone)?;
-        if run.status.ended() {
+        if self.conversation(run.conversation).await?.is_none() {
             return Ok(run);
         }
-        if self.progress.current.as_ref().is_some_and(|current| current.number == number) {
+        self.go_to(run.conversation).await?;
+        // One that waits for an approval has told its end already, and goes on all the same.
+        if self.talk.current.as_ref().is_some_and(|current| current.number == number) {
             self.feed(Input::Cancelled).await?;
-        } else {
-            self.progress.waiting.retain(|waiting| *waiting != number);
+        } else if !run.status.ended() {
+            self.talk.waiting.retain(|waiting| *waiting != number);
             self.cancel_waiting(number, run);
+        } else {
+            return Ok(run);
         }
         self.run(number).await?.ok_or_else(gone)
+    }
+
+    /// Ends all that goes on or waits in a conversation, or in all of them.
+    pub(super) async fn cancel_all(
+        &mut self,
+        conversation: Option<u64>,
+    ) -> Result<Vec<RunRecord>, HandlerError> {
+        let numbers: Vec<u64> = match conversation {
+            Some(number) => vec![number],
+            // Whatever goes on has a wake entry.
+            None => self.progress.wakes.keys().copied().collect(),
+        };
+        let mut ended = Vec::new();
+        for number in numbers {
+            self.go_to(number).await?;
+            let waiting = std::mem::take(&mut self.talk.waiting);
+            let current = self.talk.current.as_ref().map(|current| current.number);
+            for number in &waiting {
+                let run = self.run(*number).await?.ok_or_else(|| lost("run"))?;
+                self.cancel_waiting(*number, run);
+            }
+            if current.is_some() {
+                self.feed(Input::Cancelled).await?;
+            }
+            for number in current.into_iter().chain(waiting) {
+                ended.push(self.run(number).await?.ok_or_else(|| lost("run"))?);
+            }
+        }
+        Ok(ended)
     }
 
     /// A run that waited leaves nothing in the history.
@@ -109,8 +216,8 @@ impl Desk<'_> {
             status: RunStatus::Cancelled,
             stop_reason: Some(StopReason::Cancelled),
             completed_ms: Some(now_ms),
-            first: Some(self.progress.log_next),
-            end: Some(self.progress.log_next),
+            first: Some(self.talk.log_next),
+            end: Some(self.talk.log_next),
             ..run
         };
         self.save_run(number, &ended);

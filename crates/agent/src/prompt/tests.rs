@@ -5,7 +5,8 @@ fn heard(text: &str) -> Said {
 }
 
 fn answered(call: &str) -> Said {
-    let call = CallMade { id: call.into(), name: "now".into(), arguments: "{}".into(), says: None };
+    let call =
+        CallMade { id: call.into(), name: "now".into(), arguments: "{}".into(), says: None, asks: false };
     Said::Answer { text: None, reasoning: None, calls: vec![call], raw: None }
 }
 

@@ -37,6 +37,13 @@ impl Agents {
             // Its turn refuses, or has the reply of the first time.
             tracing::warn!(%error, "no default model");
         }
+        for (place, id) in create.block_ids.iter().enumerate() {
+            let field = format!("block_ids.{place}");
+            self.make_shared(scope, id).await.map_err(|error| {
+                let AgentError::NotFound { .. } = error else { return error };
+                AgentError::Invalid { field, message: format!("there is no block {id}") }
+            })?;
+        }
         self.call_actor(scope, actor, key, operation::CREATE, &create).await
     }
 

@@ -32,6 +32,16 @@ fn app(code: &str, message: &str, agent: &str) -> AgentError {
         code::NOT_FOUND => not_found(Thing::Agent, agent),
         code::NO_BLOCK => not_found(Thing::Block, agent),
         code::NO_RUN => not_found(Thing::Run, agent),
+        code::NO_CONVERSATION => not_found(Thing::Conversation, field),
+        code::NO_PASSAGE => not_found(Thing::Passage, field),
+        code::NO_MESSAGE => not_found(Thing::Message, field),
+        code::NO_TOOL => not_found(Thing::Tool, field),
+        code::IN_USE | code::PENDING_APPROVAL => AgentError::InUse {
+            message,
+            run_id: field.to_owned(),
+            pending_approval: code == code::PENDING_APPROVAL,
+        },
+        code::NOTHING_PENDING => AgentError::NothingPending { message },
         code::BUSY => AgentError::Busy { message },
         // The key came back after its record had expired.
         code::EXISTS => AgentError::KeyReused,
@@ -44,7 +54,7 @@ fn app(code: &str, message: &str, agent: &str) -> AgentError {
 pub(super) fn read(error: &TurnError) -> AgentError {
     let message = with_causes(error);
     match error {
-        TurnError::Read(_) | TurnError::Moved => AgentError::NotRun { message },
+        TurnError::Read(_) | TurnError::Moved | TurnError::IndexMoved => AgentError::NotRun { message },
         TurnError::Record(_)
         | TurnError::NotRecorded { .. }
         | TurnError::StepTaken { .. }

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod approvals;
+mod blocks;
+mod conversations;
 mod crash;
 mod doubles;
 mod lists;

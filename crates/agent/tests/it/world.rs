@@ -144,6 +144,13 @@ fn line(message: &Message) -> String {
         MessageBody::Reasoning { text } => format!("thinks: {text}"),
         MessageBody::Assistant { text } => format!("agent: {text}"),
         MessageBody::ToolCall { name, arguments, .. } => format!("calls {name} {arguments}"),
+        MessageBody::ApprovalRequest { calls } => {
+            let calls: Vec<String> =
+                calls.iter().map(|call| format!("{} {}", call.name, call.arguments)).collect();
+            format!("asks for {}", calls.join(" and "))
+        }
+        MessageBody::ApprovalResponse { verdicts } => format!("{} decided", verdicts.len()),
+        MessageBody::Summary { text, .. } => format!("summary: {text}"),
         MessageBody::ToolReturn { name, text, status, .. } => format!("{name} {status:?}: {text}"),
     }
 }

@@ -81,7 +81,7 @@ async fn pair(env: &Env, listen: SocketAddr, advertise: Option<SocketAddr>) -> (
     let backend = Arc::new(Shared::new(Memory::new(env.clone())));
     let store = || Store::from_backend(backend.clone(), env.clone());
     let owner = crate::node("owner", env, store(), |options| {
-        (options.listen, options.advertise) = (listen, advertise);
+        (options.listen, options.advertise) = (listen, advertise.map(Into::into));
     });
     let owner = owner.await;
     owner.runtime().call(Call::new(actor("hot"), "add", "")).await.unwrap();

@@ -20,6 +20,8 @@ pub enum StopReason {
     InvalidLlmResponse,
     /// Instructions and memory alone are longer than the model can read.
     ContextWindowOverflowInSystemPrompt,
+    /// A call waits for somebody's approval; the run goes on in the one that brings it.
+    RequiresApproval,
     /// Somebody cancelled it.
     Cancelled,
     /// Something else went wrong.
@@ -37,6 +39,7 @@ impl StopReason {
             Self::LlmApiError => "llm_api_error",
             Self::InvalidLlmResponse => "invalid_llm_response",
             Self::ContextWindowOverflowInSystemPrompt => "context_window_overflow_in_system_prompt",
+            Self::RequiresApproval => "requires_approval",
             Self::Cancelled => "cancelled",
             Self::Error => "error",
         }
@@ -49,9 +52,12 @@ impl StopReason {
             | Self::InvalidLlmResponse
             | Self::ContextWindowOverflowInSystemPrompt
             | Self::Error => true,
-            Self::EndTurn | Self::NoToolCall | Self::MaxTokensExceeded | Self::MaxSteps | Self::Cancelled => {
-                false
-            }
+            Self::EndTurn
+            | Self::NoToolCall
+            | Self::MaxTokensExceeded
+            | Self::MaxSteps
+            | Self::RequiresApproval
+            | Self::Cancelled => false,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 
 const OUTSIDE: NewCall = NewCall::Outside { idempotent: false };
 const IDEMPOTENT: NewCall = NewCall::Outside { idempotent: true };
+const ASKS: NewCall = NewCall::NeedsApproval { idempotent: false };
 const OK: NewCall = NewCall::Done { ok: true };
 const FAILED: NewCall = NewCall::Done { ok: false };
 
@@ -15,6 +16,10 @@ fn answered(step: u32, attempt: u32, calls: &[NewCall], then: Option<StopReason>
 
 fn returned(step: u32, call: usize, attempt: u32, ok: bool) -> Input {
     Input::ToolReturned { step, call, attempt, ok }
+}
+
+fn decided(step: u32, decisions: &[(usize, Decision)]) -> Input {
+    Input::Decided { step, decisions: decisions.to_vec() }
 }
 
 fn woken() -> Input {
@@ -40,6 +45,8 @@ fn line(effect: &Effect) -> String {
         Effect::WakeAt(None) => "no wake".to_owned(),
         Effect::Perform(Owed::Answer { step, attempt }) => format!("ask {step} ({attempt})"),
         Effect::Perform(Owed::Result { step, call, attempt }) => format!("call {step}.{call} ({attempt})"),
+        Effect::Perform(Owed::Summary { step, attempt }) => format!("summarize {step} ({attempt})"),
+        Effect::Pause { step, calls } => format!("pause {step}.{calls:?}"),
         Effect::Drop(late) => format!("drop {late:?}"),
     }
 }
@@ -145,6 +152,104 @@ fn a_cancel_closes_every_open_call() {
 }
 
 #[test]
+fn a_call_that_needs_approval_waits_for_it_and_the_others_do_not() {
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (1, answered(1, 1, &[ASKS, OUTSIDE, ASKS], Some(StopReason::EndTurn))),
+            (2, returned(1, 1, 1, true)),
+            (3, decided(2, &[(0, Decision::Approved)])),
+            (4, woken()),
+            (5, decided(1, &[(1, Decision::Denied), (0, Decision::Approved), (2, Decision::Denied)])),
+            (6, decided(1, &[(0, Decision::Denied)])),
+            (7, returned(1, 0, 1, true)),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s wake 2s, ask 1 (1)\n\
+         1s wake 3s, call 1.1 (1)\n\
+         2s wake 86402s, pause 1.[0, 2]\n\
+         3s drop NotAwaited\n\
+         4s wake 86402s\n\
+         5s close 1.2 Denied, wake 7s, call 1.0 (1)\n\
+         6s drop NotAwaited\n\
+         7s wake 9s, ask 2 (1)\n"
+    );
+}
+
+#[test]
+fn what_is_left_undecided_waits_on_and_an_answer_of_the_decider_is_a_result() {
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (1, answered(1, 1, &[ASKS, ASKS], None)),
+            (2, decided(1, &[(1, Decision::Answered { ok: true })])),
+            (3, decided(1, &[(0, Decision::Answered { ok: false })])),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s wake 2s, ask 1 (1)\n\
+         1s wake 86401s, pause 1.[0, 1]\n\
+         2s wake 86402s, pause 1.[0]\n\
+         3s wake 5s, ask 2 (1)\n"
+    );
+}
+
+#[test]
+fn an_approval_that_does_not_come_or_a_cancel_denies() {
+    let asked = || vec![(0, Input::Began), (1, answered(1, 1, &[ASKS], None))];
+    let last = |script: Vec<(u64, Input)>| trace(5, script).lines().last().map(str::to_owned);
+    let expired = [asked(), vec![(86_401, woken())]].concat();
+    assert_eq!(last(expired).as_deref(), Some("86401s close 1.0 Expired, finish cancelled, no wake"));
+    let cancelled = [asked(), vec![(2, Input::Cancelled)]].concat();
+    assert_eq!(last(cancelled).as_deref(), Some("2s close 1.0 NotRun, finish cancelled, no wake"));
+    let late = [asked(), vec![(86_401, woken()), (86_402, decided(1, &[(0, Decision::Approved)]))]].concat();
+    assert_eq!(last(late).as_deref(), Some("86402s drop Finished"));
+}
+
+#[test]
+fn what_does_not_fit_is_summarized_once_before_it_is_asked() {
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (0, Input::Overflowed { step: 1 }),
+            (9, woken()),
+            (10, Input::Summarized { step: 1, attempt: 1 }),
+            (11, Input::Summarized { step: 1, attempt: 2 }),
+            (11, Input::Overflowed { step: 1 }),
+            (12, answered(1, 2, &[OK], None)),
+            (12, Input::Overflowed { step: 2 }),
+            (13, Input::Cancelled),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s wake 2s, ask 1 (1)\n\
+         0s wake 2s, summarize 1 (1)\n\
+         9s wake 13s, summarize 1 (2)\n\
+         10s drop NotAwaited\n\
+         11s wake 13s, ask 1 (2)\n\
+         11s drop NotAwaited\n\
+         12s wake 14s, ask 2 (1)\n\
+         12s wake 14s, summarize 2 (1)\n\
+         13s finish cancelled, no wake\n"
+    );
+}
+
+#[test]
+fn a_run_for_a_summary_alone_asks_for_nothing_else() {
+    let mut run = Run::summary();
+    let lines = |effects: Vec<Effect>| effects.iter().map(line).collect::<Vec<_>>().join(", ");
+    assert_eq!(lines(run.step(0, Input::Began)), "wake 2s, summarize 1 (1)");
+    assert_eq!(lines(run.step(0, Input::Summarized { step: 1, attempt: 1 })), "finish end_turn, no wake");
+}
+
+#[test]
 fn a_model_that_kills_the_process_is_not_asked_for_ever() {
     let script =
         std::iter::once((0, Input::Began)).chain((1..=ATTEMPTS_MAX).map(|n| (u64::from(n) * 60, woken())));
@@ -172,6 +277,8 @@ struct Judge {
     /// The calls of each recorded answer, and whether each has its result.
     closed: BTreeMap<(u32, usize), bool>,
     asked: BTreeSet<Owed>,
+    /// Calls that nobody has approved.
+    unapproved: BTreeSet<(u32, usize)>,
     finished: bool,
 }
 
@@ -181,6 +288,9 @@ impl Judge {
         match input {
             Input::ModelAnswered { step, calls, .. } if !dropped => {
                 for (number, call) in calls.iter().enumerate() {
+                    if matches!(call, NewCall::NeedsApproval { .. }) {
+                        self.unapproved.insert((*step, number));
+                    }
                     let done = matches!(call, NewCall::Done { .. });
                     assert_eq!(
                         self.closed.insert((*step, number), done),
@@ -194,10 +304,24 @@ impl Judge {
                 assert!(self.asked.contains(&owed), "a result of {owed:?}, which nobody asked for");
                 self.close(*step, *call);
             }
+            Input::Decided { step, decisions } if !dropped => {
+                for (number, decision) in decisions {
+                    match decision {
+                        Decision::Approved => drop(self.unapproved.remove(&(*step, *number))),
+                        Decision::Answered { .. } if self.unapproved.contains(&(*step, *number)) => {
+                            self.close(*step, *number);
+                        }
+                        Decision::Answered { .. } | Decision::Denied => {}
+                    }
+                }
+            }
             Input::Began
             | Input::ModelAnswered { .. }
             | Input::ModelFailed { .. }
             | Input::ToolReturned { .. }
+            | Input::Decided { .. }
+            | Input::Overflowed { .. }
+            | Input::Summarized { .. }
             | Input::Cancelled
             | Input::Woken { .. } => {}
         }
@@ -210,6 +334,7 @@ impl Judge {
                     self.all_closed();
                     self.finished = true;
                 }
+                Effect::Pause { calls, .. } => assert!(!calls.is_empty(), "a pause for nothing"),
                 Effect::WakeAt(_) | Effect::Drop(_) => {}
             }
         }
@@ -231,8 +356,9 @@ impl Judge {
     fn perform(&mut self, owed: Owed) {
         assert!(self.asked.insert(owed), "{owed:?} twice");
         match owed {
-            Owed::Answer { .. } => self.all_closed(),
+            Owed::Answer { .. } | Owed::Summary { .. } => self.all_closed(),
             Owed::Result { step, call, .. } => {
+                assert!(!self.unapproved.contains(&(step, call)), "{owed:?} without approval");
                 assert_eq!(
                     self.closed.get(&(step, call)),
                     Some(&false),
@@ -248,11 +374,23 @@ impl Judge {
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
-    let call = prop_oneof![Just(OK), Just(FAILED), Just(OUTSIDE), Just(IDEMPOTENT)];
+    let call = prop_oneof![Just(OK), Just(FAILED), Just(OUTSIDE), Just(IDEMPOTENT), Just(ASKS)];
     let then = prop_oneof![Just(None), Just(Some(StopReason::EndTurn))];
     let calls = proptest::collection::vec(call, 0..4);
+    let decision = prop_oneof![
+        Just(Decision::Approved),
+        Just(Decision::Denied),
+        Just(Decision::Answered { ok: true }),
+        Just(Decision::Answered { ok: false }),
+    ];
+    let decisions = proptest::collection::btree_map(0..4usize, decision, 0..4);
     let lost = proptest::bool::ANY;
     prop_oneof![
+        4 => (1..4u32, decisions).prop_map(|(step, decisions)| Input::Decided {
+            step, decisions: decisions.into_iter().collect()
+        }),
+        1 => (1..4u32).prop_map(|step| Input::Overflowed { step }),
+        1 => (1..4u32, 1..3u32).prop_map(|(step, attempt)| Input::Summarized { step, attempt }),
         1 => Just(Input::Began),
         6 => (1..4u32, 1..3u32, calls, then).prop_map(|(step, attempt, calls, then)| Input::ModelAnswered {
             step, attempt, calls, then
@@ -282,10 +420,15 @@ fn judge(steps_max: u32, inputs: Vec<Input>) {
         feed(&mut run, input);
     }
     for _ in 0..=steps_max * 8 {
+        if let Some((step, calls)) = run.undecided() {
+            let decisions = calls.into_iter().map(|call| (call, Decision::Denied)).collect();
+            feed(&mut run, Input::Decided { step, decisions });
+        }
         for owed in run.owed() {
             let input = match owed {
                 Owed::Answer { step, attempt } => answered(step, attempt, &[OUTSIDE, OUTSIDE], None),
                 Owed::Result { step, call, attempt } => returned(step, call, attempt, true),
+                Owed::Summary { step, attempt } => Input::Summarized { step, attempt },
             };
             feed(&mut run, input);
         }
@@ -326,6 +469,18 @@ mod mutants {
     fn an_orphan_call_at_a_cancel_is_caught() {
         let inputs = vec![answered(1, 1, &[OUTSIDE], None), Input::Cancelled];
         assert!(caught("run_orphan_call_at_cancel", inputs).contains("orphan calls"));
+    }
+
+    #[test]
+    fn an_approval_that_never_expires_is_caught() {
+        let inputs = vec![answered(1, 1, &[ASKS], None)];
+        assert!(caught("run_approval_never_expires", inputs).contains("a run that goes on wakes up"));
+    }
+
+    #[test]
+    fn a_call_made_without_its_approval_is_caught() {
+        let inputs = vec![answered(1, 1, &[ASKS], None)];
+        assert!(caught("run_approval_not_asked_for", inputs).contains("without approval"));
     }
 
     #[test]

@@ -35,6 +35,10 @@ fn compare(look: &Look, tool: &str, kept: impl Iterator<Item = String>, tell: &m
             MessageBody::ToolCall { call_id, name, arguments: text } if name == tool => {
                 arguments.insert(call_id, text);
             }
+            MessageBody::ApprovalRequest { calls } => {
+                let wanted = calls.iter().filter(|call| call.name == tool);
+                arguments.extend(wanted.map(|call| (call.call_id.as_str(), call.arguments.as_str())));
+            }
             MessageBody::ToolReturn { call_id, status: ToolStatus::Success, .. } => {
                 let Some(text) = arguments.get(call_id.as_str()) else { continue };
                 let content = serde_json::from_str::<serde_json::Value>(text).ok();
@@ -45,6 +49,8 @@ fn compare(look: &Look, tool: &str, kept: impl Iterator<Item = String>, tell: &m
             }
             MessageBody::ToolCall { .. }
             | MessageBody::ToolReturn { .. }
+            | MessageBody::ApprovalResponse { .. }
+            | MessageBody::Summary { .. }
             | MessageBody::System { .. }
             | MessageBody::User { .. }
             | MessageBody::Reasoning { .. }

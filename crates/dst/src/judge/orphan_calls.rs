@@ -15,17 +15,34 @@ pub(super) fn judge(history: &History, outside: &Outside, found: &mut Vec<String
         // What the agent says shows as speech and not as a call, whose result is not shown.
         let mut open: BTreeMap<&str, u32> = BTreeMap::new();
         for Message { body, .. } in &look.messages {
-            match body {
-                MessageBody::ToolCall { call_id, .. } => {
-                    if open.insert(call_id, 0).is_some() {
-                        found.push(format!("agent/{agent}: {call_id} is called twice"));
-                    }
+            let called: Vec<&str> = match body {
+                MessageBody::ToolCall { call_id, .. } => vec![call_id],
+                MessageBody::ApprovalRequest { calls } => {
+                    calls.iter().map(|call| call.call_id.as_str()).collect()
                 }
+                MessageBody::ToolReturn { .. }
+                | MessageBody::ApprovalResponse { .. }
+                | MessageBody::Summary { .. }
+                | MessageBody::System { .. }
+                | MessageBody::User { .. }
+                | MessageBody::Reasoning { .. }
+                | MessageBody::Assistant { .. } => Vec::new(),
+            };
+            for call_id in called {
+                if open.insert(call_id, 0).is_some() {
+                    found.push(format!("agent/{agent}: {call_id} is called twice"));
+                }
+            }
+            match body {
                 MessageBody::ToolReturn { call_id, .. } => match open.get_mut(call_id.as_str()) {
                     Some(results) => *results += 1,
                     None => found.push(format!("agent/{agent}: a result of {call_id}, which is not called")),
                 },
-                MessageBody::System { .. }
+                MessageBody::ToolCall { .. }
+                | MessageBody::ApprovalRequest { .. }
+                | MessageBody::ApprovalResponse { .. }
+                | MessageBody::Summary { .. }
+                | MessageBody::System { .. }
                 | MessageBody::User { .. }
                 | MessageBody::Reasoning { .. }
                 | MessageBody::Assistant { .. } => {}

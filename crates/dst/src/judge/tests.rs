@@ -171,7 +171,10 @@ fn sim_an_effect_that_is_doubled_missing_or_nobodys_is_found() {
                 | MessageBody::System { .. }
                 | MessageBody::User { .. }
                 | MessageBody::Reasoning { .. }
-                | MessageBody::Assistant { .. } => None,
+                | MessageBody::Assistant { .. }
+                | MessageBody::ApprovalRequest { .. }
+                | MessageBody::ApprovalResponse { .. }
+                | MessageBody::Summary { .. } => None,
             });
             returns
                 .map(|(call_id, status)| {

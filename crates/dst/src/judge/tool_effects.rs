@@ -31,6 +31,12 @@ pub(super) fn judge(history: &History, outside: &Outside, found: &mut Vec<String
                 MessageBody::ToolCall { call_id, name, arguments } => {
                     calls.insert(call_id, (name, arguments));
                 }
+                MessageBody::ApprovalRequest { calls: asked } => {
+                    let asked = asked
+                        .iter()
+                        .map(|call| (call.call_id.as_str(), (call.name.as_str(), call.arguments.as_str())));
+                    calls.extend(asked);
+                }
                 MessageBody::ToolReturn { call_id, text, status, .. } => {
                     let Some((name, arguments)) = calls.get(call_id.as_str()) else { continue };
                     let arrivals = arrived.remove(&(*agent, call_id)).unwrap_or_default();
@@ -38,7 +44,9 @@ pub(super) fn judge(history: &History, outside: &Outside, found: &mut Vec<String
                         found.push(format!("agent/{agent}: {name} {arguments} ({call_id}) {what}"));
                     }
                 }
-                MessageBody::System { .. }
+                MessageBody::ApprovalResponse { .. }
+                | MessageBody::Summary { .. }
+                | MessageBody::System { .. }
                 | MessageBody::User { .. }
                 | MessageBody::Reasoning { .. }
                 | MessageBody::Assistant { .. } => {}

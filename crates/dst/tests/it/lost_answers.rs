@@ -98,7 +98,10 @@ fn lost_answers(seed: u64) -> Verdict {
     run(&schedule("counters", seed, faults, adds.chain(looks).collect())).unwrap()
 }
 
-const ALL: [(&str, fn(u64) -> Verdict); 4] = [
+/// A run of one seed.
+type Run = fn(u64) -> Verdict;
+
+const ALL: [(&str, Run); 4] = [
     ("late commits", late_commits),
     ("late commits of a slow store", late_and_slow_commits),
     ("outages", outages),
@@ -119,7 +122,7 @@ fn sim_what_a_store_keeps_to_itself_misleads_nobody() {
 mod mutants {
     use super::*;
 
-    fn seen(bug: &'static str, run: fn(u64) -> Verdict) {
+    fn seen(bug: &'static str, run: Run) {
         let _armed = kelpie_core::mutant::arm(bug);
         let by = (0..60).find_map(|seed| run(seed).violations.first().map(|found| (seed, found.invariant)));
         println!("{bug}: {by:?}");

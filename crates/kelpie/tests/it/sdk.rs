@@ -65,6 +65,26 @@ async fn python_sdk_does_what_its_users_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_memory_tools_and_messages() {
+    python_against_a_server("letta_memory.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_blocks_of_their_own_and_shared_ones() {
+    python_against_a_server("letta_blocks.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_conversations() {
+    python_against_a_server("letta_conversations.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_approvals_and_client_tools() {
+    python_against_a_server("letta_approvals.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readme_python_sdk_snippet_works() {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = Plan::new(dir.path()).await;

@@ -5,7 +5,7 @@
 //! would change what the agent does are refused when they are set, because ignoring them would
 //! be a lie; the rest is ignored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_agent::record::{self, AgentRecord, AgentType};
 use kelpie_agent::tool::{ToolInfo, ToolKind};
@@ -30,12 +30,22 @@ const KEPT: [&str; 7] = [
     "response_format",
 ];
 
+/// The same, of a block.
+const BLOCK_KEPT: [&str; 8] = [
+    "metadata",
+    "tags",
+    "hidden",
+    "is_template",
+    "template_name",
+    "template_id",
+    "project_id",
+    "preserve_on_migration",
+];
+
 /// Would change what the agent does, and this build does not have it.
-const REFUSED: [(&str, &str); 13] = [
-    ("tool_rules", "tool rules"),
+const REFUSED: [(&str, &str); 11] = [
     ("secrets", "secrets"),
     ("tool_exec_environment_variables", "secrets"),
-    ("block_ids", "blocks of their own"),
     ("folder_ids", "folders"),
     ("source_ids", "folders"),
     ("identity_ids", "identities"),
@@ -49,7 +59,10 @@ const REFUSED: [(&str, &str); 13] = [
 
 /// An agent to create.
 pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::CreateAgent, HttpError> {
-    let extra = extra(wire.rest, wire.model_settings.as_ref())?;
+    let mut rest = wire.rest;
+    let approvals = approvals(&mut rest)?.unwrap_or_default();
+    let block_ids = block_ids(&mut rest)?;
+    let extra = extra(rest, wire.model_settings.as_ref())?;
     let settings = wire.model_settings.unwrap_or_default();
     let mut names = wire.tools.unwrap_or_default();
     names.extend(names_of(wire.tool_ids.unwrap_or_default(), tools)?);
@@ -66,8 +79,10 @@ pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::Cr
         max_tokens: wire.max_tokens.or(settings.max_output_tokens),
         temperature: temperature(&settings),
         blocks: blocks.collect::<Result<_, _>>()?,
+        block_ids,
         tools: names,
         include_base_tools: wire.include_base_tools.unwrap_or(true),
+        approvals,
         tags: wire.tags.unwrap_or_default(),
         metadata: wire.metadata.unwrap_or_default().into_iter().collect(),
         timezone: wire.timezone,
@@ -78,9 +93,16 @@ pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::Cr
 
 /// A change of an agent.
 pub(crate) fn update(wire: UpdateAgent, tools: &[ToolInfo]) -> Result<record::UpdateAgent, HttpError> {
-    let extra = extra(wire.rest, wire.model_settings.as_ref())?;
+    let mut rest = wire.rest;
+    if rest.remove("block_ids").is_some_and(|ids| !ids.is_null()) {
+        let msg = "This build changes the blocks of an agent by attaching and detaching them";
+        return Err(HttpError::body_field("block_ids", msg));
+    }
+    let approvals = approvals(&mut rest)?;
+    let extra = extra(rest, wire.model_settings.as_ref())?;
     let settings = wire.model_settings.unwrap_or_default();
     Ok(record::UpdateAgent {
+        approvals,
         name: wire.name,
         system: wire.system,
         description: wire.description,
@@ -120,7 +142,7 @@ pub(crate) fn state(agent: AgentRecord, tools: &[ToolInfo]) -> AgentState {
         created_at: Timestamp(agent.created_ms),
         updated_at: Timestamp(agent.updated_ms),
         embedding: agent.embedding,
-        kept: agent.extra.into_iter().collect(),
+        kept: agent.extra.into_iter().chain([rules(agent.approvals)]).collect(),
     }
 }
 
@@ -133,7 +155,35 @@ pub(crate) fn block(block: Block) -> block::Block {
         limit: block.limit as u64,
         description: block.description,
         read_only: block.read_only,
+        kept: Map::new(),
     }
+}
+
+/// A block that belongs to no agent, and what is kept with it.
+pub(crate) fn own_block(wire: CreateBlock) -> Result<(NewBlock, BTreeMap<String, Value>), HttpError> {
+    let kept = kept_of_block(wire.rest.clone());
+    let limit = wire.limit.map(size).transpose().map_err(|msg| HttpError::body_field("limit", msg))?;
+    let new = NewBlock {
+        label: wire.label,
+        value: wire.value,
+        limit,
+        description: wire.description,
+        read_only: wire.read_only.unwrap_or_default(),
+    };
+    Ok((new, kept))
+}
+
+/// Of the fields of a block, those that come back as given.
+pub(crate) fn kept_of_block(rest: Map<String, Value>) -> BTreeMap<String, Value> {
+    let known = |(name, value): &(String, Value)| BLOCK_KEPT.contains(&name.as_str()) && !value.is_null();
+    rest.into_iter().filter(known).collect()
+}
+
+/// The shared blocks that a new agent is to have.
+fn block_ids(rest: &mut Map<String, Value>) -> Result<Vec<String>, HttpError> {
+    let Some(ids) = rest.remove("block_ids").filter(|ids| !ids.is_null()) else { return Ok(Vec::new()) };
+    serde_json::from_value(ids)
+        .map_err(|_| HttpError::body_field("block_ids", "Input should be a list of ids"))
 }
 
 /// A change of a block.
@@ -204,6 +254,28 @@ fn new_block(place: usize, wire: CreateBlock) -> Result<NewBlock, HttpError> {
 
 fn size(limit: u64) -> Result<usize, String> {
     usize::try_from(limit).map_err(|_| format!("{limit} characters are more than this machine can count"))
+}
+
+/// The tools of which each call has to be approved; other rules are refused.
+fn approvals(rest: &mut Map<String, Value>) -> Result<Option<BTreeSet<String>>, HttpError> {
+    let rules = match rest.remove("tool_rules") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(rules) => rules,
+    };
+    let named = |rule: &Value| {
+        let is_approval = rule.get("type").and_then(Value::as_str) == Some("requires_approval");
+        rule.get("tool_name").and_then(Value::as_str).filter(|_| is_approval).map(str::to_owned)
+    };
+    let names: Option<BTreeSet<String>> =
+        rules.as_array().and_then(|rules| rules.iter().map(named).collect());
+    let msg = "This build has tool rules of the type 'requires_approval' only, each with a tool_name";
+    names.map(Some).ok_or_else(|| HttpError::body_field("tool_rules", msg))
+}
+
+/// The same, as clients see it.
+fn rules(approvals: BTreeSet<String>) -> (String, Value) {
+    let rule = |name: String| serde_json::json!({ "type": "requires_approval", "tool_name": name });
+    ("tool_rules".to_owned(), approvals.into_iter().map(rule).collect())
 }
 
 /// Sorts the fields that are none of the domain's.

@@ -1,32 +1,45 @@
 //! Messages and runs: between the wire and the domain.
 
-use kelpie_agent::message::{Message, MessageBody, NewMessage, Role, ToolStatus};
+use kelpie_agent::message::{AskedCall, Message, MessageBody, NewMessage, Role, ToolStatus};
 use kelpie_agent::outcome::{RunRecord, RunStatus, RunUsage};
+use kelpie_agent::provider::ToolSpec;
 use kelpie_agent::query::SendOptions;
 use kelpie_api::message as wire;
 use kelpie_api::request::{self, Content, SendMessages};
 use kelpie_api::response::{Usage, UsageTag};
 use kelpie_api::run::Run;
 use kelpie_api::timestamp::Timestamp;
+use kelpie_memory::recall::{Ruling, Verdict};
+use serde_json::Value;
 
 use crate::error::HttpError;
 
 /// What a client sends to an agent.
 pub(crate) struct Sending {
-    /// The messages.
-    pub(crate) messages: Vec<NewMessage>,
-    /// How to run on them.
+    /// What it is.
+    pub(crate) what: What,
+    /// How to run on it.
     pub(crate) options: SendOptions,
+}
+
+/// What a client sends: something to say, or decisions about calls that wait for them.
+pub(crate) enum What {
+    /// Messages.
+    Say(Vec<NewMessage>),
+    /// A decision about each call.
+    Decide(Vec<Verdict>),
+    /// The older form: one decision about all calls of a request.
+    DecideAll {
+        /// The request.
+        request_id: String,
+        /// What was decided.
+        ruling: Ruling,
+    },
 }
 
 /// Reads what a client sends. What would change the run and can't be done here is refused.
 pub(crate) fn sending(wire: &SendMessages) -> Result<Sending, HttpError> {
     let refused = [
-        (
-            "client_tools",
-            "tools that run in the client",
-            wire.client_tools.as_ref().is_some_and(|t| !t.is_empty()),
-        ),
         ("override_model", "another model for one request", wire.override_model.is_some()),
         ("override_system", "other instructions for one request", wire.override_system.is_some()),
     ];
@@ -41,8 +54,74 @@ pub(crate) fn sending(wire: &SendMessages) -> Result<Sending, HttpError> {
     let options = SendOptions {
         max_steps: wire.max_steps,
         tool_calls_verbatim: !wire.use_assistant_message.unwrap_or(true),
+        client_tools: wire.client_tools.iter().flatten().map(client_tool).collect::<Result<_, _>>()?,
+        ..SendOptions::default()
     };
-    Ok(Sending { messages: new_messages(wire)?, options })
+    let listed = wire.messages.as_deref().unwrap_or_default();
+    let what = match listed.iter().position(|message| message.kind.as_deref() == Some("approval")) {
+        None => What::Say(new_messages(wire)?),
+        Some(_) if listed.len() == 1 && wire.input.is_none() => decision(&listed[0])?,
+        Some(place) => {
+            let msg = "An approval comes alone: nothing may stand between a call and its result";
+            return Err(HttpError::body_field(&format!("messages.{place}.type"), msg));
+        }
+    };
+    Ok(Sending { what, options })
+}
+
+/// A tool that the client carries out.
+fn client_tool(tool: &Value) -> Result<ToolSpec, HttpError> {
+    let text = |name: &str| tool.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let Some(name) = text("name") else {
+        return Err(HttpError::body_field("client_tools", "Each tool needs a name"));
+    };
+    let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).cloned();
+    Ok(ToolSpec {
+        name: name.to_owned(),
+        description: text("description").unwrap_or_default().to_owned(),
+        parameters: parameters.unwrap_or_else(|| serde_json::json!({"type": "object", "properties": {}})),
+    })
+}
+
+fn decision(message: &request::NewMessage) -> Result<What, HttpError> {
+    match (&message.approvals, message.approve, &message.approval_request_id) {
+        (Some(approvals), _, _) if !approvals.is_empty() => {
+            let verdicts = approvals.iter().enumerate().map(|(place, approval)| verdict(place, approval));
+            Ok(What::Decide(verdicts.collect::<Result<_, _>>()?))
+        }
+        (_, Some(approve), Some(request_id)) => {
+            let ruling =
+                if approve { Ruling::Approved } else { Ruling::Denied { reason: message.reason.clone() } };
+            Ok(What::DecideAll { request_id: request_id.clone(), ruling })
+        }
+        _ => Err(HttpError::body_field("messages.0.approvals", "A decision about each call is needed")),
+    }
+}
+
+fn verdict(place: usize, approval: &request::NewApproval) -> Result<Verdict, HttpError> {
+    let field = |name: &str| format!("messages.0.approvals.{place}.{name}");
+    let ruling = match (approval.kind.as_deref(), approval.approve, &approval.tool_return) {
+        (None | Some("approval"), Some(true), _) => Ruling::Approved,
+        (None | Some("approval"), Some(false), _) => Ruling::Denied { reason: approval.reason.clone() },
+        (Some("approval"), None, _) => {
+            return Err(HttpError::body_field(&field("approve"), "Field required"));
+        }
+        (None | Some("tool"), _, Some(content)) => Ruling::Answered {
+            text: text(&field("tool_return"), content)?,
+            ok: approval.status.as_deref() != Some("error"),
+        },
+        (Some("tool"), _, None) => {
+            return Err(HttpError::body_field(&field("tool_return"), "Field required"));
+        }
+        (kind, _, _) => {
+            let msg = format!("Input should be 'approval' or 'tool', not '{}'", kind.unwrap_or("none"));
+            return Err(HttpError::body_field(&field("type"), msg));
+        }
+    };
+    if approval.tool_call_id.is_empty() {
+        return Err(HttpError::body_field(&field("tool_call_id"), "Field required"));
+    }
+    Ok(Verdict { call_id: approval.tool_call_id.clone(), ruling })
 }
 
 fn new_messages(wire: &SendMessages) -> Result<Vec<NewMessage>, HttpError> {
@@ -126,10 +205,51 @@ pub(crate) fn message(message: Message) -> wire::Message {
             let tool_calls = vec![call.clone()];
             wire::Message::ToolCall(wire::ToolCallMessage { header, tool_call: call, tool_calls })
         }
+        MessageBody::ApprovalRequest { calls } => {
+            let call = |call: AskedCall| wire::ToolCall {
+                name: call.name,
+                arguments: call.arguments,
+                tool_call_id: call.call_id,
+            };
+            let tool_calls: Vec<wire::ToolCall> = calls.into_iter().map(call).collect();
+            let none = || wire::ToolCall {
+                name: String::new(),
+                arguments: String::new(),
+                tool_call_id: String::new(),
+            };
+            let tool_call = tool_calls.first().cloned().unwrap_or_else(none);
+            wire::Message::ApprovalRequest(wire::ToolCallMessage { header, tool_call, tool_calls })
+        }
+        MessageBody::ApprovalResponse { verdicts } => {
+            wire::Message::ApprovalResponse(response(header, verdicts))
+        }
+        MessageBody::Summary { text, .. } => wire::Message::Summary(wire::Summary { header, summary: text }),
         MessageBody::ToolReturn { call_id, name, text, status } => {
             let header = wire::Header { name: Some(name), ..header };
             wire::Message::ToolReturn(tool_return(header, call_id, text, status))
         }
+    }
+}
+
+fn response(header: wire::Header, verdicts: Vec<Verdict>) -> wire::ApprovalResponse {
+    let approve = !verdicts.iter().any(|verdict| matches!(verdict.ruling, Ruling::Denied { .. }));
+    let reason = verdicts.iter().find_map(|verdict| match &verdict.ruling {
+        Ruling::Denied { reason } => reason.clone(),
+        Ruling::Approved | Ruling::Answered { .. } => None,
+    });
+    let approval = |Verdict { call_id: tool_call_id, ruling }| match ruling {
+        Ruling::Approved => wire::Approval::Approval { tool_call_id, approve: true, reason: None },
+        Ruling::Denied { reason } => wire::Approval::Approval { tool_call_id, approve: false, reason },
+        Ruling::Answered { text, ok } => {
+            let status = if ok { "success" } else { "error" }.to_owned();
+            wire::Approval::Tool { tool_call_id, tool_return: text, status }
+        }
+    };
+    wire::ApprovalResponse {
+        header,
+        approve,
+        approvals: verdicts.into_iter().map(approval).collect(),
+        reason,
     }
 }
 
@@ -186,6 +306,7 @@ pub(crate) fn status(status: RunStatus) -> &'static str {
 /// A run as clients see it.
 pub(crate) fn run(run: RunRecord) -> Run {
     Run {
+        conversation_id: run.conversation_id(),
         id: run.id,
         agent_id: run.agent_id,
         status: status(run.status).to_owned(),

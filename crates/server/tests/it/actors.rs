@@ -193,7 +193,11 @@ async fn rubbish_is_never_the_server_s_fault() {
 #[tokio::test]
 async fn a_turn_is_stopped_by_its_name_or_as_the_one_that_runs() {
     let world = world(CallLimits::default()).await;
-    let cancel = |turn: &str| world.post(&format!("/v1/actors/caller/a/turns/{turn}/cancel"), Value::Null);
+    let world = &world;
+    let cancel = |turn: &str| {
+        let path = format!("/v1/actors/caller/a/turns/{turn}/cancel");
+        async move { world.post(&path, Value::Null).await }
+    };
     assert_eq!(error(&cancel("running").await), is(404, "turn.unknown", "fix"));
     assert_eq!(error(&cancel(&"0".repeat(32)).await), is(404, "turn.unknown", "fix"));
     for wrong in ["0", &"g".repeat(32), &"+".repeat(32), "Running"] {

@@ -1,0 +1,54 @@
+//! Archival memory: passages that an agent keeps outside of its prompt.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::timestamp::Timestamp;
+
+/// A passage as the server shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Passage {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub text: String,
+    /// What it can be found by.
+    pub tags: Vec<String>,
+    /// When it was put aside.
+    pub created_at: Timestamp,
+}
+
+/// A passage to keep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreatePassage {
+    /// Its text.
+    pub text: String,
+    /// What it can be found by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// When it was put aside, if not now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// What a search has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FoundPassages {
+    /// How many.
+    pub count: u64,
+    /// The passages, best first.
+    pub results: Vec<FoundPassage>,
+}
+
+/// One passage that a search has found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FoundPassage {
+    /// Its id.
+    pub id: String,
+    /// Its text.
+    pub content: String,
+    /// When it was put aside.
+    pub timestamp: Timestamp,
+    /// What it can be found by.
+    pub tags: Vec<String>,
+}
