@@ -52,7 +52,7 @@ pub const WAKE_MS_MAX: u64 = 60_000;
 pub const APPROVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// A run, as it is recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
     /// Answers that the model may give; none in a run that only makes a summary.
     steps_max: u32,
@@ -66,7 +66,7 @@ pub struct Run {
 }
 
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The model is being asked.

@@ -10,6 +10,7 @@
 //! model counts its distinct states as the specification would see them, and a test compares that
 //! with what TLC counts: they are the same machine, or the numbers differ.
 
+pub mod agent_turn;
 mod explore;
 pub mod log;
 pub mod migration;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ATTEMPTS_MAX, Effect, Owed};
 
 /// One call of a tool by the model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Call {
     /// Whether asking twice with the same key has one effect.
     pub idempotent: bool,
@@ -14,7 +14,7 @@ pub struct Call {
 }
 
 /// How far a call came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallState {
     /// Waits for somebody's decision: it has had no effect.

@@ -68,7 +68,7 @@ pub enum Input {
 }
 
 /// An effect whose result the run waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owed {
     /// An answer of the model.
     Answer {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Why a run ended; the words of the Letta wire format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The agent was done.

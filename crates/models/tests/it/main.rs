@@ -1,5 +1,6 @@
 //! Explorations of the models, beside what TLC counts of their specifications.
 
+mod agent_turn;
 mod log;
 mod migration;
 mod registry;
