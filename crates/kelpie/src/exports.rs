@@ -325,26 +325,36 @@ pub use kelpie_runtime::typed::{Behaviours, Handlers, State};
 pub use kelpie_runtime::{CallLimits, Cancelled, InspectedTurn, Inspection, Rate};
 
 /// ```
-/// use std::time::Duration;
+/// use kelpie::{ActorId, Strategy, TraceContext, untyped::Call};
 ///
-/// use kelpie::{ActorId, MigrateError, Moved, Strategy, TraceContext, untyped::Call};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A request of somebody else's, which a call is part of.
 /// let context: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?;
 /// let note = ActorId::new("default", "note", "a")?;
 /// let call = Call::new(note.clone(), "write", "milk").trace(context);
 /// assert_eq!(call.actor(), &note);
 ///
-/// // How nodes of a cluster are chosen, and an actor's way to another one.
+/// // How nodes of a cluster are chosen.
 /// assert_eq!("round_robin".parse(), Ok(Strategy::RoundRobin));
-/// let cluster = kelpie::open("memory:").start().await?;
-/// let other = "n2".to_owned().try_into()?;
-/// let moved: Result<Moved, MigrateError> = cluster.runtime().migrate(&note, &other, Duration::from_secs(5)).await;
-/// assert_eq!(moved, Err(MigrateError::Alone));
 /// # Ok(())
 /// # }
 /// ```
 pub use kelpie_core::{placement::Strategy, trace::TraceContext};
+
+/// ```
+/// use std::time::Duration;
+///
+/// use kelpie::{ActorId, MigrateError, Moved};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // An actor's way to another node; this one has no others.
+/// let (note, other) = (ActorId::new("default", "note", "a")?, "n2".to_owned().try_into()?);
+/// let kelpie = kelpie::open("memory:").start().await?;
+/// let moved: Result<Moved, MigrateError> =
+///     kelpie.runtime().migrate(&note, &other, Duration::from_secs(5)).await;
+/// assert_eq!(moved, Err(MigrateError::Alone));
+/// # Ok(())
+/// # }
+/// ```
 pub use kelpie_runtime::{MigrateError, Moved};

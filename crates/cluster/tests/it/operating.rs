@@ -218,7 +218,8 @@ fn a_deadline_is_kept_by_the_node_that_the_call_goes_to() {
             let late = world.node(through).runtime().call(call).await.unwrap_err();
             let took = world.now() - began;
             assert!(matches!(late, CallError::Unknown), "{late:?}");
-            assert!((300..400).contains(&took.as_millis()), "through {through}: {took:?}");
+            // What is left of it goes along, and is counted by the clock of that node.
+            assert!((295..400).contains(&took.as_millis()), "through {through}: {took:?}");
             world.sleep(3 * SECOND).await;
         }
     });

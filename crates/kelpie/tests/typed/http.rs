@@ -268,7 +268,10 @@ async fn actors_are_listed_page_by_page() {
 async fn why_an_actor_waits_and_what_is_kept_of_it_can_be_seen() {
     let served = Served::new().await;
     let never = served.get("clerk/c/why").await.json();
-    assert_eq!(never, json!({ "actor": "default/clerk/c", "epoch": 0, "commits": 0, "messages": 0 }));
+    assert_eq!(
+        never,
+        json!({ "actor": "default/clerk/c", "owner_lives": false, "epoch": 0, "commits": 0, "messages": 0 })
+    );
     let look = async {
         loop {
             let why = served.get("clerk/c/why").await.json();
