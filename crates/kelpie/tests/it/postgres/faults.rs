@@ -189,7 +189,7 @@ impl Load {
         }
         let sent = self.sent.lock();
         let answered = sent.values().filter(|(_, answered)| *answered).count();
-        assert!(answered > 50, "only {answered} messages were answered");
+        assert!(answered > 20, "only {answered} messages were answered");
         for (n, (agent, answered)) in &*sent {
             let times = found.remove(n).unwrap_or_default();
             assert!(times.iter().all(|found| found == agent), "message {n} is with {times:?}");
