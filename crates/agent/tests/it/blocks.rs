@@ -71,15 +71,3 @@ fn agents_that_share_a_block_lose_no_edit_of_one_another() {
         appends(seed);
     }
 }
-
-#[cfg(feature = "mutants")]
-mod mutants {
-    use super::*;
-    use crate::crash::mutants::caught;
-
-    #[test]
-    fn a_shared_block_written_without_looking_again_is_caught() {
-        let words = caught("index_read_not_compared", || (0..5).for_each(appends));
-        assert!(words.contains("an edit was lost"), "{words}");
-    }
-}

@@ -29,6 +29,12 @@ pub(super) fn reader(request: &ModelRequest) -> String {
     name.map_or("nobody", |(name, _)| name).to_owned()
 }
 
+/// Whether a summary is asked for. That request shows no agent's memory: what becomes of the summary
+/// is seen where its agent reads it.
+pub(super) fn is_for_a_summary(request: &ModelRequest) -> bool {
+    request.system.contains("Write a summary of the part below")
+}
+
 /// The word of a message.
 pub(crate) fn word_of(payload: &str) -> &str {
     payload.split(LINES).next().unwrap_or_default()

@@ -83,6 +83,9 @@ impl World {
         if let Err(complaint) = script::check(request) {
             self.complaints.lock().insert(complaint);
         }
+        if script::is_for_a_summary(request) {
+            return;
+        }
         let mut read = self.read.lock();
         let words = read.entry(script::reader(request)).or_default();
         words.extend(script::words_of(request));

@@ -48,7 +48,6 @@ fn sim_seeded_bugs_of_agents_are_found() {
 
     for (name, judge) in [
         ("range_of_every_actor", "MemoryIsolation"),
-        ("prompt_cut_in_an_exchange", "NoOrphanCall"),
         ("passage_position_not_counted", "MemoryEdits"),
         ("run_effect_before_record", "ToolEffects"),
     ] {

@@ -264,14 +264,15 @@ async fn actors_are_listed_page_by_page() {
     assert_eq!(listed.json()["actors"][0]["key"], "theirs");
 }
 
+/// What is said of an actor that nobody has called.
+fn of_nobody(actor: &str) -> Value {
+    json!({ "actor": actor, "owner_lives": false, "epoch": 0, "commits": 0, "messages": 0 })
+}
+
 #[tokio::test]
 async fn why_an_actor_waits_and_what_is_kept_of_it_can_be_seen() {
     let served = Served::new().await;
-    let never = served.get("clerk/c/why").await.json();
-    assert_eq!(
-        never,
-        json!({ "actor": "default/clerk/c", "owner_lives": false, "epoch": 0, "commits": 0, "messages": 0 })
-    );
+    assert_eq!(served.get("clerk/c/why").await.json(), of_nobody("default/clerk/c"));
     let look = async {
         loop {
             let why = served.get("clerk/c/why").await.json();
