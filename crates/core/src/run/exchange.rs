@@ -62,7 +62,7 @@ pub enum Input {
     Cancelled,
     /// The wake-up came; these effects are being carried out by this process.
     Woken {
-        /// See [`Run::owed`].
+        /// See [`super::Run::owed`].
         in_flight: Vec<Owed>,
     },
 }
