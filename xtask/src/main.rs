@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
-//! cargo xtask specs [NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
+//! cargo xtask verification [--check]  puts docs/verification.md together, or says that it is out of date
+//! cargo xtask specs [--deep | NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
 //! cargo xtask specs --map    what in the code answers to each invariant and each seeded bug
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
@@ -24,12 +25,13 @@ mod specs;
 mod suite;
 mod tidy;
 mod tools;
+mod verification;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | specs [--full | --map | NAME…] | tools | postgres COMMAND… | chaos … | letta-coverage [--json] | test [--full]";
+const USAGE: &str = "usage: cargo xtask tidy | verification [--check] | specs [--deep | --map | NAME…] | tools | postgres COMMAND… | chaos … | letta-coverage [--json] | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -56,6 +58,8 @@ fn run() -> Result<bool> {
             println!("{} passed, {} failed", outcome.passed, outcome.failed);
             Ok(outcome.failed == 0)
         }
+        ["verification"] => verification::write(&root),
+        ["verification", "--check"] => verification::check(&root),
         ["specs", "--map"] => {
             let outcome = specs::print_map(&root)?;
             println!("{} passed, {} failed", outcome.passed, outcome.failed);
@@ -64,7 +68,7 @@ fn run() -> Result<bool> {
         ["specs", names @ ..] => {
             let scope = match names {
                 [] => specs::Scope::Quick,
-                ["--full"] => specs::Scope::All,
+                ["--deep"] => specs::Scope::All,
                 names => specs::Scope::Named(names),
             };
             let outcome = specs::run(&root, &scope)?;

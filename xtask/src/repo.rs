@@ -3,6 +3,8 @@
 //! Checks are pure functions over these values, so that each has a test that plants a
 //! violation in a made-up tree.
 
+pub(crate) mod names;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

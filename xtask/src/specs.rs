@@ -7,9 +7,10 @@
 //! `specs/X_Bug.cfg` seeds one bug and names in its header the invariant or property that must
 //! catch it (`\* violates: Name`). Every invariant of a good config must be killed by one.
 //!
-//! Other header lines: `\* deadlock: ignore` for models that may end, `\* only: full` for configs
-//! that run when they are named and with `--full`; and what in the code answers to it (see [`map`]).
+//! Other header lines: `\* deadlock: ignore` for models that may end, `\* only: deep` for configs
+//! that run when they are named and with `--deep`; and what in the code answers to it (see [`map`]).
 
+mod catalogue;
 mod config;
 mod map;
 mod tlc;
@@ -22,6 +23,7 @@ use anyhow::{Result, bail};
 
 use crate::repo::Tree;
 use crate::tools;
+pub(crate) use catalogue::Catalogue;
 use config::{Config, Expected};
 
 /// A config that takes longer is too big for a check that runs on every change.
@@ -51,7 +53,7 @@ pub(crate) enum Scope<'a> {
 impl Scope<'_> {
     fn has(&self, config: &Config) -> bool {
         match self {
-            Scope::Quick => !config.only_full,
+            Scope::Quick => !config.only_deep,
             Scope::All => true,
             Scope::Named(names) => names.iter().any(|name| config.name.starts_with(name)),
         }

@@ -6,7 +6,6 @@
 mod actions;
 mod adr;
 mod examples;
-mod faults;
 mod history;
 mod hosts;
 mod layers;
@@ -66,7 +65,6 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
         ("examples", examples::check(&tree)),
         ("actions", actions::check(&tree)),
         ("verification", verification::check(&tree)),
-        ("faults", faults::check(&tree)),
         ("history", history::check(root)),
     ];
     let mut outcome = Outcome { passed: 0, failed: 0, skipped: Vec::new() };

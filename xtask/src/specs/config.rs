@@ -14,12 +14,12 @@ pub(super) enum Expected {
 }
 
 /// A file `specs/<name>.cfg`.
-pub(super) struct Config {
-    pub(super) name: String,
+pub(crate) struct Config {
+    pub(crate) name: String,
     pub(super) module: String,
     pub(super) expected: Expected,
     /// Whether it is too big for every change.
-    pub(super) only_full: bool,
+    pub(crate) only_deep: bool,
     /// Whether a state without successor is an error.
     pub(super) checks_deadlock: bool,
     /// The names under INVARIANT and INVARIANTS.
@@ -32,7 +32,10 @@ pub(super) struct Config {
 pub(super) fn all(tree: &Tree) -> Vec<Config> {
     let modules: BTreeSet<&str> =
         tree.files.keys().filter_map(|path| path.strip_prefix("specs/")?.strip_suffix(".tla")).collect();
-    let stem = |path: &str| path.strip_prefix("specs/")?.strip_suffix(".cfg").map(str::to_owned);
+    let stem = |path: &str| {
+        let name = path.strip_prefix("specs/")?.strip_suffix(".cfg")?;
+        (!name.contains('/')).then(|| name.to_owned())
+    };
     tree.texts()
         .filter_map(|(path, text)| {
             let name = stem(path)?;
@@ -65,7 +68,7 @@ impl Config {
             name: name.to_owned(),
             module: module.to_owned(),
             expected,
-            only_full: header("only:") == Some("full"),
+            only_deep: header("only:") == Some("deep"),
             checks_deadlock: header("deadlock:") != Some("ignore"),
             invariants: section(text, &["INVARIANT", "INVARIANTS"]),
             properties: section(text, &["PROPERTY", "PROPERTIES"]),

@@ -12,7 +12,8 @@
 use std::collections::BTreeSet;
 
 use super::config::{Config, Expected};
-use crate::repo::{Tree, is_test_source};
+use crate::repo::Tree;
+use crate::repo::names::{Names, behind};
 
 /// One line of the map.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,54 +27,22 @@ pub(super) struct Answer {
 
 /// What the sources know, by name.
 struct Code<'a> {
-    functions: BTreeSet<&'a str>,
-    mutants: BTreeSet<&'a str>,
-    armed: BTreeSet<&'a str>,
+    names: Names<'a>,
     models: BTreeSet<&'a str>,
     simulator: BTreeSet<&'a str>,
 }
 
 impl<'a> Code<'a> {
     fn of(tree: &'a Tree) -> Self {
-        let rust = || tree.rust().filter(|(path, _)| !path.starts_with("xtask/"));
-        let product = || rust().filter(|(path, _)| !is_test_source(path));
+        let under = |folder: &'a str| tree.rust().filter(move |(path, _)| path.starts_with(folder));
         Self {
-            functions: rust().flat_map(|(_, text)| behind(text, "fn ")).collect(),
-            mutants: product().flat_map(|(_, text)| behind(text, "mutant!(\"")).collect(),
-            armed: rust().flat_map(|(path, text)| behind(test_part(path, text), "\"")).collect(),
-            models: rust()
-                .filter(|(path, _)| path.starts_with("crates/models/"))
+            names: Names::of(tree),
+            models: under("crates/models/")
                 .flat_map(|(_, text)| behind(text, "Property::always(\""))
                 .collect(),
-            simulator: rust()
-                .filter(|(path, _)| path.starts_with("crates/dst/"))
-                .flat_map(|(_, text)| behind(text, "name: \""))
-                .collect(),
+            simulator: under("crates/dst/").flat_map(|(_, text)| behind(text, "name: \"")).collect(),
         }
     }
-
-    fn has_test(&self, test: &str) -> bool {
-        test.rsplit("::").next().is_some_and(|name| self.functions.contains(name))
-    }
-}
-
-/// The names that stand behind each `mark`.
-fn behind<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
-    text.match_indices(mark).filter_map(move |(at, _)| {
-        let rest = &text[at + mark.len()..];
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
-        (end > 0).then(|| &rest[..end])
-    })
-}
-
-/// The part of a source that is tests, or a list of seeded bugs to search for.
-fn test_part<'a>(path: &str, text: &'a str) -> &'a str {
-    if is_test_source(path) || path.ends_with("/mutants.rs") {
-        return text;
-    }
-    let marks = ["#[cfg(test)]", "#[cfg(feature = \"mutants\")]"];
-    let at = marks.iter().filter_map(|mark| text.find(mark)).min();
-    at.map_or("", |at| &text[at..])
 }
 
 /// The map, and what is wrong with it.
@@ -93,8 +62,7 @@ pub(super) fn draw(tree: &Tree, configs: &[Config]) -> (Vec<Answer>, Vec<String>
             }
         }
     }
-    let unarmed = code.mutants.difference(&code.armed);
-    mistakes.extend(unarmed.map(|name| format!("the seeded bug `{name}` is armed by no test")));
+    mistakes.extend(code.names.unarmed().map(|name| format!("the seeded bug `{name}` is armed by no test")));
     map.sort();
     map.dedup();
     (map, mistakes)
@@ -109,11 +77,11 @@ fn of_bug(code: &Code<'_>, text: &str) -> Result<String, String> {
     let test = headers(text, "test:").next();
     let assumption = headers(text, "assumption:").next();
     match (mutant, test, assumption) {
-        (Some(name), None, None) if !code.mutants.contains(name) => {
+        (Some(name), None, None) if !code.names.has_mutant(name) => {
             Err(format!("no seeded bug of the code is named `{name}`"))
         }
         (Some(name), None, None) => Ok(format!("mutant {name}")),
-        (None, Some(test), None) if !code.has_test(test) => Err(format!("there is no test `{test}`")),
+        (None, Some(test), None) if !code.names.has_test(test) => Err(format!("there is no test `{test}`")),
         (None, Some(test), None) => Ok(format!("test {test}")),
         (None, None, Some(why)) => Ok(format!("assumption: {why}")),
         (None, None, None) => Err("says neither `mutant:` nor `test:` nor `assumption:`".to_owned()),
@@ -132,7 +100,7 @@ fn of_invariants(code: &Code<'_>, tree: &Tree, config: &Config) -> Vec<(String, 
         let answers: Vec<String> =
             modelled.into_iter().chain(simulated).chain(test.map(|test| format!("test {test}"))).collect();
         match test {
-            Some(test) if !code.has_test(test) => Err(format!("there is no test `{test}`")),
+            Some(test) if !code.names.has_test(test) => Err(format!("there is no test `{test}`")),
             _ if answers.is_empty() => {
                 Err("is no property of a model, nothing the simulator checks, and names no test".to_owned())
             }
@@ -155,7 +123,7 @@ mod tests {
             ("specs/A.tla", ""),
             ("specs/A.cfg", good),
             ("specs/A_Bug.cfg", &format!("\\* violates: Safe\n{bug}INVARIANT Safe\n")),
-            ("crates/x/src/turn.rs", CODE),
+            ("crates/x/src/turns.rs", CODE),
             ("crates/x/tests/it/turns.rs", "arm(\"forgets\")"),
             ("crates/models/src/a.rs", "Property::always(\"Safe\", f)"),
         ]);

@@ -2,35 +2,39 @@
 //!
 //! A table that says "shown by `test_x`" is worth something only while `test_x` is there.
 //! So in the tables of `docs/adr/` and `docs/verification.md` every name in backticks that
-//! looks like a function must be one, every path must be a file, every specification a module.
-
-use std::collections::BTreeSet;
+//! looks like a test or a function must be one, every path must be a file, every specification a
+//! module; each claim of a decision names something or says that it is open; and the page is what
+//! would be put together now.
 
 use super::Findings;
 use crate::repo::Tree;
+use crate::repo::names::Names;
+use crate::verification;
 
 /// Reports names in proof tables that nothing in the sources answers to.
 pub(super) fn check(tree: &Tree) -> Findings {
-    let mut findings = Findings::default();
-    let functions: BTreeSet<&str> =
-        tree.rust().flat_map(|(_, text)| functions(text).chain(mutants(text))).collect();
+    let mut findings = Findings { violations: verification::mistakes(tree), ..Findings::default() };
+    findings.violations.extend(unknown_names(tree));
+    findings
+}
+
+fn unknown_names(tree: &Tree) -> Vec<String> {
+    let names = Names::of(tree);
+    let mut found = Vec::new();
     for (path, text) in tree.texts() {
         if !(path.starts_with("docs/adr/") || path == "docs/verification.md") {
             continue;
         }
         for (index, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
-            for name in quoted(line).filter(|name| !exists(name, &functions, tree)) {
-                findings.violation(&format!("{path}:{}", index + 1), format!("`{name}` does not exist"));
-            }
+            let unknown = quoted(line).filter(|name| !exists(name, &names, tree));
+            found.extend(unknown.map(|name| format!("{path}:{}: `{name}` does not exist", index + 1)));
         }
     }
-    findings
+    found
 }
 
-fn exists(name: &str, functions: &BTreeSet<&str>, tree: &Tree) -> bool {
-    let last = name.rsplit("::").next().unwrap_or(name);
-    let is_function =
-        last.contains('_') && last.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+fn exists(name: &str, names: &Names<'_>, tree: &Tree) -> bool {
+    let is_word = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     let is_spec = name.starts_with("Kelpie") && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let is_path = name.contains('/')
         && name.rsplit('/').next().is_some_and(|file| file.contains('.'))
@@ -40,8 +44,10 @@ fn exists(name: &str, functions: &BTreeSet<&str>, tree: &Tree) -> bool {
     } else if is_spec {
         tree.files.contains_key(&format!("specs/{name}.tla"))
             || tree.files.contains_key(&format!("specs/{name}.cfg"))
-    } else if is_function {
-        functions.contains(last)
+    } else if name.contains("::") && name.split("::").all(is_word) && name.contains('_') {
+        names.has_test(name)
+    } else if is_word(name) && name.contains('_') {
+        names.has_function(name) || names.has_mutant(name)
     } else {
         true
     }
@@ -49,19 +55,6 @@ fn exists(name: &str, functions: &BTreeSet<&str>, tree: &Tree) -> bool {
 
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
-}
-
-fn functions(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("fn ").filter_map(|(at, found)| {
-        let rest = &text[at + found.len()..];
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
-        (end > 0).then(|| &rest[..end])
-    })
-}
-
-/// Names of seeded bugs stand as `mutant!("name")` where they bite.
-fn mutants(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("mutant!(\"").filter_map(|(at, found)| text[at + found.len()..].split('"').next())
 }
 
 #[cfg(test)]
@@ -74,7 +67,7 @@ mod tests {
             ("crates/x/tests/it/lease.rs", "#[test]\nfn lease_ends_once() {}\n"),
             ("specs/KelpieWAL.tla", ""),
         ]);
-        check(&tree).violations
+        unknown_names(&tree)
     }
 
     #[test]
@@ -85,7 +78,7 @@ mod tests {
 
     #[test]
     fn names_that_do_not_exist_are_reported() {
-        for gone in ["lease_ends_twice", "crates/x/src/gone.rs", "KelpieGone"] {
+        for gone in ["lease_ends_twice", "runs::lease_ends_once", "crates/x/src/gone.rs", "KelpieGone"] {
             let row = format!("| a | `{gone}` |");
             assert_eq!(found(&row), [format!("docs/adr/031-x.md:1: `{gone}` does not exist")]);
         }
