@@ -341,7 +341,7 @@ NeutraliseFailed ==
 -----------------------------------------------------------------------------
 (* A segment is begun: by a start, and when the active one is full *)
 
-Begins == p.phase = "adopted" \/ (p.phase = "up" /\ p.stage = "rotating")
+MayBegin == p.phase = "adopted" \/ (p.phase = "up" /\ p.stage = "rotating")
 
 Usable(n) == n \in p.spares \/ (p.spares = {} /\ file[n].name = 0)
 
@@ -353,7 +353,7 @@ Header ==
     ELSE [gen |-> p.gen + 1, first |-> p.synced + 1, prev |-> file[p.active].head.gen, cut |-> p.synced]
 
 HeaderWritten(n) ==
-    /\ Begins /\ p.begin = "no" /\ Usable(n)
+    /\ MayBegin /\ p.begin = "no" /\ Usable(n)
     /\ file' = [file EXCEPT ![n] =
             IF n \in p.spares THEN [@ EXCEPT !.head = Header, !.headDirty = TRUE]
             ELSE [EmptyFile EXCEPT !.name = Fresh, !.nameD = file[n].nameD, !.head = Header, !.headDirty = TRUE]]

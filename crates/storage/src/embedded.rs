@@ -34,6 +34,7 @@ mod redb_base;
 mod restore;
 mod row_cache;
 mod segments;
+mod steps;
 mod stopped;
 mod unfolded;
 
@@ -55,6 +56,7 @@ pub use check::{Checked, Finding, RowsFound, check};
 pub use compact::{CompactError, Compacted, compact};
 use inner::Inner;
 pub(crate) use restore::{check_vacant, fill};
+pub use steps::{LogStep, LogSteps};
 pub use stopped::{FileSize, Stopped};
 
 /// An open embedded store. Dropped without [`Backend::close`] it makes no last checkpoint;
@@ -66,8 +68,38 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the store in `dir`, replaying its log.
     pub async fn open(env: &Env, dir: PathBuf, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        Self::open_told(env, dir, options, LogSteps::default()).await
+    }
+
+    /// As [`Embedded::open`], and tells each step of its log.
+    ///
+    /// # Errors
+    /// As [`Embedded::open`].
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// use kelpie_env::sim::Sim;
+    /// use kelpie_storage::{Embedded, EmbeddedOptions, LogStep, LogSteps};
+    ///
+    /// let sim = Sim::new(1);
+    /// let env = sim.node("n1").env();
+    /// let told = Arc::new(Mutex::new(Vec::new()));
+    /// let listener = told.clone();
+    /// let steps = LogSteps::new(move |step| listener.lock().unwrap().push(step));
+    /// let opened = Embedded::open_told(&env, Path::new("data").to_owned(), EmbeddedOptions::default(), steps);
+    /// sim.block_on(opened).unwrap();
+    /// assert!(told.lock().unwrap().contains(&LogStep::Noted { generation: 1 }));
+    /// ```
+    pub async fn open_told(
+        env: &Env,
+        dir: PathBuf,
+        options: EmbeddedOptions,
+        steps: LogSteps,
+    ) -> Result<Self, OpenError> {
         let own = env.clone();
-        let inner = env.blocking(move || open::open(own, &dir, options)).await?;
+        let inner = env.blocking(move || open::open(own, &dir, options, steps)).await?;
         env.spawn_thread("store-log", inner.clone().flush_for_others());
         env.spawn("store-checkpoints", inner.clone().make_checkpoints());
         env.spawn("store-segments", inner.clone().make_segments());

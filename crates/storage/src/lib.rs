@@ -41,7 +41,8 @@ pub use contract::{
     Stats, Times, Version, Watch,
 };
 pub use embedded::{
-    Checked, CompactError, Compacted, Embedded, FileSize, Finding, RowsFound, Stopped, check, compact,
+    Checked, CompactError, Compacted, Embedded, FileSize, Finding, LogStep, LogSteps, RowsFound, Stopped,
+    check, compact,
 };
 #[cfg(feature = "fdb")]
 pub use fdb::Fdb;

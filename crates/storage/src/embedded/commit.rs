@@ -25,6 +25,7 @@ use super::body;
 use super::flight::{Batch, Flight, Landing};
 use super::inner::Inner;
 use super::segments::{Active, NotLogged};
+use super::steps::LogStep;
 use super::unfolded::{Amount, Unfolded};
 use crate::contract::{CommitError, CommitRequest, Committed, Op, Outage, Version};
 use crate::engine::ReadAhead;
@@ -115,10 +116,12 @@ impl Inner {
         if writer.forming.is_empty() {
             writer.forming.began = self.env.now();
         }
+        self.segments.steps.tell(LogStep::Appended { lsn: version });
         writer.forming.append(version, |out| body::encode(&mutations, out));
         if kelpie_core::mutant!("Append_DuplicateIdempotency")
             && let Ok(again) = writer.log.append()
         {
+            self.segments.steps.tell(LogStep::Appended { lsn: again });
             writer.forming.append(again, |out| body::encode(&mutations, out));
         }
         let replaced = self.engine.insert(version, mutations);
@@ -174,7 +177,11 @@ impl Inner {
         if batch.is_empty() {
             return self.hand_over(&mut self.writer.lock(), batch.frames);
         }
+        self.segments
+            .steps
+            .tell(LogStep::BatchTaken { records: batch.commits, bytes: batch.frames.len() as u64 });
         if kelpie_core::mutant!("wal_ack_before_fsync") {
+            self.segments.steps.tell(LogStep::BatchLanded { through: batch.last });
             self.visible(&mut self.writer.lock(), &batch);
             batch.flight.land(Ok(()));
         }
@@ -211,12 +218,13 @@ impl Inner {
             self.care_work.notify_one();
             self.spare_work.notify_one();
         }
-        tail.active.append(&mut batch.frames, synced, batch.last)
+        tail.active.append(&mut batch.frames, synced, batch.last, &self.segments.steps)
     }
 
     /// The batch is durable: everybody may see it, then those who wait may know. The log's end
     /// is held until it is visible, so that no later batch lands before.
     fn landed(&self, tail: MutexGuard<'_, Tail>, batch: Batch, now: Duration) {
+        self.segments.steps.tell(LogStep::BatchLanded { through: batch.last });
         let Batch { commits, began, .. } = batch;
         let flight = batch.flight.clone();
         {

@@ -11,6 +11,7 @@ use kelpie_env::Env;
 use super::identity::BASE_FILE;
 use super::inner::Inner;
 use super::open::open;
+use super::steps::LogSteps;
 use super::stopped::sizes;
 use crate::config::EmbeddedOptions;
 use crate::contract::{OpenError, Outage};
@@ -50,7 +51,7 @@ fn run(env: &Env, dir: &Path, options: EmbeddedOptions) -> Result<Compacted, Com
     };
     let before = bytes().map_err(at)?;
     // Neither of the two tasks of an open store runs here, so nobody else writes.
-    let inner: Arc<Inner> = open(env.clone(), dir, options)?;
+    let inner: Arc<Inner> = open(env.clone(), dir, options, LogSteps::default())?;
     inner.checkpoint().map_err(CompactError::Checkpoint)?;
     inner.base.compact().map_err(|error| error.at(&dir.join(BASE_FILE)))?;
     drop(inner);

@@ -14,6 +14,7 @@ use super::commit::{Tail, Writer};
 use super::meters::Meters;
 use super::redb_base::RedbBase;
 use super::segments::Segments;
+use super::steps::LogStep;
 use crate::contract::{CloseError, Outage, Stats, Version};
 use crate::engine::{Engine, Forgetting};
 
@@ -99,6 +100,9 @@ impl Inner {
             let mut writer = self.writer.lock();
             match &folded {
                 Ok(position) => {
+                    if *position > before {
+                        self.segments.steps.tell(LogStep::Folded { position: *position });
+                    }
                     writer.log.checkpoint(*position);
                     writer.unfolded.folded(*position);
                 }

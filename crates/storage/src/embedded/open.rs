@@ -25,6 +25,7 @@ use super::meters::Meters;
 use super::new_base::NewBase;
 use super::redb_base::RedbBase;
 use super::segments::{NotLogged, Segments, log_files};
+use super::steps::{LogStep, LogSteps};
 use super::unfolded::{Amount, Unfolded};
 use crate::config::EmbeddedOptions;
 use crate::contract::{OpenError, Outage, Version};
@@ -50,7 +51,12 @@ impl Loaded {
 }
 
 /// Everything that blocks.
-pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc<Inner>, OpenError> {
+pub(super) fn open(
+    env: Env,
+    dir: &Path,
+    options: EmbeddedOptions,
+    steps: LogSteps,
+) -> Result<Arc<Inner>, OpenError> {
     check_options(options)?;
     let disk = env.disk().clone();
     let at = |path: &Path| {
@@ -64,11 +70,12 @@ pub(super) fn open(env: Env, dir: &Path, options: EmbeddedOptions) -> Result<Arc
         read_dir(&disk, dir, store, options)?;
     let known = Known { store, newest: newest_segment, position };
     let recovered = judge(&loaded, known, dir)?;
-    harden(&*disk, &loaded, position).map_err(at(dir))?;
+    steps.started(&recovered);
+    harden(&*disk, &loaded, position, &steps).map_err(at(dir))?;
     let base = Arc::new(base);
     let engine = Engine::new(Box::new(base.clone()), position, env.random_u64());
     replay(&engine, &loaded, &recovered)?;
-    let segments = Segments::new(disk, dir.to_owned(), options.segment_bytes, newest);
+    let segments = Segments::new(disk, dir.to_owned(), options.segment_bytes, newest, steps);
     segments.adopt_spares(&names).map_err(at(dir))?;
     // The cut: from here on the old tail is gone for good.
     let header = Header {
@@ -246,17 +253,22 @@ pub(super) fn judge(loaded: &[Loaded], known: Known, dir: &Path) -> Result<Recov
 /// or whose fsync failed, leaves records that the system shows and the disk may not hold.
 /// Written anew, because what the system takes for written it does not write again. Earlier
 /// segments were synced before the next one was begun.
-fn harden(disk: &dyn Disk, loaded: &[Loaded], position: Version) -> io::Result<()> {
+fn harden(disk: &dyn Disk, loaded: &[Loaded], position: Version, steps: &LogSteps) -> io::Result<()> {
     let Some(tail) = loaded.last().filter(|tail| tail.scanned.records.iter().any(|r| r.lsn > position))
     else {
+        steps.tell(LogStep::Hardened { needed: false });
         return Ok(());
     };
     if kelpie_core::mutant!("recovery_trusts_the_page_cache") {
+        steps.tell(LogStep::Hardened { needed: false });
         return Ok(());
     }
     let file = disk.open(&tail.path, Open::Existing)?;
+    steps.tell(LogStep::Hardened { needed: true });
     file.write_all_at(&tail.bytes[RECORDS_BEGIN..tail.scanned.end], RECORDS_BEGIN as u64)?;
-    file.sync()
+    let synced = file.sync();
+    steps.tell(if synced.is_ok() { LogStep::HardenSynced } else { LogStep::HardenFailed });
+    synced
 }
 
 pub(super) fn replay(engine: &Engine, loaded: &[Loaded], recovered: &Recovered) -> Result<(), OpenError> {

@@ -23,6 +23,7 @@ use super::new_base::NewBase;
 use super::open::{begin_error, locked};
 use super::redb_base::RedbBase;
 use super::segments::Segments;
+use super::steps::LogSteps;
 use crate::backup::{RestoreError, RowsDigest, Summary};
 use crate::config::EmbeddedOptions;
 use crate::contract::{Export, ImportError, OpenError, RowBatch, Version};
@@ -100,7 +101,8 @@ impl Place {
         let (newest, _) = Newest::open(&**disk, dir, store, false)?;
         base.finish(version, store).map_err(at(dir))?;
         // A log that goes on behind what the backup has seen: no later versionstamp is smaller.
-        let segments = Segments::new(disk.clone(), dir.clone(), options.segment_bytes, newest);
+        let segments =
+            Segments::new(disk.clone(), dir.clone(), options.segment_bytes, newest, LogSteps::default());
         let header = Header {
             store,
             bytes: options.segment_bytes,

@@ -21,6 +21,7 @@ use kelpie_env::{Disk, File, Open};
 use parking_lot::Mutex;
 
 use super::identity::{Newest, segment_path};
+use super::steps::{LogStep, LogSteps};
 use crate::contract::Outage;
 
 /// Spare files kept: as many as a checkpoint of the usual size frees, and those that commits
@@ -37,6 +38,7 @@ pub(super) struct Segments {
     dir: PathBuf,
     segment_bytes: u64,
     newest: Newest,
+    pub(super) steps: LogSteps,
     files: Mutex<Files>,
 }
 
@@ -74,8 +76,14 @@ pub(super) enum NotLogged {
 }
 
 impl Segments {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, segment_bytes: u64, newest: Newest) -> Self {
-        Self { disk, dir, segment_bytes, newest, files: Mutex::default() }
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        segment_bytes: u64,
+        newest: Newest,
+        steps: LogSteps,
+    ) -> Self {
+        Self { disk, dir, segment_bytes, newest, steps, files: Mutex::default() }
     }
 
     /// Takes over a file that a recovery has read: `last` is its last record.
@@ -99,6 +107,7 @@ impl Segments {
                 self.disk.remove(path)?;
             }
         }
+        self.steps.tell(LogStep::SparesAdopted);
         Ok(())
     }
 
@@ -118,15 +127,29 @@ impl Segments {
         };
         let header = Header { bytes, ..header };
         let file = self.disk.open(&path, Open::Existing).map_err(refused)?;
+        self.steps.tell(LogStep::HeaderWritten {
+            generation: header.generation,
+            first: header.first,
+            previous: header.previous,
+            cut: header.cut_after,
+            was: generation_of(&path),
+        });
         file.write_all_at(&header.encode(), 0).map_err(refused)?;
-        file.sync().map_err(unknown)?;
+        if let Err(error) = file.sync() {
+            self.steps.tell(LogStep::HeaderSyncFailed);
+            return Err(unknown(error));
+        }
+        self.steps.tell(LogStep::HeaderSynced);
         let named = segment_path(&self.dir, header.generation);
+        self.steps.tell(LogStep::Renamed);
         self.disk.rename(&path, &named).map_err(refused)?;
         if !kelpie_core::mutant!("wal_segment_name_not_synced") {
             self.disk.sync_dir(&self.dir).map_err(unknown)?;
+            self.steps.tell(LogStep::NamesSynced);
         }
         if !kelpie_core::mutant!("wal_newest_not_noted") {
             self.newest.note(header.generation).map_err(unknown)?;
+            self.steps.tell(LogStep::Noted { generation: header.generation });
         }
         let end = RECORDS_BEGIN as u64;
         Ok(Active { path: named, file, header, bytes, end, last: header.cut_after })
@@ -188,10 +211,12 @@ impl Segments {
             files.retired.extract_if(.., |file| may_cut(file.last)).collect()
         };
         for file in free {
+            self.steps.tell(LogStep::CutRenamed { generation: generation_of(&file.path) });
             let spares = self.files.lock().spares.len();
             if file.bytes != self.segment_bytes || spares >= SPARES_MAX {
                 self.disk.remove(&file.path)?;
                 self.disk.sync_dir(&self.dir)?;
+                self.steps.tell(LogStep::CutSynced);
                 continue;
             }
             let path =
@@ -202,6 +227,7 @@ impl Segments {
             // Before a new header may go in: under its old name it would be damage.
             if !kelpie_core::mutant!("wal_spare_name_not_synced") {
                 self.disk.sync_dir(&self.dir)?;
+                self.steps.tell(LogStep::CutSynced);
             }
             self.files.lock().spares.push(path);
         }
@@ -231,14 +257,26 @@ impl Active {
     }
 
     /// Writes a batch and waits for the disk. `synced` is what was durable before.
-    pub(super) fn append(&mut self, frames: &mut [u8], synced: Lsn, last: Lsn) -> Result<(), NotLogged> {
+    pub(super) fn append(
+        &mut self,
+        frames: &mut [u8],
+        synced: Lsn,
+        last: Lsn,
+        steps: &LogSteps,
+    ) -> Result<(), NotLogged> {
         frame::seal(frames, self.header.generation, synced);
         if let Err(error) = self.file.write_all_at(frames, self.end) {
-            return Err(self.neutralise(frames.len(), error));
+            steps.tell(LogStep::WriteFailed);
+            let told = self.neutralise(frames.len(), error);
+            let undone = matches!(told, NotLogged::Refused(_));
+            steps.tell(if undone { LogStep::Neutralised } else { LogStep::NeutraliseFailed });
+            return Err(told);
         }
+        steps.tell(LogStep::BatchWritten);
         let skipped = last.is_multiple_of(50) && kelpie_core::mutant!("wal_fsync_skipped_one_in_50");
         if !skipped && let Err(error) = self.file.sync() {
             tracing::error!(%error, path = %self.path.display(), "an fsync of the log failed");
+            steps.tell(LogStep::SyncFailed);
             if !kelpie_core::mutant!("poison_ignored") || self.file.sync().is_err() {
                 return Err(NotLogged::Unknown);
             }
@@ -279,6 +317,13 @@ impl Active {
 /// The log files among `names`, oldest first.
 pub(super) fn log_files(names: &[PathBuf]) -> Vec<PathBuf> {
     names.iter().filter(|path| has_prefix(path, "wal-")).cloned().collect()
+}
+
+/// The generation in the name of a file that is a segment or was one; zero for others.
+fn generation_of(path: &Path) -> u64 {
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let digits = name.trim_start_matches("spare-").strip_prefix("wal-");
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 
 fn has_prefix(path: &Path, prefix: &str) -> bool {
