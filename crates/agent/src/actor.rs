@@ -15,10 +15,12 @@
 
 mod advance;
 mod approve;
+mod archives;
 pub(crate) mod blocks;
 mod builtin;
 mod conversations;
 mod desk;
+mod ending;
 mod judge;
 mod manage;
 mod passages;
@@ -26,6 +28,7 @@ mod perform;
 pub(crate) mod rows;
 mod summarize;
 mod talk;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +50,7 @@ use crate::message::NewMessage;
 use crate::models::Models;
 use crate::provider::{ModelAnswer, Usage};
 use crate::query::SendOptions;
+use crate::tool::custom::NewTool;
 use crate::tool::runner::{OutsideTool, ToolOutcome, ToolRunner};
 pub(crate) use conversations::position_of;
 use desk::Desk;
@@ -93,6 +97,19 @@ pub(crate) mod operation {
     pub(crate) const RUN_TOOL: &str = "run_tool";
     pub(crate) const INSERT_PASSAGE: &str = "insert_passage";
     pub(crate) const DELETE_PASSAGE: &str = "delete_passage";
+    /// Of a tool that is source code.
+    pub(crate) const KEEP_TOOL: &str = "keep_tool";
+    pub(crate) const CHANGE_TOOL: &str = "change_tool";
+    pub(crate) const DELETE_TOOL: &str = "delete_tool";
+    /// Of an archive.
+    pub(crate) const CREATE_ARCHIVE: &str = "create_archive";
+    pub(crate) const CHANGE_ARCHIVE: &str = "change_archive";
+    pub(crate) const DELETE_ARCHIVE: &str = "delete_archive";
+    pub(crate) const INSERT_IN_ARCHIVE: &str = "insert_in_archive";
+    pub(crate) const DELETE_IN_ARCHIVE: &str = "delete_in_archive";
+    pub(crate) const FIND_IN_ARCHIVE: &str = "find_in_archive";
+    pub(crate) const ATTACH_ARCHIVE: &str = "attach_archive";
+    pub(crate) const DETACH_ARCHIVE: &str = "detach_archive";
     pub(crate) const BEGIN_CONVERSATION: &str = "begin_conversation";
     pub(crate) const UPDATE_CONVERSATION: &str = "update_conversation";
     pub(crate) const DELETE_CONVERSATION: &str = "delete_conversation";
@@ -112,6 +129,9 @@ pub(crate) mod code {
     pub(crate) const NO_PASSAGE: &str = "agent.no_passage";
     pub(crate) const NO_MESSAGE: &str = "agent.no_message";
     pub(crate) const NO_TOOL: &str = "agent.no_tool";
+    pub(crate) const NO_ARCHIVE: &str = "agent.no_archive";
+    /// A name belongs to something else.
+    pub(crate) const TAKEN: &str = "agent.taken";
     /// What stands after the slash is the run that goes on.
     pub(crate) const IN_USE: &str = "agent.in_use";
     /// What stands after the slash is the run that waits.
@@ -172,12 +192,12 @@ pub(crate) struct SetTool {
     pub(crate) requires_approval: Option<bool>,
 }
 
-/// A passage to be kept.
+/// A tool of source code to be kept.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct InsertPassage {
-    pub(crate) text: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) created_ms: Option<u64>,
+pub(crate) struct KeepTool {
+    pub(crate) tool: NewTool,
+    /// Whether it takes the place of one of that name.
+    pub(crate) replaces: bool,
 }
 
 /// A conversation to be begun from another.
@@ -265,6 +285,17 @@ impl AgentActor {
             CREATE_OWN_BLOCK => return Ok(reply(&blocks::create(turn, request(payload)?).await?)),
             CHANGE_OWN_BLOCK => return Ok(reply(&blocks::change(turn, request(payload)?).await?)),
             DELETE_OWN_BLOCK => return Ok(reply(&blocks::delete(turn).await?)),
+            KEEP_TOOL => return Ok(reply(&tools::keep(turn, &self.shared, request(payload)?).await?)),
+            CHANGE_TOOL => return Ok(reply(&tools::change(turn, request(payload)?).await?)),
+            DELETE_TOOL => return Ok(reply(&tools::delete(turn).await?)),
+            CREATE_ARCHIVE => return Ok(reply(&archives::create(turn, request(payload)?).await?)),
+            CHANGE_ARCHIVE => return Ok(reply(&archives::change(turn, request(payload)?).await?)),
+            DELETE_ARCHIVE => return Ok(reply(&archives::delete(turn).await?)),
+            INSERT_IN_ARCHIVE => return Ok(reply(&archives::insert(turn, request(payload)?).await?)),
+            DELETE_IN_ARCHIVE => {
+                let id = request::<String>(payload)?;
+                return Ok(reply(&archives::delete_passage(turn, &id).await?));
+            }
             _ => {}
         }
         let mut desk = Desk::open(turn, &self.shared).await?;
@@ -285,7 +316,7 @@ impl AgentActor {
 async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Option<Bytes>, HandlerError> {
     use operation::*;
     Ok(Some(match operation {
-        UPDATE => reply(&desk.update(request(payload)?)?),
+        UPDATE => reply(&desk.update(request(payload)?).await?),
         ADD_BLOCK => reply(&desk.add_block(request::<NewBlock>(payload)?)?),
         UPDATE_BLOCK => reply(&desk.update_block(&request(payload)?).await?),
         REMOVE_BLOCK => {
@@ -295,7 +326,9 @@ async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Op
         SHARE_BLOCK => reply(&desk.share_block(&request::<String>(payload)?).await?),
         ATTACH_BLOCK => reply(&desk.attach_block(&request::<String>(payload)?).await?),
         DETACH_BLOCK => reply(&desk.detach_block(&request::<String>(payload)?).await?),
-        SET_TOOL => reply(&desk.set_tool(request(payload)?)?),
+        ATTACH_ARCHIVE => reply(&desk.attach_archive(&request::<String>(payload)?).await?),
+        DETACH_ARCHIVE => reply(&desk.detach_archive(&request::<String>(payload)?)?),
+        SET_TOOL => reply(&desk.set_tool(request(payload)?).await?),
         RUN_TOOL => reply(&desk.run_tool(&request(payload)?).await?),
         INSERT_PASSAGE => reply(&desk.insert_passage(request(payload)?)?),
         DELETE_PASSAGE => reply(&desk.delete_passage(&request::<String>(payload)?).await?),
@@ -331,7 +364,7 @@ impl Actor for AgentActor {
     }
 
     fn is_read(&self, operation: &str) -> bool {
-        operation == STATE_OPERATION
+        operation == STATE_OPERATION || operation == operation::FIND_IN_ARCHIVE
     }
 
     fn handle<'a>(
@@ -347,9 +380,12 @@ impl Actor for AgentActor {
         &'a self,
         view: &'a View,
         operation: &'a str,
-        _payload: &'a [u8],
+        payload: &'a [u8],
     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
         async move {
+            if operation == operation::FIND_IN_ARCHIVE {
+                return archives::find(view, &request(payload)?).await;
+            }
             if operation != STATE_OPERATION {
                 return Err(invalid(
                     "operation",

@@ -19,6 +19,8 @@ pub enum Thing {
     Conversation,
     /// An archival passage.
     Passage,
+    /// An archive.
+    Archive,
 }
 
 impl std::fmt::Display for Thing {
@@ -31,6 +33,7 @@ impl std::fmt::Display for Thing {
             Self::Tool => "Tool",
             Self::Conversation => "Conversation",
             Self::Passage => "Passage",
+            Self::Archive => "Archive",
         })
     }
 }
@@ -52,6 +55,12 @@ pub enum AgentError {
         /// Which field.
         field: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// A name belongs to something else.
+    #[error("{message}")]
+    Taken {
+        /// Which.
         message: String,
     },
     /// The key came before with another request.
@@ -103,7 +112,9 @@ impl AgentError {
     /// What the caller should do.
     pub fn advice(&self) -> Advice {
         match self {
-            Self::NotFound { .. } | Self::Invalid { .. } | Self::KeyReused => Advice::Fix,
+            Self::NotFound { .. } | Self::Invalid { .. } | Self::Taken { .. } | Self::KeyReused => {
+                Advice::Fix
+            }
             Self::InUse { .. } | Self::NothingPending { .. } => Advice::App,
             Self::Busy { .. } | Self::NotRun { .. } => Advice::NotRun,
             Self::Unknown { .. } | Self::Internal { .. } => Advice::Unknown,
@@ -115,6 +126,7 @@ impl AgentError {
         match self {
             Self::NotFound { .. } => "agent.not_found",
             Self::Invalid { .. } => "agent.invalid",
+            Self::Taken { .. } => "agent.taken",
             Self::KeyReused => "agent.key_reused",
             Self::Busy { .. } => "agent.busy",
             Self::InUse { pending_approval: true, .. } => "agent.pending_approval",

@@ -1,10 +1,13 @@
 //! The agent as an actor: runs, tools and model providers.
 
 mod actor;
+pub mod archive;
+pub mod budget;
 pub mod conversation;
 mod date;
 pub mod error;
 pub mod event;
+pub mod format;
 pub mod http_client;
 mod hub;
 pub mod message;
@@ -15,6 +18,7 @@ mod prompt;
 pub mod provider;
 pub mod query;
 pub mod record;
+pub mod rules;
 pub mod service;
 mod show;
 pub mod tool;

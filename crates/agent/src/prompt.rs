@@ -14,11 +14,34 @@
 use kelpie_memory::block;
 use kelpie_memory::recall::{CallMade, Entry, RawAnswer, Said, Speaker};
 
+use crate::format::ResponseFormat;
 use crate::provider::{ModelAnswer, ModelRequest, PromptMessage, RawTurn, ToolCall, ToolSpec};
-use crate::record::AgentRecord;
+use crate::record::{AgentRecord, AgentType};
 
 /// The instructions of an agent whose creator gives none.
-pub(crate) const SYSTEM_DEFAULT: &str = "\
+pub(crate) fn system_default(agent_type: AgentType) -> &'static str {
+    match agent_type {
+        AgentType::Memgpt => SYSTEM_OF_TOOLS,
+        AgentType::LettaV1 => SYSTEM_OF_TEXT,
+        AgentType::React => SYSTEM_PLAIN,
+    }
+}
+
+/// For agents that have no memory tools.
+const SYSTEM_PLAIN: &str = "\
+You are an agent that works with tools. Think about what is missing, call a tool for it, read its result, and go on \
+until you can answer. What you write without calling a tool is your answer to the person.";
+
+/// For agents that keep their memory and talk in plain text.
+const SYSTEM_OF_TEXT: &str = "\
+You are a stateful agent: you keep your own memory and go on where the last conversation ended.\n\
+What you write without calling a tool is your answer to the person, and ends your turn.\n\
+What matters in every conversation stands in your core memory blocks below: keep them true and short with \
+core_memory_append and core_memory_replace. Put longer things aside with archival_memory_insert and find them with \
+archival_memory_search; find earlier conversation with conversation_search.";
+
+/// For agents that keep their memory and talk by a tool.
+const SYSTEM_OF_TOOLS: &str = "\
 You are a stateful agent: you keep your own memory and go on where the last conversation ended.\n\
 You talk to the person only by calling send_message; text outside of it is not meant for them.\n\
 What matters in every conversation stands in your core memory blocks below: keep them true and short with \
@@ -72,11 +95,19 @@ pub(crate) fn room(agent: &AgentRecord, tools: &[ToolSpec]) -> Option<usize> {
         }
         None => window / ANSWER_PART,
     };
-    let specs: usize = tools
-        .iter()
-        .map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len())
-        .sum();
-    window.checked_sub(answer + system(agent).len() + specs).filter(|room| *room > 0)
+    window.checked_sub(answer + system(agent).len() + tool_bytes(tools)).filter(|room| *room > 0)
+}
+
+/// The bytes that tools take in the prompt.
+pub(crate) fn tool_bytes(tools: &[ToolSpec]) -> usize {
+    let bytes =
+        |tool: &ToolSpec| tool.name.len() + tool.description.len() + tool.parameters.to_string().len();
+    tools.iter().map(bytes).sum()
+}
+
+/// About how many tokens a text of so many bytes has.
+pub(crate) fn tokens(bytes: usize) -> usize {
+    bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
 /// Where the prompt's part of the log starts: at `from` while all fits, else at a later
@@ -110,6 +141,7 @@ pub(crate) fn request(
     tools: Vec<ToolSpec>,
     summary: Option<&Entry>,
     entries: &[(u64, Entry)],
+    format: Option<ResponseFormat>,
 ) -> ModelRequest {
     let entries = entries.iter().map(|(_, entry)| entry);
     let entries = summary.into_iter().chain(entries.filter(|entry| !is_summary(entry)));
@@ -121,6 +153,7 @@ pub(crate) fn request(
         max_tokens: agent.model.max_tokens,
         temperature: agent.model.temperature,
         require_tool: false,
+        response_format: format,
     }
 }
 
@@ -153,6 +186,7 @@ pub(crate) fn summary_request(
         max_tokens: Some(agent.model.max_tokens.unwrap_or(SUMMARY_TOKENS_MAX).min(SUMMARY_TOKENS_MAX)),
         temperature: None,
         require_tool: false,
+        response_format: None,
     }
 }
 

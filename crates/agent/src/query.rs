@@ -88,6 +88,18 @@ pub struct SendOptions {
     pub refuse_when_busy: bool,
     /// Tools that the sender carries out.
     pub client_tools: Vec<ToolSpec>,
+    /// What is other than the agent's own settings for this one run.
+    pub overrides: Overrides,
+}
+
+/// What is other than the agent's own settings for one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overrides {
+    /// The handle of the model that is asked.
+    pub model: Option<String>,
+    /// The instructions before its memory.
+    pub system: Option<String>,
 }
 
 /// How to watch a run. Not part of the request: the same message may be watched differently.

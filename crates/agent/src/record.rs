@@ -6,6 +6,11 @@ use kelpie_memory::block::{Block, NewBlock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::budget::Budget;
+use crate::format::ResponseFormat;
+use crate::rules::ToolRule;
+use crate::tool::builtin::BuiltIn;
+
 /// Steps of one run when the agent's creator gives no limit.
 pub const MAX_STEPS_DEFAULT: u32 = 50;
 /// The highest limit of steps.
@@ -15,21 +20,46 @@ pub const CONTEXT_WINDOW_DEFAULT: u32 = 32_000;
 
 /// How an agent talks and when its run ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum AgentType {
     /// Talks by calling `send_message`, keeps its memory through tools.
     #[default]
-    MemgptAgent,
+    #[serde(rename = "memgpt_agent")]
+    Memgpt,
+    /// Talks in plain text and keeps its memory through tools; done when it calls none.
+    #[serde(rename = "letta_v1_agent")]
+    LettaV1,
+    /// Talks in plain text; done when it calls no tool. It has the tools that it is given.
+    #[serde(rename = "react_agent")]
+    React,
 }
 
 impl AgentType {
     /// All of them, for messages about unknown ones.
-    pub const ALL: [Self; 1] = [Self::MemgptAgent];
+    pub const ALL: [Self; 3] = [Self::Memgpt, Self::LettaV1, Self::React];
 
     /// The word for it on the wire.
     pub fn word(self) -> &'static str {
         match self {
-            Self::MemgptAgent => "memgpt_agent",
+            Self::Memgpt => "memgpt_agent",
+            Self::LettaV1 => "letta_v1_agent",
+            Self::React => "react_agent",
+        }
+    }
+
+    /// The built-in tools that an agent of this type gets.
+    pub fn base_tools(self) -> Vec<BuiltIn> {
+        match self {
+            Self::Memgpt => BuiltIn::ALL.to_vec(),
+            Self::LettaV1 => BuiltIn::ALL.into_iter().filter(|tool| *tool != BuiltIn::SendMessage).collect(),
+            Self::React => Vec::new(),
+        }
+    }
+
+    /// Whether it is done once it has called `send_message`.
+    pub fn talks_by_tool(self) -> bool {
+        match self {
+            Self::Memgpt => true,
+            Self::LettaV1 | Self::React => false,
         }
     }
 
@@ -77,12 +107,21 @@ pub struct AgentRecord {
     /// Core memory, in the prompt's order.
     #[serde(default)]
     pub blocks: Vec<Block>,
+    /// The ids of the archives that it searches beside its own passages.
+    #[serde(default)]
+    pub archives: Vec<String>,
     /// The names of the tools that it may call, in the prompt's order.
     #[serde(default)]
     pub tools: Vec<String>,
     /// Of these, somebody has to approve each call.
     #[serde(default)]
     pub approvals: BTreeSet<String>,
+    /// Which tool may be called when, and when a run may end.
+    #[serde(default)]
+    pub rules: Vec<ToolRule>,
+    /// What it may use up in a day.
+    #[serde(default)]
+    pub budget: Budget,
     /// What it can be found by, sorted.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -101,6 +140,16 @@ pub struct AgentRecord {
     pub created_ms: u64,
     /// When it was last changed.
     pub updated_ms: u64,
+}
+
+impl AgentRecord {
+    /// What the text of its answers has to look like, if anybody wants something.
+    ///
+    /// # Errors
+    /// What is wrong with what they want.
+    pub fn response_format(&self) -> Result<Option<ResponseFormat>, String> {
+        self.extra.get("response_format").map(ResponseFormat::read).transpose()
+    }
 }
 
 /// An agent to be made; what is absent gets a default.
@@ -135,6 +184,10 @@ pub struct CreateAgent {
     pub include_base_tools: bool,
     /// Tools of which somebody has to approve each call.
     pub approvals: BTreeSet<String>,
+    /// Which tool may be called when, and when a run may end.
+    pub rules: Vec<ToolRule>,
+    /// What it may use up in a day.
+    pub budget: Budget,
     /// What it can be found by.
     pub tags: Vec<String>,
     /// What its creator keeps with it.
@@ -164,6 +217,8 @@ impl Default for CreateAgent {
             tools: Vec::new(),
             include_base_tools: true,
             approvals: BTreeSet::new(),
+            rules: Vec::new(),
+            budget: Budget::default(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             timezone: None,
@@ -197,6 +252,10 @@ pub struct UpdateAgent {
     pub tools: Option<Vec<String>>,
     /// All tools of which somebody has to approve each call.
     pub approvals: Option<BTreeSet<String>>,
+    /// All rules about its tools.
+    pub rules: Option<Vec<ToolRule>>,
+    /// What it may use up in a day.
+    pub budget: Option<Budget>,
     /// All of its tags.
     pub tags: Option<Vec<String>>,
     /// All of its metadata.

@@ -9,12 +9,15 @@
 //! repeated request gets the same bytes, also after a crash.
 
 mod agents;
+mod archives;
 mod blocks;
+mod context;
 mod conversations;
 mod failure;
 mod log;
 mod passages;
 mod search;
+mod tools;
 mod watch;
 
 use std::sync::Arc;
@@ -34,11 +37,10 @@ use crate::error::{AgentError, Thing};
 use crate::models::Models;
 use crate::provider::ModelInfo;
 use crate::query::Scope;
-use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::ToolRunner;
-use crate::tool::{ToolInfo, ToolKind};
 
 pub use blocks::{BlockQuery, BlockRecord};
+pub use context::ContextWindow;
 pub use kelpie_runtime::StartError;
 pub use search::{FoundMessage, MessageQuery};
 
@@ -111,14 +113,6 @@ impl Agents {
     /// The models on offer now.
     pub async fn models(&self) -> Vec<ModelInfo> {
         self.shared.models.list().await
-    }
-
-    /// The tools on offer: built-in ones, then those outside.
-    pub fn tools(&self) -> Vec<ToolInfo> {
-        let built_in = BuiltIn::ALL.into_iter().map(|tool| ToolInfo::new(tool.spec(), ToolKind::BuiltIn));
-        let outside =
-            self.shared.outside.values().map(|tool| ToolInfo::new(tool.spec.clone(), ToolKind::Outside));
-        built_in.chain(outside).collect()
     }
 
     fn actor(scope: &Scope, agent: &str) -> Result<ActorId, AgentError> {

@@ -3,17 +3,22 @@
 //! ```text
 //!   built in   a change of the agent's own state: within the turn that records the call
 //!   outside    an HTTP service: after that turn's commit, with a key, result recorded later
+//!   custom     source code that somebody gave: kept and listed; a call of it is refused
 //! ```
 //!
 //! Invariants: a tool that is not granted to an agent is refused when it is called, not only
 //! hidden from the model; none is called with arguments that do not fit its schema.
 
 pub mod builtin;
+pub mod custom;
 pub mod file;
 pub mod http;
 pub mod runner;
 pub mod schema;
+mod source;
 
+use builtin::BuiltIn;
+use custom::CustomTool;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +32,12 @@ pub enum ToolKind {
     BuiltIn,
     /// Somebody else.
     Outside,
+    /// Nobody yet: it is source code.
+    Custom,
 }
+
+/// Bytes of a tool's name: what all model providers accept.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A tool as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,13 +48,38 @@ pub struct ToolInfo {
     pub spec: ToolSpec,
     /// Who carries it out.
     pub kind: ToolKind,
+    /// What it was made from, if it is source code.
+    pub custom: Option<Box<CustomTool>>,
 }
 
 impl ToolInfo {
     /// Shows a tool.
     pub fn new(spec: ToolSpec, kind: ToolKind) -> Self {
-        Self { id: kelpie_memory::name::derived("tool", &[spec.name.as_bytes()]), spec, kind }
+        Self { id: id_of(&spec.name), spec, kind, custom: None }
     }
+
+    /// Shows a tool that is source code.
+    pub fn custom(tool: CustomTool) -> Self {
+        let custom = Some(Box::new(tool.clone()));
+        Self { custom, ..Self::new(tool.spec, ToolKind::Custom) }
+    }
+}
+
+/// The id of the tool of that name.
+pub(crate) fn id_of(name: &str) -> String {
+    kelpie_memory::name::derived("tool", &[name.as_bytes()])
+}
+
+/// Whether somebody may give a tool this name; else why not.
+fn checked_name(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
+        return Err(format!("must have 1 to {NAME_BYTES_MAX} letters, digits, `_` or `-`"));
+    }
+    if BuiltIn::from_name(name).is_some() {
+        return Err("is the name of a built-in tool".to_owned());
+    }
+    Ok(())
 }
 
 /// The arguments of a call, as the object that they have to be.

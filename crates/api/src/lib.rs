@@ -12,8 +12,10 @@
 
 pub mod actor;
 pub mod agent;
+pub mod archive;
 pub mod block;
 pub mod cluster;
+pub mod context;
 pub mod conversation;
 pub mod error;
 pub mod event;

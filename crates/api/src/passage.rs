@@ -16,6 +16,9 @@ pub struct Passage {
     pub tags: Vec<String>,
     /// When it was put aside.
     pub created_at: Timestamp,
+    /// The archive that it is in, if it is no agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_id: Option<String>,
 }
 
 /// A passage to keep.

@@ -29,5 +29,36 @@ pub struct Run {
     pub completed_at: Option<Timestamp>,
 }
 
+/// What a run has cost, summed over its steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunUsage {
+    /// Tokens that the model read.
+    pub prompt_tokens: u64,
+    /// Tokens that the model wrote.
+    pub completion_tokens: u64,
+    /// Both.
+    pub total_tokens: u64,
+    /// More about what it read.
+    pub prompt_tokens_details: PromptTokens,
+    /// More about what it wrote.
+    pub completion_tokens_details: CompletionTokens,
+    /// Calls of the model.
+    pub step_count: u64,
+}
+
+/// More about what a model read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromptTokens {
+    /// Tokens that the provider read from its cache.
+    pub cached_tokens: u64,
+}
+
+/// More about what a model wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CompletionTokens {
+    /// Tokens spent on thoughts.
+    pub reasoning_tokens: u64,
+}
+
 /// What became of each run that was to be cancelled, by its id.
 pub type Cancelled = BTreeMap<String, String>;

@@ -50,7 +50,8 @@ impl Passage {
 }
 
 /// A question to archival memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PassageQuery {
     /// Words to find.
     pub text: String,

@@ -28,9 +28,9 @@ pub(crate) async fn create(
     Key(key): Key,
     JsonBody(wire): JsonBody<CreateAgent>,
 ) -> Answer<Json<AgentState>> {
-    let new = translate::agent::create(wire, &front.agents()?.tools())?;
+    let new = translate::agent::create(wire, &front.agents()?.tools(front.scope()).await?)?;
     let agent = front.agents()?.create(front.scope(), key.as_ref(), new).await?;
-    show(&front, agent)
+    show(&front, agent).await
 }
 
 /// Lists agents, newest first.
@@ -51,7 +51,7 @@ pub(crate) async fn list(
     let query = filter(&mut reader, page);
     reader.finish()?;
     let agents = front.agents()?.list(front.scope(), &query).await?;
-    let tools = front.agents()?.tools();
+    let tools = front.agents()?.tools(front.scope()).await?;
     Ok(Json(agents.into_iter().map(|agent| translate::agent::state(agent, &tools)).collect()))
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn count(State(front): State<Front>, parameters: Parameters) ->
     responses((status = 200, body = AgentState), (status = 404, body = ErrorBody)))]
 pub(crate) async fn retrieve(State(front): State<Front>, Path(id): Path<String>) -> Answer<Json<AgentState>> {
     let agent = front.agents()?.get(front.scope(), &id).await?;
-    show(&front, agent)
+    show(&front, agent).await
 }
 
 /// Changes an agent.
@@ -93,9 +93,9 @@ pub(crate) async fn update(
     Key(key): Key,
     JsonBody(wire): JsonBody<UpdateAgent>,
 ) -> Answer<Json<AgentState>> {
-    let change = translate::agent::update(wire, &front.agents()?.tools())?;
+    let change = translate::agent::update(wire, &front.agents()?.tools(front.scope()).await?)?;
     let agent = front.agents()?.update(front.scope(), &id, key.as_ref(), change).await?;
-    show(&front, agent)
+    show(&front, agent).await
 }
 
 /// Deletes an agent with its memory and messages.
@@ -129,6 +129,6 @@ fn filter(reader: &mut Reader<'_>, page: Page) -> AgentQuery {
     }
 }
 
-fn show(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
-    Ok(Json(translate::agent::state(agent, &front.agents()?.tools())))
+async fn show(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
+    Ok(Json(translate::agent::state(agent, &front.agents()?.tools(front.scope()).await?)))
 }

@@ -163,7 +163,7 @@ pub(crate) async fn agents_of(
     let agents = front.agents()?;
     let found = agents.agents_of_block(front.scope(), &id, &page).await?;
     let found = crate::query::cut(found, &page, |agent| &agent.id);
-    let tools = agents.tools();
+    let tools = agents.tools(front.scope()).await?;
     Ok(Json(found.into_iter().map(|agent| translate::agent::state(agent, &tools)).collect()))
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn attach(
     Key(key): Key,
 ) -> Answer<Json<AgentState>> {
     let agent = front.agents()?.attach_block(front.scope(), &id, key.as_ref(), &block_id).await?;
-    show_agent(&front, agent)
+    show_agent(&front, agent).await
 }
 
 /// Takes a block from an agent; the block stays.
@@ -190,7 +190,7 @@ pub(crate) async fn detach(
     Key(key): Key,
 ) -> Answer<Json<AgentState>> {
     let agent = front.agents()?.detach_block(front.scope(), &id, key.as_ref(), &block_id).await?;
-    show_agent(&front, agent)
+    show_agent(&front, agent).await
 }
 
 fn show(record: BlockRecord) -> Block {
@@ -198,6 +198,6 @@ fn show(record: BlockRecord) -> Block {
     Block { kept, ..translate::agent::block(record.block) }
 }
 
-fn show_agent(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
-    Ok(Json(translate::agent::state(agent, &front.agents()?.tools())))
+async fn show_agent(front: &Front, agent: AgentRecord) -> Answer<Json<AgentState>> {
+    Ok(Json(translate::agent::state(agent, &front.agents()?.tools(front.scope()).await?)))
 }

@@ -132,7 +132,7 @@ impl From<AgentError> for HttpError {
         let status = match &error {
             AgentError::NotFound { .. } => StatusCode::NOT_FOUND,
             AgentError::Invalid { field, message } => return Self::body_field(field, message.as_str()),
-            AgentError::KeyReused => StatusCode::CONFLICT,
+            AgentError::KeyReused | AgentError::Taken { .. } => StatusCode::CONFLICT,
             AgentError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             AgentError::InUse { message, run_id, pending_approval } => {
                 let what = if *pending_approval { "CONFLICT: " } else { "" };

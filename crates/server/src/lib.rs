@@ -15,9 +15,11 @@
 
 mod actors;
 mod agents;
+mod archives;
 mod blocks;
 mod body;
 mod cluster;
+mod context;
 mod conversations;
 pub mod deadline;
 pub mod error;

@@ -245,7 +245,7 @@ pub(crate) async fn reset(
 ) -> Answer<Json<AgentState>> {
     let agents = front.agents()?;
     let agent = agents.reset(front.scope(), &id, key.as_ref()).await?;
-    Ok(Json(translate::agent::state(agent, &agents.tools())))
+    Ok(Json(translate::agent::state(agent, &agents.tools(front.scope()).await?)))
 }
 
 /// Shows the message of an id, whoever's it is.
@@ -359,7 +359,7 @@ fn respond(result: RunResult, filter: &Filter) -> Answer<LettaResponse> {
 /// whose fault it was.
 pub(crate) fn failed(run_id: String, failure: &RunFailure) -> HttpError {
     let status = match failure.code.as_str() {
-        "model.rate_limited" => StatusCode::TOO_MANY_REQUESTS,
+        "model.rate_limited" | "budget_exceeded" => StatusCode::TOO_MANY_REQUESTS,
         "model.unavailable" | "model.timed_out" => StatusCode::SERVICE_UNAVAILABLE,
         code if code.starts_with("model.") => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use crate::{
-    actors, agents, blocks, cluster, conversations, messages, models, passages, runs, search, store, system,
-    tools,
+    actors, agents, archives, blocks, cluster, context, conversations, messages, models, passages, runs,
+    search, store, system, tools,
 };
 
 #[derive(OpenApi)]
@@ -18,6 +18,10 @@ use crate::{
         models::list,
         models::list_embedding,
         tools::list,
+        tools::create,
+        tools::upsert,
+        tools::update,
+        tools::delete,
         tools::retrieve,
         tools::list_of_agent,
         tools::attach,
@@ -33,6 +37,18 @@ use crate::{
         agents::update,
         agents::delete,
         agents::recompile,
+        context::show,
+        archives::create,
+        archives::list,
+        archives::retrieve,
+        archives::update,
+        archives::delete,
+        archives::create_passage,
+        archives::create_passages,
+        archives::delete_passage,
+        archives::attach,
+        archives::detach,
+        archives::search,
         passages::create,
         passages::list,
         passages::search,
@@ -68,7 +84,10 @@ use crate::{
         messages::compact,
         messages::reset,
         messages::retrieve,
+        runs::list,
         runs::retrieve,
+        runs::messages,
+        runs::usage,
         runs::stream,
         actors::list,
         actors::call,

@@ -128,9 +128,9 @@ fn time(reader: &mut Reader<'_>, name: &str) -> Option<u64> {
     }
 }
 
-fn show(passage: archival::Passage) -> Passage {
+pub(crate) fn show(passage: archival::Passage) -> Passage {
     let archival::Passage { id, text, tags, created_ms } = passage;
-    Passage { id, text, tags, created_at: Timestamp(created_ms) }
+    Passage { id, text, tags, created_at: Timestamp(created_ms), archive_id: None }
 }
 
 fn found_passage(passage: archival::Passage) -> FoundPassage {

@@ -12,14 +12,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
-    actors, agents, blocks, cluster, conversations, guard, messages, models, openapi, panics, passages,
-    request_log, runs, search, store, system, tools, unbuilt,
+    actors, agents, archives, blocks, cluster, context, conversations, guard, messages, models, openapi,
+    panics, passages, request_log, runs, search, store, system, tools, unbuilt,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
 pub fn router(front: Front) -> Router {
     let mut router = Router::new();
-    for (path, methods) in routes() {
+    for (path, methods) in routes().into_iter().chain(shared_routes()) {
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     for &(path, what) in unbuilt::ROUTES {
@@ -44,14 +44,17 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/openapi.json", get(openapi::show)),
         ("/v1/models", get(models::list)),
         ("/v1/models/embedding", get(models::list_embedding)),
-        ("/v1/tools", get(tools::list)),
-        ("/v1/tools/{tool_id}", get(tools::retrieve)),
+        ("/v1/tools", get(tools::list).post(tools::create).put(tools::upsert)),
+        ("/v1/tools/{tool_id}", get(tools::retrieve).patch(tools::update).delete(tools::delete)),
         ("/v1/agents", get(agents::list).post(agents::create)),
         ("/v1/agents/count", get(agents::count)),
         ("/v1/agents/{agent_id}", get(agents::retrieve).patch(agents::update).delete(agents::delete)),
         ("/v1/agents/{agent_id}/recompile", post(agents::recompile)),
         ("/v1/agents/{agent_id}/reset-messages", patch(messages::reset)),
         ("/v1/agents/{agent_id}/summarize", post(messages::compact)),
+        ("/v1/agents/{agent_id}/context", get(context::show)),
+        ("/v1/agents/{agent_id}/archives/attach/{archive_id}", patch(archives::attach)),
+        ("/v1/agents/{agent_id}/archives/detach/{archive_id}", patch(archives::detach)),
         ("/v1/agents/{agent_id}/tools", get(tools::list_of_agent)),
         ("/v1/agents/{agent_id}/tools/attach/{tool_id}", patch(tools::attach)),
         ("/v1/agents/{agent_id}/tools/detach/{tool_id}", patch(tools::detach)),
@@ -64,12 +67,6 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
         ("/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}", patch(blocks::attach)),
         ("/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}", patch(blocks::detach)),
-        ("/v1/blocks", get(blocks::list_all).post(blocks::create)),
-        (
-            "/v1/blocks/{block_id}",
-            get(blocks::retrieve_by_id).patch(blocks::update_by_id).delete(blocks::delete_by_id),
-        ),
-        ("/v1/blocks/{block_id}/agents", get(blocks::agents_of)),
         ("/v1/agents/{agent_id}/messages", get(messages::list).post(messages::create)),
         ("/v1/agents/{agent_id}/messages/stream", post(messages::stream)),
         ("/v1/agents/{agent_id}/messages/async", post(messages::create_async)),
@@ -101,7 +98,31 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/store/stats", get(store::stats)),
         ("/v1/store/backup", get(store::backup)),
         ("/v1/store/checkpoint", post(store::checkpoint)),
+    ]
+}
+
+/// What belongs to no agent, or to several.
+fn shared_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
+    vec![
+        ("/v1/archives", get(archives::list).post(archives::create)),
+        (
+            "/v1/archives/{archive_id}",
+            get(archives::retrieve).patch(archives::update).delete(archives::delete),
+        ),
+        ("/v1/archives/{archive_id}/passages", post(archives::create_passage)),
+        ("/v1/archives/{archive_id}/passages/batch", post(archives::create_passages)),
+        ("/v1/archives/{archive_id}/passages/{passage_id}", delete(archives::delete_passage)),
+        ("/v1/passages/search", post(archives::search)),
+        ("/v1/blocks", get(blocks::list_all).post(blocks::create)),
+        (
+            "/v1/blocks/{block_id}",
+            get(blocks::retrieve_by_id).patch(blocks::update_by_id).delete(blocks::delete_by_id),
+        ),
+        ("/v1/blocks/{block_id}/agents", get(blocks::agents_of)),
+        ("/v1/runs", get(runs::list)),
         ("/v1/runs/{run_id}", get(runs::retrieve)),
+        ("/v1/runs/{run_id}/messages", get(runs::messages)),
+        ("/v1/runs/{run_id}/usage", get(runs::usage)),
         ("/v1/runs/{run_id}/stream", post(runs::stream)),
     ]
 }

@@ -49,7 +49,7 @@ pub(crate) async fn tools(
 ) -> Answer<Json<Vec<FoundTool>>> {
     let query = Query::new(&wire.query.unwrap_or_default());
     let types = wire.tool_types.unwrap_or_default();
-    let all = front.agents()?.tools();
+    let all = front.agents()?.tools(front.scope()).await?;
     let found = all.iter().map(translate::agent::tool).filter(|tool| {
         (types.is_empty() || types.contains(&tool.tool_type))
             && query.finds(&format!("{} {}", tool.name.replace('_', " "), tool.description))

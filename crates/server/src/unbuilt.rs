@@ -7,8 +7,6 @@
 pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("/v1/agents/export", "agent files"),
     ("/v1/agents/import", "agent files"),
-    ("/v1/agents/{agent_id}/archives/attach/{archive_id}", "archives"),
-    ("/v1/agents/{agent_id}/archives/detach/{archive_id}", "archives"),
     ("/v1/agents/{agent_id}/mcp-servers", "MCP servers"),
     ("/v1/agents/{agent_id}/repositories", "repositories"),
     ("/v1/agents/{agent_id}/secrets", "secrets"),

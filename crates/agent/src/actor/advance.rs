@@ -16,7 +16,7 @@ use super::{Answered, NotAnswered, Returned, builtin, perform};
 use crate::outcome::{RunFailure, RunRecord, RunStatus, RunUsage};
 use crate::prompt::{self, Context};
 use crate::provider::{ModelAnswer, ToolCall, Usage};
-use crate::record::{AgentRecord, ModelChoice};
+use crate::rules;
 use crate::show::{self, CALLS_MAX};
 use crate::tool;
 use crate::tool::builtin::BuiltIn;
@@ -30,6 +30,7 @@ impl Desk<'_> {
             return Ok(());
         };
         add(&mut run.usage, answer.usage);
+        self.progress.spent.add(self.turn.now_ms(), answer.usage);
         let number = self.current()?.number;
         self.save_run(number, &run);
         if answer.tool_calls.len() > CALLS_MAX {
@@ -38,14 +39,18 @@ impl Desk<'_> {
             answer.raw = None;
         }
         let calls = std::mem::take(&mut answer.tool_calls);
-        let meanings: Vec<Meaning> = calls.iter().map(|call| self.meaning(call)).collect();
-        let then = judge::ending(&answer, &meanings);
+        let mut called = self.called();
+        let meanings = self.meanings(&mut called, &calls);
+        self.current_mut()?.called = called;
+        let then = self.ending(&answer, &calls, &meanings);
+        let text = answer.text.clone().unwrap_or_default();
         self.record_answer(&run_id, step, answer, &calls, &meanings)?;
         let mut new_calls = Vec::new();
         for (call, meaning) in calls.iter().zip(meanings) {
             let ok = self.record_inner_result(&run_id, step, call, &meaning).await?;
             new_calls.push(judge::new_call(&meaning, ok));
         }
+        let then = self.may_end(&run_id, step, then, &new_calls, &text);
         self.feed(Input::ModelAnswered { step, attempt, calls: new_calls, then }).await
     }
 
@@ -86,7 +91,10 @@ impl Desk<'_> {
     ) -> Result<bool, HandlerError> {
         let (outcome, of_speech) = match meaning {
             Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => return Ok(true),
-            Meaning::Refused(why) => (ToolOutcome::failed(why), false),
+            Meaning::Refused(why) => {
+                self.write_result(run_id, step, &call.id, &call.name, ToolOutcome::failed(why), false);
+                return Ok(false);
+            }
             Meaning::BuiltIn(tool, arguments) => {
                 (self.built_in(*tool, arguments.clone()).await?, *tool == BuiltIn::SendMessage)
             }
@@ -97,7 +105,23 @@ impl Desk<'_> {
         Ok(ok)
     }
 
+    /// Records what came of a call that was made.
     pub(super) fn record_result(
+        &mut self,
+        run_id: &str,
+        step: u32,
+        call_id: &str,
+        name: &str,
+        outcome: ToolOutcome,
+        of_speech: bool,
+    ) {
+        if let Some(current) = &mut self.talk.current {
+            current.called.returned(&self.agent.rules, name, &outcome.text, outcome.ok);
+        }
+        self.write_result(run_id, step, call_id, name, outcome, of_speech);
+    }
+
+    fn write_result(
         &mut self,
         run_id: &str,
         step: u32,
@@ -241,6 +265,9 @@ impl Desk<'_> {
     async fn ask(&mut self, step: u32, attempt: u32) -> Result<Vec<Effect>, HandlerError> {
         let number = self.current()?.number;
         let run = self.run(number).await?.ok_or_else(|| lost("run"))?;
+        if let Some(reason) = self.ends_instead(&run.id, step, attempt) {
+            return self.machine_step(Input::ModelFailed { step, attempt, reason });
+        }
         let specs = self.tool_specs();
         let agent = self.talking_agent();
         let Some(room) = prompt::room(&agent, &specs) else {
@@ -259,7 +286,9 @@ impl Desk<'_> {
         self.talk.context_from = start;
         entries.retain(|(position, _)| *position >= start);
         let asks = self.asking_tools();
-        let request = prompt::request(&agent, specs, summary.as_ref(), &entries);
+        let format = agent.response_format().ok().flatten();
+        let mut request = prompt::request(&agent, specs, summary.as_ref(), &entries, format);
+        request.require_tool = rules::forces(&self.agent.rules, &self.called());
         let answer_at = self.reserve();
         self.current_mut()?.answer_at = answer_at;
         let conversation = self.talk.number;
@@ -267,19 +296,6 @@ impl Desk<'_> {
             Job::Ask(Ask { conversation, run_id: run.id.clone(), step, attempt, answer_at, asks, request });
         self.turn.perform(perform::key(&run.id, Owed::Answer { step, attempt }), record::encode(&job));
         Ok(Vec::new())
-    }
-
-    /// The agent as this conversation has it: with a model of its own.
-    pub(super) fn talking_agent(&self) -> AgentRecord {
-        let mut agent = self.agent.clone();
-        if let Some(about) = &self.talk.about {
-            let ModelChoice { handle, context_window, .. } = &mut agent.model;
-            if let Some(own) = &about.model {
-                own.clone_into(handle);
-            }
-            *context_window = about.context_window.unwrap_or(*context_window);
-        }
-        agent
     }
 
     pub(super) fn current_mut(&mut self) -> Result<&mut Current, HandlerError> {
@@ -353,7 +369,7 @@ impl Desk<'_> {
                  Find out before you call it again."
             }
         };
-        self.record_result(&run_id, step, &made.id, &made.name, ToolOutcome::failed(text), false);
+        self.write_result(&run_id, step, &made.id, &made.name, ToolOutcome::failed(text), false);
         Ok(())
     }
 

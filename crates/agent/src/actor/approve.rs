@@ -11,6 +11,7 @@ use super::desk::Desk;
 use super::talk::lost;
 use super::{Accepted, Decide, code, invalid};
 use crate::outcome::{RunRecord, RunStatus};
+use crate::query::Overrides;
 use crate::show;
 use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::ToolOutcome;
@@ -37,6 +38,7 @@ impl Desk<'_> {
     pub(super) async fn decide(&mut self, decide: Decide) -> Result<Accepted, HandlerError> {
         let Decide { verdicts, options } = decide;
         self.checked_client_tools(&options.client_tools)?;
+        self.checked_overrides(&options.overrides)?;
         self.go_to(options.conversation).await?;
         let (step, waiting) = self.waiting_calls().await?;
         let rulings = matched(&waiting, verdicts.clone())?;
@@ -58,6 +60,9 @@ impl Desk<'_> {
         let current = self.talk.current.as_mut().ok_or_else(|| lost("current run"))?;
         current.number = number;
         current.client_tools = options.client_tools;
+        if options.overrides != Overrides::default() {
+            current.overrides = options.overrides;
+        }
         self.append(&run.id, 0, Said::Decided { verdicts });
         let mut decisions = Vec::new();
         for ((place, call), ruling) in waiting.iter().zip(rulings) {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use kelpie_core::record;
-use kelpie_memory::archival::{Passage, PassageError};
+use kelpie_memory::archival::{Passage, PassageError, PassageQuery};
 use kelpie_memory::block::EditError;
 use kelpie_memory::layout;
 use kelpie_memory::recall::Entry;
@@ -157,6 +157,12 @@ impl Desk<'_> {
             if hits.len() >= limit {
                 break;
             }
+        }
+        if !self.agent.archives.is_empty() {
+            let query = PassageQuery { text: search.query.clone(), limit, ..PassageQuery::default() };
+            let shared = self.search_archives(&query).await?;
+            hits.extend(shared.iter().map(|hit| format!("[{}] {}", date::iso8601(hit.created_ms), hit.text)));
+            hits.truncate(limit);
         }
         Ok(found(&hits))
     }

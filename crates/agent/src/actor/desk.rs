@@ -5,21 +5,27 @@ use std::collections::BTreeMap;
 use kelpie_core::record;
 use kelpie_core::run::StopReason;
 use kelpie_memory::layout;
-use kelpie_memory::recall::{Entry, Said};
+use kelpie_memory::recall::{Entry, Said, Speaker};
 use kelpie_runtime::{HandlerError, Turn, TurnError};
 
 use super::rows::{self, Conversation, Life, Progress};
-use super::{Shared, code};
+use super::{Shared, code, tools};
 use crate::outcome::{RunFailure, RunRecord};
 use crate::provider::ToolSpec;
 use crate::record::AgentRecord;
+use crate::rules::{self, Called};
 use crate::tool::builtin::BuiltIn;
+use crate::tool::custom::CustomTool;
 
 /// An agent on the desk of one turn.
 pub(super) struct Desk<'a> {
     pub(super) turn: &'a mut Turn,
     pub(super) shared: &'a Shared,
     pub(super) agent: AgentRecord,
+    /// Those of its tools that are source code.
+    pub(super) custom: BTreeMap<String, CustomTool>,
+    /// Searches of archives in this turn.
+    pub(super) searches: usize,
     pub(super) progress: Progress,
     /// The conversation that is worked on.
     pub(super) talk: Conversation,
@@ -44,8 +50,10 @@ impl<'a> Desk<'a> {
         let progress: Progress = rows::decoded(turn.get(rows::PROGRESS).await?)?.unwrap_or_default();
         let talk: Conversation = rows::decoded(turn.get(&rows::conversation(0)).await?)?.unwrap_or_default();
         let before = (progress.clone(), talk.clone());
+        let custom = tools::among(turn, shared, &agent.tools).await?;
         let agent = AgentRecord { blocks, ..agent };
-        Ok(Self { turn, shared, agent, progress, talk, failure: None, reasons: BTreeMap::new(), before })
+        let (failure, reasons, searches) = (None, BTreeMap::new(), 0);
+        Ok(Self { turn, shared, agent, custom, searches, progress, talk, failure, reasons, before })
     }
 
     /// Puts another conversation on the desk; refuses when there is none of that number.
@@ -136,12 +144,43 @@ impl<'a> Desk<'a> {
     /// The tools that the model gets to see, in the order of the agent's settings. One that is
     /// no longer on offer is left out.
     pub(super) fn tool_specs(&self) -> Vec<ToolSpec> {
-        let spec = |name: &String| match BuiltIn::from_name(name) {
-            Some(tool) => Some(tool.spec()),
-            None => self.shared.outside.get(name).map(|tool| tool.spec.clone()),
+        let client: Vec<&ToolSpec> =
+            self.talk.current.iter().flat_map(|current| &current.client_tools).collect();
+        let spec = |name: &String| {
+            if let Some(tool) = BuiltIn::from_name(name) {
+                return Some(tool.spec());
+            }
+            // Whoever sent the message may carry out what is only source code here.
+            let custom = self.custom.get(name).filter(|_| !client.iter().any(|tool| tool.name == *name));
+            let outside = self.shared.outside.get(name).map(|tool| &tool.spec);
+            outside.or(custom.map(|tool| &tool.spec)).cloned()
         };
-        let client = self.talk.current.iter().flat_map(|current| &current.client_tools);
-        self.agent.tools.iter().filter_map(spec).chain(client.cloned()).collect()
+        let own = self.agent.tools.iter().filter_map(spec);
+        let called = self.called();
+        let now = |spec: &ToolSpec| rules::allows(&self.agent.rules, &called, &spec.name).is_ok();
+        own.chain(client.iter().copied().cloned()).filter(now).collect()
+    }
+
+    /// What the run that goes on has called so far.
+    pub(super) fn called(&self) -> Called {
+        self.talk.current.as_ref().map(|current| current.called.clone()).unwrap_or_default()
+    }
+
+    /// The tools that the run has to call before it may end. One that is not on offer any more
+    /// keeps nobody.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let mut missing = rules::missing(&self.agent.rules, &self.called());
+        missing.retain(|name| {
+            BuiltIn::from_name(name).is_some()
+                || self.shared.outside.contains_key(name)
+                || self.client_tool(name)
+        });
+        missing
+    }
+
+    /// Says something to the model in the middle of a run.
+    pub(super) fn tell(&mut self, run_id: &str, step: u32, text: String) {
+        self.append(run_id, step, Said::Heard { by: Speaker::System, text, name: None, otid: None });
     }
 
     /// Why a run that ends for this reason has failed, if it has.

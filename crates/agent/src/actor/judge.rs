@@ -8,8 +8,11 @@ use serde_json::{Map, Value};
 
 use super::desk::Desk;
 use crate::provider::{ModelAnswer, Stop, ToolCall};
+use crate::record::AgentType;
+use crate::rules::{self, Called};
 use crate::tool;
 use crate::tool::builtin::BuiltIn;
+use crate::tool::custom::NO_SANDBOX;
 use crate::tool::runner::ToolOutcome;
 use crate::tool::schema::Schema;
 
@@ -34,7 +37,7 @@ pub(super) enum Meaning {
 
 impl Desk<'_> {
     /// Whether whoever sent the message carries out this tool.
-    fn client_tool(&self, name: &str) -> bool {
+    pub(super) fn client_tool(&self, name: &str) -> bool {
         let client = self.talk.current.iter().flat_map(|current| &current.client_tools);
         client.into_iter().any(|tool| tool.name == name)
     }
@@ -59,6 +62,35 @@ impl Desk<'_> {
         }
     }
 
+    /// What the calls of an answer mean, each with those before it.
+    pub(super) fn meanings(&self, called: &mut Called, calls: &[ToolCall]) -> Vec<Meaning> {
+        let meaning = |call: &ToolCall| {
+            let meaning = self.meaning(call);
+            if matches!(meaning, Meaning::Refused(_)) {
+                return meaning;
+            }
+            if let Err(why) = rules::allows(&self.agent.rules, called, &call.name) {
+                return Meaning::Refused(format!("the tool {:?} was not called: {why}", call.name));
+            }
+            called.call(&call.name);
+            meaning
+        };
+        calls.iter().map(meaning).collect()
+    }
+
+    /// What the run ends with if nothing in this answer has to be seen by the model first.
+    pub(super) fn ending(
+        &self,
+        answer: &ModelAnswer,
+        calls: &[ToolCall],
+        meanings: &[Meaning],
+    ) -> Option<StopReason> {
+        let goes_on = calls.iter().zip(meanings).any(|(call, meaning)| {
+            !matches!(meaning, Meaning::Refused(_)) && rules::continues(&self.agent.rules, &call.name)
+        });
+        if goes_on { None } else { ending(self.agent.agent_type, answer, meanings) }
+    }
+
     /// What a call means for this agent.
     pub(super) fn meaning(&self, call: &ToolCall) -> Meaning {
         let ToolCall { name, arguments, .. } = call;
@@ -81,6 +113,9 @@ impl Desk<'_> {
         {
             (Some(tool), _) => (tool.schema(), Meaning::BuiltIn(tool, arguments.clone())),
             (None, Some(tool)) => (&tool.schema, Meaning::Outside { idempotent: tool.idempotent }),
+            (None, None) if self.custom.contains_key(name) => {
+                return Meaning::Refused(format!("the tool {name:?} was not called: {NO_SANDBOX}"));
+            }
             (None, None) => {
                 return Meaning::Refused(format!("the tool {name:?} is not on offer here any more"));
             }
@@ -97,12 +132,12 @@ impl Desk<'_> {
     }
 }
 
-/// What the run ends with if nothing in this answer has to be seen by the model first.
+/// What the run ends with, rules apart.
 ///
-/// An agent of this type talks by calling `send_message`: having done that, it is done, unless
-/// the same answer calls for something whose result it wants to read. Plain text without a
-/// call is what it says, too: many models forget the tool.
-pub(super) fn ending(answer: &ModelAnswer, meanings: &[Meaning]) -> Option<StopReason> {
+/// An agent that talks by calling `send_message` is done having done that, unless the same answer
+/// calls for something whose result it wants to read. Plain text without a call is what it says,
+/// too: many models forget the tool. Any other agent is done when it calls nothing.
+fn ending(agent_type: AgentType, answer: &ModelAnswer, meanings: &[Meaning]) -> Option<StopReason> {
     if meanings.is_empty() {
         let empty = answer.text.as_ref().is_none_or(|text| text.trim().is_empty());
         return Some(match answer.stop {
@@ -110,6 +145,9 @@ pub(super) fn ending(answer: &ModelAnswer, meanings: &[Meaning]) -> Option<StopR
             Stop::EndTurn | Stop::ToolUse | Stop::Refusal | Stop::Other(_) if empty => StopReason::NoToolCall,
             Stop::EndTurn | Stop::ToolUse | Stop::Refusal | Stop::Other(_) => StopReason::EndTurn,
         });
+    }
+    if !agent_type.talks_by_tool() {
+        return None;
     }
     let speaks = meanings.iter().any(|meaning| matches!(meaning, Meaning::BuiltIn(BuiltIn::SendMessage, _)));
     let wants_more = meanings.iter().any(|meaning| match meaning {

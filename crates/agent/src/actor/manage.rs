@@ -14,6 +14,7 @@ use crate::record::{
     AgentRecord, CONTEXT_WINDOW_DEFAULT, CreateAgent, MAX_STEPS_DEFAULT, MAX_STEPS_MAX, ModelChoice,
     UpdateAgent,
 };
+use crate::rules::ToolRule;
 use crate::show;
 use crate::tool::builtin::BuiltIn;
 
@@ -21,6 +22,8 @@ use crate::tool::builtin::BuiltIn;
 const NAME_BYTES_MAX: usize = 256;
 /// Tags of one agent: each is a row.
 const TAGS_MAX: usize = 64;
+/// Rules about the tools of one agent.
+const RULES_MAX: usize = 128;
 /// Tools of one agent.
 const TOOLS_MAX: usize = 128;
 
@@ -41,13 +44,19 @@ pub(super) async fn create(
         name: create.name.clone().unwrap_or_else(|| made_up_name(turn.random_u64())),
         id,
         agent_type: create.agent_type,
-        system: create.system.clone().unwrap_or_else(|| prompt::SYSTEM_DEFAULT.to_owned()),
+        system: create.system.clone().unwrap_or_else(|| prompt::system_default(create.agent_type).to_owned()),
         description: create.description.clone(),
         model: model(shared, &create)?,
         embedding: create.embedding.clone(),
         blocks: new_blocks(turn, &create.blocks)?,
-        tools: tools(shared, create.include_base_tools, &create.tools)?,
+        archives: Vec::new(),
+        tools: {
+            let base = if create.include_base_tools { create.agent_type.base_tools() } else { Vec::new() };
+            tools(turn, shared, &base, &create.tools).await?
+        },
         approvals: create.approvals.clone(),
+        rules: create.rules.clone(),
+        budget: create.budget,
         tags: tags(create.tags.clone())?,
         metadata: create.metadata.clone(),
         timezone: create.timezone.clone(),
@@ -58,6 +67,8 @@ pub(super) async fn create(
     };
     checked_name(&agent.name)?;
     checked_approvals(&agent)?;
+    checked_rules(&agent)?;
+    checked_format(&agent)?;
     let mut agent = agent;
     for block in &agent.blocks {
         blocks::keep(turn, &agent, block);
@@ -152,16 +163,24 @@ pub(super) fn edit(error: EditError) -> HandlerError {
     invalid(field, error.to_string())
 }
 
-fn tools(shared: &Shared, base: bool, more: &[String]) -> Result<Vec<String>, HandlerError> {
-    let base = BuiltIn::ALL.iter().filter(|_| base).map(|tool| tool.name().to_owned());
+async fn tools(
+    turn: &mut Turn,
+    shared: &Shared,
+    base: &[BuiltIn],
+    more: &[String],
+) -> Result<Vec<String>, HandlerError> {
+    let base = base.iter().map(|tool| tool.name().to_owned());
     let mut seen = BTreeSet::new();
     let tools: Vec<String> =
         base.chain(more.iter().cloned()).filter(|name| seen.insert(name.clone())).collect();
     if tools.len() > TOOLS_MAX {
         return Err(invalid("tools", format!("an agent may have at most {TOOLS_MAX} tools")));
     }
-    match tools.iter().find(|name| BuiltIn::from_name(name).is_none() && !shared.outside.contains_key(*name))
-    {
+    let custom = super::tools::among(turn, shared, &tools).await?;
+    let known = |name: &String| {
+        BuiltIn::from_name(name).is_some() || shared.outside.contains_key(name) || custom.contains_key(name)
+    };
+    match tools.iter().find(|name| !known(name)) {
         Some(unknown) => Err(invalid("tools", format!("there is no tool {unknown:?}"))),
         None => Ok(tools),
     }
@@ -173,6 +192,26 @@ fn checked_approvals(agent: &AgentRecord) -> Result<(), HandlerError> {
         Some(unknown) => Err(invalid("tool_rules", format!("the agent has no tool {unknown:?}"))),
         None => Ok(()),
     }
+}
+
+fn has(tools: &[String], name: &str) -> bool {
+    tools.iter().any(|tool| tool == name)
+}
+
+/// A rule about a tool that the agent has not could keep a run from ever ending.
+fn checked_rules(agent: &AgentRecord) -> Result<(), HandlerError> {
+    if agent.rules.len() > RULES_MAX {
+        return Err(invalid("tool_rules", format!("an agent may have at most {RULES_MAX} rules")));
+    }
+    let mut names = agent.rules.iter().flat_map(ToolRule::names);
+    match names.find(|name| !has(&agent.tools, name)) {
+        Some(unknown) => Err(invalid("tool_rules", format!("the agent has no tool {unknown:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn checked_format(agent: &AgentRecord) -> Result<(), HandlerError> {
+    agent.response_format().map(drop).map_err(|problem| invalid("response_format", problem))
 }
 
 fn tags(mut tags: Vec<String>) -> Result<Vec<String>, HandlerError> {
@@ -230,7 +269,7 @@ fn unindex(turn: &mut Turn, agent: &AgentRecord) {
 
 impl Desk<'_> {
     /// Changes the agent's settings.
-    pub(super) fn update(&mut self, change: UpdateAgent) -> Result<AgentRecord, HandlerError> {
+    pub(super) async fn update(&mut self, change: UpdateAgent) -> Result<AgentRecord, HandlerError> {
         let before = self.agent.clone();
         let agent = &mut self.agent;
         if let Some(name) = change.name {
@@ -244,13 +283,20 @@ impl Desk<'_> {
             agent.model.handle = handle;
         }
         if let Some(names) = change.tools {
-            agent.tools = tools(self.shared, false, &names)?;
+            agent.tools = tools(self.turn, self.shared, &[], &names).await?;
             agent.approvals.retain(|name| agent.tools.contains(name));
+            let kept = |rule: &ToolRule| rule.names().iter().all(|name| has(&agent.tools, name));
+            agent.rules.retain(kept);
         }
         if let Some(names) = change.approvals {
             agent.approvals = names;
             checked_approvals(agent)?;
         }
+        if let Some(rules) = change.rules {
+            agent.rules = rules;
+            checked_rules(agent)?;
+        }
+        agent.budget = change.budget.unwrap_or(agent.budget);
         if let Some(new) = change.tags {
             agent.tags = tags(new)?;
         }
@@ -266,6 +312,7 @@ impl Desk<'_> {
         agent.model.temperature = change.temperature.or(agent.model.temperature);
         agent.metadata = change.metadata.unwrap_or_else(|| std::mem::take(&mut agent.metadata));
         agent.extra.extend(change.extra);
+        checked_format(agent)?;
         agent.updated_ms = self.turn.now_ms();
         unindex(self.turn, &before);
         index(self.turn, &self.agent);
@@ -274,7 +321,7 @@ impl Desk<'_> {
     }
 
     /// Gives the agent a tool or takes it away, and says whether its calls have to be approved.
-    pub(super) fn set_tool(&mut self, set: SetTool) -> Result<AgentRecord, HandlerError> {
+    pub(super) async fn set_tool(&mut self, set: SetTool) -> Result<AgentRecord, HandlerError> {
         let SetTool { name, attached, requires_approval } = set;
         let mut names = self.agent.tools.clone();
         match attached {
@@ -292,7 +339,8 @@ impl Desk<'_> {
             None => {}
         }
         approvals.retain(|name| names.contains(name));
-        self.update(UpdateAgent { tools: Some(names), approvals: Some(approvals), ..UpdateAgent::default() })
+        let change = UpdateAgent { tools: Some(names), approvals: Some(approvals), ..UpdateAgent::default() };
+        self.update(change).await
     }
 
     /// Deletes the agent with all that it has. What is left says that it was.

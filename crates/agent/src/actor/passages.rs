@@ -7,12 +7,13 @@ use kelpie_memory::name::{self, Place};
 use kelpie_runtime::HandlerError;
 
 use super::desk::Desk;
-use super::{InsertPassage, code, invalid};
+use super::{code, invalid};
+use crate::archive::NewPassage;
 
 impl Desk<'_> {
     /// Keeps a passage.
-    pub(super) fn insert_passage(&mut self, new: InsertPassage) -> Result<Passage, HandlerError> {
-        let InsertPassage { text, tags, created_ms } = new;
+    pub(super) fn insert_passage(&mut self, new: NewPassage) -> Result<Passage, HandlerError> {
+        let NewPassage { text, tags, created_ms } = new;
         self.keep(text, tags, created_ms).map_err(|error| invalid("text", error.to_string()))
     }
 

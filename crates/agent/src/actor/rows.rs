@@ -20,10 +20,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::budget::Spent;
 use crate::conversation::ConversationRecord;
 use crate::message::NewMessage;
 use crate::provider::ToolSpec;
+use crate::query::Overrides;
 use crate::record::AgentRecord;
+use crate::rules::Called;
 
 /// The row of an agent's settings.
 pub(crate) const AGENT: &[u8] = b"agent";
@@ -50,6 +53,12 @@ pub(crate) const INDEX_BLOCKS: &str = "blocks";
 pub(crate) const INDEX_BLOCKS_CREATED: &str = "blocks_created";
 /// The agents of each block.
 pub(crate) const INDEX_BLOCK_AGENTS: &str = "block_agents";
+/// Tools of source code by their id.
+pub(crate) const INDEX_TOOLS: &str = "tools";
+/// Archives by their id.
+pub(crate) const INDEX_ARCHIVES: &str = "archives";
+/// Archives by time of creation.
+pub(crate) const INDEX_ARCHIVES_CREATED: &str = "archives_created";
 /// Conversations by time of creation.
 pub(crate) const INDEX_CONVERSATIONS: &str = "conversations";
 
@@ -105,6 +114,8 @@ pub(crate) struct Progress {
     pub(crate) passages: u64,
     /// The number of the newest conversation; 0 is the one that every agent has.
     pub(crate) conversations: u64,
+    /// What was used up on the last day that anything was.
+    pub(crate) spent: Spent,
     /// When each conversation with a run that goes on wakes up.
     pub(crate) wakes: BTreeMap<u64, u64>,
 }
@@ -181,16 +192,25 @@ pub(crate) struct Current {
     /// Tools that whoever sent the message carries out.
     #[serde(default)]
     pub(crate) client_tools: Vec<ToolSpec>,
+    /// What is other than the agent's settings.
+    #[serde(default)]
+    pub(crate) overrides: Overrides,
+    /// What was called so far, for the rules about tools.
+    #[serde(default)]
+    pub(crate) called: Called,
 }
 
 /// What was said and waits for its run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Queued {
     /// The messages; a run without any makes a summary.
     pub(crate) messages: Vec<NewMessage>,
     /// Tools that the sender carries out.
     #[serde(default)]
     pub(crate) client_tools: Vec<ToolSpec>,
+    /// What is other than the agent's settings.
+    #[serde(default)]
+    pub(crate) overrides: Overrides,
 }
 
 /// The row of a run.

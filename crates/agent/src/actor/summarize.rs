@@ -2,7 +2,7 @@
 //! stands in its place. The part itself stays in recall.
 
 use kelpie_core::record;
-use kelpie_core::run::{Effect, Input, Owed};
+use kelpie_core::run::{Effect, Input, Owed, StopReason};
 use kelpie_memory::recall::Said;
 use kelpie_runtime::HandlerError;
 
@@ -26,7 +26,7 @@ impl Desk<'_> {
         self.refuse_while_pending()?;
         self.refuse_while_busy()?;
         let options = SendOptions { conversation, ..SendOptions::default() };
-        self.take_in(&options, &Queued { messages: Vec::new(), client_tools: Vec::new() }).await
+        self.take_in(&options, &Queued::default()).await
     }
 
     /// Leaves the question for the summary as an effect.
@@ -46,6 +46,10 @@ impl Desk<'_> {
             // Nothing has been said since the last summary.
             self.failure = None;
             return self.machine_step(Input::Summarized { step, attempt });
+        }
+        if self.over_budget() {
+            let reason = StopReason::Error;
+            return self.machine_step(Input::ModelFailed { step, attempt, reason });
         }
         let agent = self.talking_agent();
         let request = prompt::summary_request(&agent, summary.as_ref(), &entries);
@@ -70,6 +74,7 @@ impl Desk<'_> {
             Ok((mut text, usage)) => {
                 text.truncate(text.floor_char_boundary(SUMMARY_BYTES_MAX));
                 add(&mut run.usage, usage);
+                self.progress.spent.add(self.turn.now_ms(), usage);
                 self.save_run(number, &run);
                 let position = self.reserve();
                 self.write(position, &run_id, step, Said::Summary { text, before, after: left + 1 });
@@ -83,11 +88,7 @@ impl Desk<'_> {
                 let code = "model.no_summary".to_owned();
                 self.failure = Some(RunFailure { code, message: format!("no summary: {message}") });
                 return self
-                    .feed(Input::ModelFailed {
-                        step,
-                        attempt,
-                        reason: kelpie_core::run::StopReason::LlmApiError,
-                    })
+                    .feed(Input::ModelFailed { step, attempt, reason: StopReason::LlmApiError })
                     .await;
             }
             Err(message) => {

@@ -8,13 +8,15 @@ use kelpie_memory::recall::{Said, Speaker};
 use kelpie_runtime::HandlerError;
 
 use super::desk::Desk;
+use super::manage::served;
 use super::rows::{self, Current, Queued};
 use super::{Accepted, Say, code, invalid};
 use crate::message::{NewMessage, Role};
 use crate::outcome::{RunRecord, RunStatus, RunUsage};
 use crate::provider::ToolSpec;
-use crate::query::SendOptions;
+use crate::query::{Overrides, SendOptions};
 use crate::record::MAX_STEPS_MAX;
+use crate::rules::Called;
 use crate::show;
 use crate::tool::builtin::BuiltIn;
 
@@ -37,6 +39,7 @@ impl Desk<'_> {
             return Err(invalid("max_steps", format!("must be between 1 and {MAX_STEPS_MAX}")));
         }
         self.checked_client_tools(&options.client_tools)?;
+        self.checked_overrides(&options.overrides)?;
         self.go_to(options.conversation).await?;
         self.refuse_while_pending()?;
         if options.refuse_when_busy {
@@ -50,7 +53,8 @@ impl Desk<'_> {
         if let Some(about) = &mut self.talk.about {
             about.last_message_ms = Some(self.turn.now_ms());
         }
-        let queued = Queued { messages, client_tools: options.client_tools.clone() };
+        let (client_tools, overrides) = (options.client_tools.clone(), options.overrides.clone());
+        let queued = Queued { messages, client_tools, overrides };
         self.take_in(&options, &queued).await
     }
 
@@ -90,6 +94,14 @@ impl Desk<'_> {
             max_steps: options.max_steps,
             tool_calls_verbatim: options.tool_calls_verbatim,
             conversation: self.talk.number,
+        }
+    }
+
+    /// Another model has to be one that somebody here serves.
+    pub(super) fn checked_overrides(&self, overrides: &Overrides) -> Result<(), HandlerError> {
+        match &overrides.model {
+            Some(handle) => served(self.shared, handle),
+            None => Ok(()),
         }
     }
 
@@ -140,7 +152,7 @@ impl Desk<'_> {
         let number = self.talk.waiting.remove(0);
         let Some(mut run) = self.run(number).await? else { return Err(lost("run")) };
         let queued: Option<Queued> = rows::decoded(self.turn.get(&rows::waiting(number)).await?)?;
-        let Queued { messages, client_tools } = queued.ok_or_else(|| lost("message"))?;
+        let Queued { messages, client_tools, overrides } = queued.ok_or_else(|| lost("message"))?;
         self.turn.clear(rows::waiting(number));
         run.first = Some(self.talk.log_next);
         run.status = RunStatus::Running;
@@ -154,7 +166,9 @@ impl Desk<'_> {
         }
         self.save_run(number, &run);
         let effects = machine.step(self.turn.now_ms(), Input::Began);
-        self.talk.current = Some(Current { number, machine, answer_at: 0, summary_to: 0, client_tools });
+        let (answer_at, summary_to, called) = (0, 0, Called::default());
+        self.talk.current =
+            Some(Current { number, machine, answer_at, summary_to, client_tools, overrides, called });
         Ok(effects.into())
     }
 

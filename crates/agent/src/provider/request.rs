@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::format::ResponseFormat;
+
 /// One question to a model: everything it gets to see, and what it may answer with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +24,8 @@ pub struct ModelRequest {
     pub temperature: Option<f32>,
     /// Whether it must call a tool, and not just write text.
     pub require_tool: bool,
+    /// What the text of the answer has to look like.
+    pub response_format: Option<ResponseFormat>,
 }
 
 /// One entry of the conversation.

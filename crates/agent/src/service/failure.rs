@@ -35,6 +35,8 @@ fn app(code: &str, message: &str, agent: &str) -> AgentError {
         code::NO_CONVERSATION => not_found(Thing::Conversation, field),
         code::NO_PASSAGE => not_found(Thing::Passage, field),
         code::NO_MESSAGE => not_found(Thing::Message, field),
+        code::NO_ARCHIVE => not_found(Thing::Archive, field),
+        code::TAKEN => AgentError::Taken { message },
         code::NO_TOOL => not_found(Thing::Tool, field),
         code::IN_USE | code::PENDING_APPROVAL => AgentError::InUse {
             message,

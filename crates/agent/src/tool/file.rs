@@ -14,7 +14,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::builtin::BuiltIn;
 use super::runner::OutsideTool;
 use crate::provider::ToolSpec;
 
@@ -22,9 +21,6 @@ use crate::provider::ToolSpec;
 const TIMEOUT_SECONDS_DEFAULT: u64 = 30;
 /// Seconds that a tool may take at most: a run waits as long.
 const TIMEOUT_SECONDS_MAX: u64 = 3_600;
-/// Bytes of a tool's name: what all model providers accept.
-const NAME_BYTES_MAX: usize = 64;
-
 /// A tool and where it is.
 #[derive(Debug, Clone)]
 pub struct HttpTool {
@@ -108,13 +104,7 @@ pub fn parse(text: &str) -> Result<Vec<HttpTool>, ToolsFileError> {
 
 fn checked(line: Line, taken: bool) -> Result<HttpTool, (&'static str, String)> {
     let Line { name, description, parameters, url, timeout_seconds, idempotent } = line;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
-        return Err(("name", format!("must have 1 to {NAME_BYTES_MAX} letters, digits, `_` or `-`")));
-    }
-    if BuiltIn::from_name(&name).is_some() {
-        return Err(("name", "is the name of a built-in tool".to_owned()));
-    }
+    super::checked_name(&name).map_err(|problem| ("name", problem))?;
     if taken {
         return Err(("name", "comes twice".to_owned()));
     }

@@ -22,7 +22,7 @@ pub(crate) struct Asked {
 }
 
 /// A model that does what the last message of a person says, line by line:
-/// `call NAME {…}` makes a call, `say …` sends a message, `fail` gives no answer, other text is
+/// `call NAME {…}` makes a call, `say …` sends a message, `text …` is its text, `fail` gives no answer, other text is
 /// echoed. Its answer is a function of the request.
 #[derive(Clone)]
 pub(crate) struct Puppet {
@@ -41,7 +41,8 @@ fn call(id: String, name: &str, arguments: &str) -> ToolCall {
 
 /// The line that is due: as many answers as there were since the person spoke.
 fn answer(request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
-    let spoke = request.messages.iter().rposition(|message| matches!(message, PromptMessage::User { .. }));
+    let person = |message: &PromptMessage| matches!(message, PromptMessage::User { text } if !text.starts_with("<system>"));
+    let spoke = request.messages.iter().rposition(person);
     let spoke = spoke.expect("somebody spoke");
     let PromptMessage::User { text } = &request.messages[spoke] else { unreachable!() };
     let since = &request.messages[spoke + 1..];
@@ -58,6 +59,8 @@ fn answer(request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
     } else if let Some(said) = line.strip_prefix("say ") {
         let arguments = serde_json::json!({ "message": said }).to_string();
         (None, vec![call(id(0), "send_message", &arguments)])
+    } else if let Some(text) = line.strip_prefix("text ") {
+        (Some(text.to_owned()), Vec::new())
     } else if line == "fail" {
         let last = ModelError::Unavailable { status: Some(503), retry_after: None, message: "down".into() };
         return Err(ModelError::Exhausted { attempts: 3, last: Box::new(last) });

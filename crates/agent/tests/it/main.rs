@@ -13,6 +13,7 @@ mod manage;
 mod memory;
 mod providers;
 mod real;
+mod rules;
 mod sim_power;
 mod talk;
 mod tools;

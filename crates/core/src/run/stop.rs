@@ -24,6 +24,8 @@ pub enum StopReason {
     RequiresApproval,
     /// Somebody cancelled it.
     Cancelled,
+    /// A rule says that it ends after a tool that was called.
+    ToolRule,
     /// Something else went wrong.
     Error,
 }
@@ -41,6 +43,7 @@ impl StopReason {
             Self::ContextWindowOverflowInSystemPrompt => "context_window_overflow_in_system_prompt",
             Self::RequiresApproval => "requires_approval",
             Self::Cancelled => "cancelled",
+            Self::ToolRule => "tool_rule",
             Self::Error => "error",
         }
     }
@@ -57,6 +60,7 @@ impl StopReason {
             | Self::MaxTokensExceeded
             | Self::MaxSteps
             | Self::RequiresApproval
+            | Self::ToolRule
             | Self::Cancelled => false,
         }
     }

@@ -85,6 +85,16 @@ async fn python_sdk_approvals_and_client_tools() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_tools_of_source_code_archives_and_the_context() {
+    python_against_a_server("letta_tools.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_rules_types_overrides_and_budgets() {
+    python_against_a_server("letta_rules.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readme_python_sdk_snippet_works() {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = Plan::new(dir.path()).await;

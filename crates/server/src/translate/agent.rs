@@ -7,12 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kelpie_agent::budget::Budget;
+use kelpie_agent::provider::ToolSpec;
 use kelpie_agent::record::{self, AgentRecord, AgentType};
+use kelpie_agent::rules::ToolRule;
+use kelpie_agent::tool::custom::NewTool;
 use kelpie_agent::tool::{ToolInfo, ToolKind};
 use kelpie_api::agent::{AgentState, CreateAgent, Memory, ModelChoice, ModelSettings, UpdateAgent};
 use kelpie_api::block::{self, CreateBlock, UpdateBlock};
 use kelpie_api::timestamp::Timestamp;
-use kelpie_api::tool::Tool;
+use kelpie_api::tool::{KeepTool, Tool};
 use kelpie_memory::block::{Block, BlockChange, NewBlock};
 use serde_json::{Map, Value};
 
@@ -42,6 +46,16 @@ const BLOCK_KEPT: [&str; 8] = [
     "preserve_on_migration",
 ];
 
+/// The same, of a tool.
+const TOOL_KEPT: [&str; 6] = [
+    "metadata_",
+    "default_requires_approval",
+    "enable_parallel_execution",
+    "pip_requirements",
+    "npm_requirements",
+    "return_char_limit",
+];
+
 /// Would change what the agent does, and this build does not have it.
 const REFUSED: [(&str, &str); 11] = [
     ("secrets", "secrets"),
@@ -60,7 +74,8 @@ const REFUSED: [(&str, &str); 11] = [
 /// An agent to create.
 pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::CreateAgent, HttpError> {
     let mut rest = wire.rest;
-    let approvals = approvals(&mut rest)?.unwrap_or_default();
+    let (approvals, rules) = tool_rules(&mut rest)?.unwrap_or_default();
+    let (budget, max_steps) = (budget(&mut rest)?.unwrap_or_default(), max_steps(&mut rest)?);
     let block_ids = block_ids(&mut rest)?;
     let extra = extra(rest, wire.model_settings.as_ref())?;
     let settings = wire.model_settings.unwrap_or_default();
@@ -83,10 +98,12 @@ pub(crate) fn create(wire: CreateAgent, tools: &[ToolInfo]) -> Result<record::Cr
         tools: names,
         include_base_tools: wire.include_base_tools.unwrap_or(true),
         approvals,
+        rules,
+        budget,
         tags: wire.tags.unwrap_or_default(),
         metadata: wire.metadata.unwrap_or_default().into_iter().collect(),
         timezone: wire.timezone,
-        max_steps: None,
+        max_steps,
         extra,
     })
 }
@@ -98,11 +115,14 @@ pub(crate) fn update(wire: UpdateAgent, tools: &[ToolInfo]) -> Result<record::Up
         let msg = "This build changes the blocks of an agent by attaching and detaching them";
         return Err(HttpError::body_field("block_ids", msg));
     }
-    let approvals = approvals(&mut rest)?;
+    let (approvals, rules) = tool_rules(&mut rest)?.unzip();
+    let (budget, max_steps) = (budget(&mut rest)?, max_steps(&mut rest)?);
     let extra = extra(rest, wire.model_settings.as_ref())?;
     let settings = wire.model_settings.unwrap_or_default();
     Ok(record::UpdateAgent {
         approvals,
+        rules,
+        budget,
         name: wire.name,
         system: wire.system,
         description: wire.description,
@@ -115,13 +135,18 @@ pub(crate) fn update(wire: UpdateAgent, tools: &[ToolInfo]) -> Result<record::Up
         tags: wire.tags,
         metadata: wire.metadata.map(|metadata| metadata.into_iter().collect()),
         timezone: wire.timezone,
-        max_steps: None,
+        max_steps,
         extra,
     })
 }
 
 /// The agent as clients see it.
 pub(crate) fn state(agent: AgentRecord, tools: &[ToolInfo]) -> AgentState {
+    let own_fields = [
+        ("tool_rules".to_owned(), shown_rules(&agent)),
+        ("budget".to_owned(), serde_json::json!(agent.budget)),
+        ("max_steps".to_owned(), agent.max_steps.into()),
+    ];
     let blocks: Vec<block::Block> = agent.blocks.into_iter().map(block).collect();
     let tools = tools.iter().filter(|tool| agent.tools.contains(&tool.spec.name)).map(tool).collect();
     AgentState {
@@ -142,7 +167,7 @@ pub(crate) fn state(agent: AgentRecord, tools: &[ToolInfo]) -> AgentState {
         created_at: Timestamp(agent.created_ms),
         updated_at: Timestamp(agent.updated_ms),
         embedding: agent.embedding,
-        kept: agent.extra.into_iter().chain([rules(agent.approvals)]).collect(),
+        kept: agent.extra.into_iter().chain(own_fields).collect(),
     }
 }
 
@@ -201,21 +226,42 @@ pub(crate) fn block_change(label: &str, wire: UpdateBlock) -> Result<BlockChange
 
 /// A tool as clients see it.
 pub(crate) fn tool(tool: &ToolInfo) -> Tool {
-    let schema = serde_json::json!({
-        "name": tool.spec.name, "description": tool.spec.description, "parameters": tool.spec.parameters,
-    });
     let tool_type = match tool.kind {
         ToolKind::BuiltIn if tool.spec.name.starts_with("core_memory_") => "letta_memory_core",
         ToolKind::BuiltIn => "letta_core",
-        ToolKind::Outside => "custom",
+        ToolKind::Outside | ToolKind::Custom => "custom",
     };
+    let custom = tool.custom.as_deref();
     Tool {
         id: tool.id.clone(),
         name: tool.spec.name.clone(),
         description: tool.spec.description.clone(),
-        json_schema: schema,
+        json_schema: function(&tool.spec),
         tool_type: tool_type.to_owned(),
-        tags: Vec::new(),
+        tags: custom.map(|custom| custom.tags.clone()).unwrap_or_default(),
+        source_code: custom.map(|custom| custom.source_code.clone()),
+        source_type: custom.map(|custom| custom.source_type.clone()),
+        kept: custom.map(|custom| custom.kept.clone().into_iter().collect()).unwrap_or_default(),
+    }
+}
+
+/// The JSON schema of a tool's function.
+pub(crate) fn function(spec: &ToolSpec) -> Value {
+    let ToolSpec { name, description, parameters } = spec;
+    serde_json::json!({ "name": name, "description": description, "parameters": parameters })
+}
+
+/// A tool of source code to keep, or a change of one.
+pub(crate) fn new_tool(wire: KeepTool) -> NewTool {
+    let known = |(name, value): &(String, Value)| TOOL_KEPT.contains(&name.as_str()) && !value.is_null();
+    NewTool {
+        source_code: wire.source_code,
+        source_type: wire.source_type,
+        description: wire.description,
+        json_schema: wire.json_schema.filter(|schema| !schema.is_null()),
+        args_json_schema: wire.args_json_schema.filter(|schema| !schema.is_null()),
+        tags: wire.tags,
+        kept: wire.rest.into_iter().filter(known).collect(),
     }
 }
 
@@ -256,26 +302,61 @@ fn size(limit: u64) -> Result<usize, String> {
     usize::try_from(limit).map_err(|_| format!("{limit} characters are more than this machine can count"))
 }
 
-/// The tools of which each call has to be approved; other rules are refused.
-fn approvals(rest: &mut Map<String, Value>) -> Result<Option<BTreeSet<String>>, HttpError> {
+/// The tools of which each call has to be approved, and all other rules.
+type Rules = (BTreeSet<String>, Vec<ToolRule>);
+
+/// The rules that somebody gives.
+fn tool_rules(rest: &mut Map<String, Value>) -> Result<Option<Rules>, HttpError> {
     let rules = match rest.remove("tool_rules") {
         None | Some(Value::Null) => return Ok(None),
         Some(rules) => rules,
     };
-    let named = |rule: &Value| {
-        let is_approval = rule.get("type").and_then(Value::as_str) == Some("requires_approval");
-        rule.get("tool_name").and_then(Value::as_str).filter(|_| is_approval).map(str::to_owned)
+    let Some(rules) = rules.as_array() else {
+        return Err(HttpError::body_field("tool_rules", "Input should be a list of rules"));
     };
-    let names: Option<BTreeSet<String>> =
-        rules.as_array().and_then(|rules| rules.iter().map(named).collect());
-    let msg = "This build has tool rules of the type 'requires_approval' only, each with a tool_name";
-    names.map(Some).ok_or_else(|| HttpError::body_field("tool_rules", msg))
+    let (mut approvals, mut others) = (BTreeSet::new(), Vec::new());
+    for (place, rule) in rules.iter().enumerate() {
+        let field = format!("tool_rules.{place}");
+        if let Some(prefilled) =
+            ["args", "child_arg_nodes"].into_iter().find(|name| rule.get(name).is_some_and(is_set))
+        {
+            let msg = "This build does not have arguments that a rule fills in";
+            return Err(HttpError::body_field(&format!("{field}.{prefilled}"), msg));
+        }
+        let kind = rule.get("type").and_then(Value::as_str).unwrap_or_default();
+        let name = rule.get("tool_name").and_then(Value::as_str);
+        match (kind, name) {
+            ("requires_approval", Some(name)) => drop(approvals.insert(name.to_owned())),
+            _ => {
+                let rule = serde_json::from_value(rule.clone());
+                others.push(rule.map_err(|error| HttpError::body_field(&field, error.to_string()))?);
+            }
+        }
+    }
+    Ok(Some((approvals, others)))
 }
 
 /// The same, as clients see it.
-fn rules(approvals: BTreeSet<String>) -> (String, Value) {
-    let rule = |name: String| serde_json::json!({ "type": "requires_approval", "tool_name": name });
-    ("tool_rules".to_owned(), approvals.into_iter().map(rule).collect())
+fn shown_rules(agent: &AgentRecord) -> Value {
+    let approval = |name: &String| serde_json::json!({ "type": "requires_approval", "tool_name": name });
+    let others = agent.rules.iter().map(|rule| serde_json::json!(rule));
+    agent.approvals.iter().map(approval).chain(others).collect()
+}
+
+/// What an agent may use up in a day.
+fn budget(rest: &mut Map<String, Value>) -> Result<Option<Budget>, HttpError> {
+    let Some(budget) = rest.remove("budget").filter(|budget| !budget.is_null()) else { return Ok(None) };
+    let budget = serde_json::from_value(budget);
+    budget.map(Some).map_err(|error| HttpError::body_field("budget", error.to_string()))
+}
+
+/// Steps that one run may take, if its message does not say.
+fn max_steps(rest: &mut Map<String, Value>) -> Result<Option<u32>, HttpError> {
+    let Some(steps) = rest.remove("max_steps").filter(|steps| !steps.is_null()) else { return Ok(None) };
+    let steps = steps.as_u64().and_then(|steps| u32::try_from(steps).ok());
+    steps
+        .map(Some)
+        .ok_or_else(|| HttpError::body_field("max_steps", "Input should be a whole number above zero"))
 }
 
 /// Sorts the fields that are none of the domain's.
@@ -290,6 +371,11 @@ fn extra(
     }
     let kept = KEPT.into_iter().filter_map(|field| rest.remove_entry(field));
     let mut kept: BTreeMap<String, Value> = kept.filter(|(_, value)| !value.is_null()).collect();
+    if let Some(format) =
+        settings.and_then(|settings| settings.rest.get("response_format")).filter(|format| is_set(format))
+    {
+        kept.insert("response_format".to_owned(), format.clone());
+    }
     if let Some(settings) = settings {
         kept.insert("model_settings".to_owned(), as_json(settings));
     }

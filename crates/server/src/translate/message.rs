@@ -3,7 +3,7 @@
 use kelpie_agent::message::{AskedCall, Message, MessageBody, NewMessage, Role, ToolStatus};
 use kelpie_agent::outcome::{RunRecord, RunStatus, RunUsage};
 use kelpie_agent::provider::ToolSpec;
-use kelpie_agent::query::SendOptions;
+use kelpie_agent::query::{Overrides, SendOptions};
 use kelpie_api::message as wire;
 use kelpie_api::request::{self, Content, SendMessages};
 use kelpie_api::response::{Usage, UsageTag};
@@ -39,15 +39,6 @@ pub(crate) enum What {
 
 /// Reads what a client sends. What would change the run and can't be done here is refused.
 pub(crate) fn sending(wire: &SendMessages) -> Result<Sending, HttpError> {
-    let refused = [
-        ("override_model", "another model for one request", wire.override_model.is_some()),
-        ("override_system", "other instructions for one request", wire.override_system.is_some()),
-    ];
-    for (field, what, asked) in refused {
-        if asked {
-            return Err(HttpError::body_field(field, format!("This build does not have {what}")));
-        }
-    }
     if wire.max_steps == Some(0) {
         return Err(HttpError::body_field("max_steps", "Input should be greater than or equal to 1"));
     }
@@ -55,6 +46,7 @@ pub(crate) fn sending(wire: &SendMessages) -> Result<Sending, HttpError> {
         max_steps: wire.max_steps,
         tool_calls_verbatim: !wire.use_assistant_message.unwrap_or(true),
         client_tools: wire.client_tools.iter().flatten().map(client_tool).collect::<Result<_, _>>()?,
+        overrides: Overrides { model: wire.override_model.clone(), system: wire.override_system.clone() },
         ..SendOptions::default()
     };
     let listed = wire.messages.as_deref().unwrap_or_default();

@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::PROVIDER;
+use crate::format::ResponseFormat;
 use crate::provider::wire::results_first;
 use crate::provider::{ModelRequest, PromptMessage, RawTurn, ToolCall};
 
@@ -19,6 +20,8 @@ pub(super) fn render(name: &str, request: &ModelRequest) -> String {
     let cached = Some(Cache { kind: "ephemeral" });
     let system = (!request.system.is_empty())
         .then(|| Block::Known(Known::Text { text: &request.system, cache_control: cached }));
+    let form = form(request.response_format.as_ref());
+    let form = form.as_ref().map(|text| Block::Known(Known::Text { text, cache_control: None }));
     let mut messages = turns(request);
     if let Some(Block::Known(last)) = messages.last_mut().and_then(|turn| turn.content.last_mut()) {
         last.cache();
@@ -33,12 +36,24 @@ pub(super) fn render(name: &str, request: &ModelRequest) -> String {
         max_tokens: request.max_tokens.unwrap_or(MAX_TOKENS_USUAL),
         tools: tools.collect(),
         tool_choice: (request.require_tool && !request.tools.is_empty()).then_some(Choice { kind: "any" }),
-        system: system.into_iter().collect(),
+        system: system.into_iter().chain(form).collect(),
         messages,
         temperature: request.temperature,
         stream: true,
     };
     serde_json::to_string(&body).expect("strings, numbers and JSON that was parsed before")
+}
+
+/// The form of an answer in words: the protocol has no field for it.
+fn form(format: Option<&ResponseFormat>) -> Option<String> {
+    let object = "Whatever you answer in text has to be one JSON object and nothing else.";
+    match format? {
+        ResponseFormat::Text => None,
+        ResponseFormat::JsonObject => Some(object.to_owned()),
+        format @ ResponseFormat::JsonSchema { .. } => {
+            Some(format!("{object} It has to fit this JSON schema: {}", format.schema()?))
+        }
+    }
 }
 
 #[derive(Serialize)]

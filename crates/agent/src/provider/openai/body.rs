@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::format::ResponseFormat;
 use crate::provider::wire::results_first;
 use crate::provider::{ModelRequest, PromptMessage, ToolCall};
 
@@ -26,6 +27,7 @@ pub(super) fn render(name: &str, request: &ModelRequest, own_service: bool) -> S
         max_tokens: old,
         max_completion_tokens: new,
         temperature: request.temperature,
+        response_format: request.response_format.as_ref(),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
     };
@@ -48,6 +50,8 @@ struct Body<'a> {
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<&'a ResponseFormat>,
     stream: bool,
     stream_options: StreamOptions,
 }

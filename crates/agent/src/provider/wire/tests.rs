@@ -57,6 +57,7 @@ pub(in crate::provider) fn request() -> ModelRequest {
         max_tokens: Some(100),
         temperature: Some(0.7),
         require_tool: true,
+        response_format: None,
     }
 }
 
