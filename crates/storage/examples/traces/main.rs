@@ -45,12 +45,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |place: usize| arguments.get(place).and_then(|number| number.parse::<u64>().ok());
     let (Some(spec), Some(from), Some(count)) = (arguments.first(), number(1), number(2)) else {
-        eprintln!("usage: traces KelpieWAL|KelpieTransaction FROM COUNT");
+        eprintln!("usage: traces KelpieWAL|KelpieTransaction|KelpieCheckpoint FROM COUNT");
         return ExitCode::FAILURE;
     };
     let traces = match spec.as_str() {
         "KelpieWAL" => log::traces(from..from + count),
-        "KelpieTransaction" => transactions::traces(from..from + count),
+        "KelpieTransaction" | "KelpieCheckpoint" => transactions::traces(from..from + count),
         other => {
             eprintln!("no traces are made for {other}");
             return ExitCode::FAILURE;

@@ -1,4 +1,5 @@
-//! Transactions that read every key and write one, for `KelpieTransaction`.
+//! Transactions that read every key and write one, beside checkpoints, for `KelpieTransaction` and
+//! `KelpieCheckpoint`.
 //!
 //! A version is told as its place among the commits that were not refused or lost. In each life
 //! the process is killed, or a write of the log fails.
@@ -66,12 +67,18 @@ impl Told {
             self.log.push(lsn);
             let (current, place) = (self.current, self.log.len());
             self.place.insert(current, place);
-            self.say(format!("[action |-> \"Resolved\", tx |-> {current}, place |-> {place}]"));
+            let key = current % KEYS;
+            self.say(format!(
+                "[action |-> \"Resolved\", tx |-> {current}, key |-> {key}, place |-> {place}]"
+            ));
         } else if let LogStep::BatchTaken { .. } = step {
             self.say(format!("[action |-> \"BatchTaken\", through |-> {}]", self.log.len()));
         } else if let LogStep::BatchLanded { through } = step {
             self.synced = self.log.iter().filter(|lsn| **lsn <= through).count();
             self.say(format!("[action |-> \"Landed\", through |-> {}]", self.synced));
+        } else if let LogStep::Folded { position } = step {
+            let place = self.log.iter().filter(|lsn| **lsn <= position).count();
+            self.say(format!("[action |-> \"Folded\", place |-> {place}]"));
         } else if let LogStep::Neutralised = step {
             self.log.truncate(self.synced);
             self.say("[action |-> \"BatchRefused\"]");
@@ -115,7 +122,10 @@ async fn work(store: Store, env: Env, told: Arc<Mutex<Told>>) {
                 let digits: String = value.iter().map(|byte| char::from(*byte)).take(8).collect();
                 digits.parse().expect("eight digits")
             });
-            seen.push(told.lock().place.get(&writer).copied().unwrap_or(0).to_string());
+            let mut told = told.lock();
+            let place = told.place.get(&writer).copied().unwrap_or(0);
+            told.say(format!("[action |-> \"Read\", tx |-> {number}, key |-> {key}, place |-> {place}]"));
+            seen.push(place.to_string());
         }
         {
             let mut told = told.lock();
@@ -140,6 +150,7 @@ async fn work(store: Store, env: Env, told: Arc<Mutex<Told>>) {
             }
             Err(_) => {}
         }
+        told.lock().say(format!("[action |-> \"Closed\", tx |-> {number}]"));
         if env.random_u64().is_multiple_of(4) {
             env.sleep(Duration::from_micros(env.random_u64() % 700_000)).await;
         }
@@ -194,7 +205,7 @@ pub(crate) fn traces(seeds: Range<u64>) -> Traces {
     let (events, begun): (Vec<_>, Vec<u64>) = seeds.map(trace).unzip();
     let most = begun.into_iter().max().unwrap_or(0);
     let definitions = format!(
-        "TraceTxs == 1..{most}\nTraceKeys == 0..{}\nTraceWrites == [t \\in TraceTxs |-> t % {KEYS}]\n",
+        "TraceTxs == 1..{most}\nTraceVersions == {most}\nTraceKeys == 0..{}\nTraceWrites == [t \\in TraceTxs |-> t % {KEYS}]\n",
         KEYS - 1
     );
     Traces { definitions, events }
