@@ -36,6 +36,7 @@ EXTENDS Naturals, Sequences, FiniteSets
 CONSTANTS
     StepsMax,   \* answers of the model
     Answers,    \* what an answer may call: sequences of kinds
+    Thens,      \* whether an answer may want the run to end when its calls are done: a set of truth values
     FaultsMax,  \* bounds crashes, doubled results and what people do
     Bug         \* the seeded bug of a config, or "none"
 
@@ -145,14 +146,16 @@ ModelAnswered(i) ==
     /\ i \in flight /\ i.kind = "answer"
     /\ IF ~(run.phase = "asking" /\ run.step = i.step /\ run.attempt = i.attempt)
        THEN Unchanged(flight \ {i})
-       ELSE \E answer \in Answers :
+       ELSE \E answer \in Answers, then \in Thens :
             LET calls == [n \in 1..Len(answer) |-> [kind |-> answer[n], state |-> State(answer[n]), attempt |-> 0]]
                 made2 == [c \in Ids |-> IF c[1] = i.step /\ c[2] <= Len(answer) THEN answer[c[2]] ELSE made[c]]
             IN
             /\ made' = made2
             /\ closed' = [c \in Ids |-> IF c[1] = i.step /\ c[2] <= Len(answer) /\ answer[c[2]] = "done"
                                         THEN closed[c] + 1 ELSE closed[c]]
-            /\ GoOn([run EXCEPT !.calls = calls], answer = <<>>, flight \ {i})
+            \* What is not done yet has to be seen by the model, whatever the answer wanted.
+            /\ GoOn([run EXCEPT !.calls = calls],
+                    answer = <<>> \/ (then /\ \A n \in 1..Len(answer) : answer[n] = "done"), flight \ {i})
             /\ UNCHANGED <<approved, outside, told, wrong>>
     /\ UNCHANGED faults
 

@@ -4,6 +4,7 @@
 //! cargo xtask tidy           rules of the repository: layers, sizes, words, licences, …
 //! cargo xtask verification [--check]  puts docs/verification.md together, or says that it is out of date
 //! cargo xtask specs [--deep | NAME…]  every TLA+ config: good ones hold, bad ones fail as they say
+//! cargo xtask specs --traces [--mutants]  what the code was seen to do is what they allow
 //! cargo xtask specs --map    what in the code answers to each invariant and each seeded bug
 //! cargo xtask tools          provision what tests need, print it as `export` lines
 //! cargo xtask postgres COMMAND…  runs it beside a PostgreSQL server of its own
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask tidy | verification [--check] | specs [--deep | --map | NAME…] | tools | postgres COMMAND… | chaos … | letta-coverage [--json] | test [--full]";
+const USAGE: &str = "usage: cargo xtask tidy | verification [--check] | specs [--deep | --map | --traces [--mutants] | NAME…] | tools | postgres COMMAND… | chaos … | letta-coverage [--json] | test [--full]";
 
 fn main() -> ExitCode {
     match run() {
@@ -65,18 +66,15 @@ fn run() -> Result<bool> {
             println!("{} passed, {} failed", outcome.passed, outcome.failed);
             Ok(outcome.failed == 0)
         }
+        ["specs", "--traces"] => ended(&specs::traces::run(&root, specs::traces::Bugs::None)?),
+        ["specs", "--traces", "--mutants"] => ended(&specs::traces::run(&root, specs::traces::Bugs::Seeded)?),
         ["specs", names @ ..] => {
             let scope = match names {
                 [] => specs::Scope::Quick,
                 ["--deep"] => specs::Scope::All,
                 names => specs::Scope::Named(names),
             };
-            let outcome = specs::run(&root, &scope)?;
-            if let Some(missing) = &outcome.not_run {
-                println!("NOT RUN: {missing}");
-            }
-            println!("{} passed, {} failed", outcome.passed, outcome.failed);
-            Ok(outcome.failed == 0 && outcome.not_run.is_none())
+            ended(&specs::run(&root, &scope)?)
         }
         ["tools"] => {
             let tools = tools::provision(&root)?;
@@ -103,4 +101,13 @@ fn run() -> Result<bool> {
         ["test", "--full"] => suite::run(&root, suite::Length::Full),
         _ => bail!(USAGE),
     }
+}
+
+/// Says how specifications ended.
+fn ended(outcome: &specs::Outcome) -> Result<bool> {
+    if let Some(missing) = &outcome.not_run {
+        println!("NOT RUN: {missing}");
+    }
+    println!("{} passed, {} failed", outcome.passed, outcome.failed);
+    Ok(outcome.failed == 0 && outcome.not_run.is_none())
 }

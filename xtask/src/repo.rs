@@ -110,3 +110,19 @@ pub(crate) fn metadata(root: &Path) -> Result<Metadata> {
         .exec()
         .context("`cargo metadata --locked` failed: is Cargo.lock up to date?")
 }
+
+/// The crates with seeded bugs.
+pub(crate) fn seeded(root: &Path) -> Result<Vec<String>> {
+    let metadata = metadata(root)?;
+    let members = metadata.workspace_packages();
+    let seeded = members.iter().filter(|package| package.features.contains_key("mutants"));
+    Ok(seeded.map(|package| package.name.to_string()).collect())
+}
+
+/// Always all of them together: fewer would need other features of their dependencies, and
+/// cargo would build those once more.
+pub(crate) fn with_seeded(command: &mut Command, crates: &[String]) {
+    for name in crates {
+        command.args(["--package", name, "--features", &format!("{name}/mutants")]);
+    }
+}

@@ -14,6 +14,7 @@ mod catalogue;
 mod config;
 mod map;
 mod tlc;
+pub(crate) mod traces;
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -21,6 +21,7 @@ pub mod mutant;
 pub mod ownership;
 pub mod placement;
 pub mod probe;
+pub mod protocol;
 pub mod rate;
 pub mod record;
 pub mod reminder;

@@ -18,6 +18,7 @@
 //!   node/    <node> session | lease          who is in the cluster
 //!   by-node/ <node> <incarnation> <actor>    for drain and inspection
 //!   store/   generation                      which life of the store this is
+//!   protocol/ <versionstamp>                 what transactions did, where that is recorded
 //! ```
 //!
 //! Every row of an actor starts with its tenant, type and key, so that no search can see
@@ -49,6 +50,11 @@ pub fn after(prefix: &[u8]) -> Bytes {
     let last = end.last_mut().expect("a row's prefix starts with its kind, which is not 0xFF");
     *last += 1;
     end.into()
+}
+
+/// What every record of protocol steps starts with; the versionstamp of its commit follows.
+pub fn protocol() -> Bytes {
+    Bytes::from_static(b"protocol/")
 }
 
 /// Who may commit.

@@ -121,6 +121,11 @@ impl Run {
         Self::new(0)
     }
 
+    /// Answers that the model may give.
+    pub fn steps_max(&self) -> u32 {
+        self.steps_max
+    }
+
     /// Whether it makes a summary and nothing else.
     pub fn only_summarizes(&self) -> bool {
         self.steps_max == 0

@@ -9,6 +9,7 @@ pub(crate) mod mutants;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
+pub(crate) mod steps;
 pub(crate) mod trace;
 
 use std::io::Write as _;

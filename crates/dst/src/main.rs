@@ -25,6 +25,8 @@ enum Command {
     /// Run the schedule on the standard input and print what a comparison needs.
     #[command(hide = true)]
     Trace(commands::trace::Args),
+    /// Run seeds and write down their protocol steps, in the words of the specifications.
+    Steps(commands::steps::Args),
     /// Find a small schedule that fails as the one in a file does.
     Shrink(commands::shrink::Args),
     /// Search for the seeded bugs and print how soon each is found.
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Trace(args) => commands::trace::run(&args),
+        Command::Steps(args) => commands::steps::run(&args),
         Command::Shrink(args) => commands::shrink::run(&args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => commands::mutants::run(&args),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use kelpie_core::protocol::Step;
 use kelpie_env::Env;
 use kelpie_env::sim::{CHECKPOINT_EVERY, Options, Recording, Sim};
 use kelpie_storage::{EmbeddedOptions, Store};
@@ -112,6 +113,19 @@ pub fn draw(workload: &Workload, seed: u64) -> Schedule {
     schedule
 }
 
+/// Draws the schedule of a seed, in which machines come and go and are told to, and nothing else
+/// goes wrong: what moves actors.
+pub fn draw_churning(workload: &Workload, seed: u64) -> Schedule {
+    let mut schedule = draw(workload, seed);
+    let span_ms =
+        schedule.operations.iter().map(|operation| operation.after_ms).sum::<u64>().clamp(2_000, 20_000);
+    schedule.nodes = schedule.nodes.max(3);
+    schedule.peers = Peers::Secret;
+    (schedule.capacity, schedule.balanced) = (None, true);
+    schedule.faults = draw_churn(&mut Draw::new(seed), schedule.nodes, span_ms);
+    schedule
+}
+
 /// Runs a schedule to its verdict.
 ///
 /// # Errors
@@ -126,7 +140,7 @@ pub fn run(schedule: &Schedule) -> Result<Verdict, UnknownScenario> {
 /// # Errors
 /// When there is no workload of the schedule's name.
 pub fn traced(schedule: &Schedule, record: &Range<u64>) -> Result<(Verdict, Recording), UnknownScenario> {
-    let watch = Watch { record: record.clone(), sights_max: 0 };
+    let watch = Watch { record: record.clone(), ..Watch::default() };
     judged(schedule, &watch).map(|ran| (ran.verdict, ran.recording))
 }
 
@@ -135,9 +149,19 @@ pub fn traced(schedule: &Schedule, record: &Range<u64>) -> Result<(Verdict, Reco
 /// # Errors
 /// When there is no workload of the schedule's name.
 pub fn watched(schedule: &Schedule) -> Result<(Verdict, Timeline), UnknownScenario> {
-    let ran = judged(schedule, &Watch { record: 0..0, sights_max: timeline::SIGHTS_MAX })?;
+    let ran = judged(schedule, &Watch { sights_max: timeline::SIGHTS_MAX, ..Watch::default() })?;
     let timeline = Timeline::new(schedule, &ran.verdict, &ran.seen);
     Ok((ran.verdict, timeline))
+}
+
+/// Runs a schedule to its verdict over a store that records, and reads the protocol steps that
+/// were committed. A run that gets stuck leaves those that were committed until then.
+///
+/// # Errors
+/// When there is no workload of the schedule's name.
+pub fn recorded(schedule: &Schedule) -> Result<(Verdict, Vec<Step>), UnknownScenario> {
+    let ran = judged(schedule, &Watch { protocol: true, ..Watch::default() })?;
+    Ok((ran.verdict, ran.steps))
 }
 
 fn judged(schedule: &Schedule, watch: &Watch) -> Result<Ran, UnknownScenario> {
@@ -213,11 +237,14 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
 }
 
 /// What is kept of a run besides its verdict.
+#[derive(Default)]
 pub(crate) struct Watch {
     /// The events with these numbers.
     pub(crate) record: Range<u64>,
     /// So much of what there was to see.
     pub(crate) sights_max: usize,
+    /// The protocol steps of its transactions.
+    pub(crate) protocol: bool,
 }
 
 /// A run that is over.
@@ -225,6 +252,7 @@ pub(crate) struct Ran {
     pub(crate) verdict: Verdict,
     pub(crate) recording: Recording,
     pub(crate) seen: Seen,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// Runs a cluster under a load. What its histories mean is for the caller to judge.
@@ -253,7 +281,7 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
         ..Options::new(schedule.seed)
     });
     let _entered = sim.enter();
-    let world = World::new(&sim, schedule, &load.program, load.world, watch.sights_max > 0);
+    let world = World::new(&sim, schedule, &load.program, load.world, watch);
     let run = world.run(schedule, load.clients, load.last);
     let ran = catch_unwind(AssertUnwindSafe(|| sim.block_on_watching(run, |node| world.turned(node))));
     let mut violations = match ran {
@@ -287,7 +315,9 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
         healed: world.healed_at.lock().unwrap_or_default(),
         full: watch.sights_max,
     };
-    Ran { verdict, recording: sim.recording(), seen }
+    let recording = sim.recording();
+    let steps = if watch.protocol { world.steps(&sim) } else { Vec::new() };
+    Ran { verdict, recording, seen, steps }
 }
 
 /// No workload has this name.
@@ -322,7 +352,7 @@ impl<'a> World<'a> {
         schedule: &Schedule,
         program: &dyn Fn() -> Arc<dyn Program>,
         outside: Option<Arc<agents::World>>,
-        watched: bool,
+        watch: &Watch,
     ) -> Self {
         if let Some(outside) = &outside {
             outside.open(sim.node("outside").env());
@@ -331,7 +361,9 @@ impl<'a> World<'a> {
             if schedule.embedded { ServiceBackend::Embedded(EMBEDDED) } else { ServiceBackend::Memory };
         let service = StoreService::start(sim, "store", backend);
         let invariants = Arc::new(Invariants::new(schedule.embedded));
-        let commits = watched.then(|| Arc::new(Commits::new(service.node().clone(), invariants.clone())));
+        let records = watch.protocol;
+        let commits = (watch.sights_max > 0)
+            .then(|| Arc::new(Commits::new(service.node().clone(), invariants.clone())));
         match &commits {
             Some(commits) => service.observe(commits.clone()),
             None => service.observe(invariants.clone()),
@@ -339,7 +371,10 @@ impl<'a> World<'a> {
         let operator = sim.node("operator");
         let clients_node = sim.node("clients");
         let server = service.clone();
-        let connect: Connect = Arc::new(move |node| Arc::new(server.connect(node)));
+        let connect: Connect = Arc::new(move |node| {
+            let store = server.store(node);
+            if records { store.recording() } else { store }
+        });
         let machines: Vec<Machine> = (0..schedule.nodes)
             .map(|number| {
                 let (name, connect, invariants) =
@@ -353,6 +388,7 @@ impl<'a> World<'a> {
             invariants.know(machine.node.ip(), machine.name().as_str());
         }
         let store = service.store(&operator);
+        let store = if records { store.recording() } else { store };
         let jumps =
             |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::WallJump { .. }, .. });
         let is_long = outside.is_some() || schedule.faults.iter().any(jumps);
@@ -379,6 +415,11 @@ impl<'a> World<'a> {
             began_at: Mutex::default(),
             healed_at: Mutex::default(),
         }
+    }
+
+    /// The protocol steps that were committed, as they stand in the store at the end.
+    fn steps(&self, sim: &Sim) -> Vec<Step> {
+        sim.block_on(self.store.protocol_steps()).expect("the store is healed and serves")
     }
 
     /// A task of this node has had its turn.

@@ -192,7 +192,7 @@ impl Cluster {
             Arc::new(Actors::new(move |env| make(env)))
         };
         let load = Load { program: Box::new(program), world: None, clients: self.clients, last: self.last };
-        let watch = Watch { record: record.clone(), sights_max: 0 };
+        let watch = Watch { record: record.clone(), ..Watch::default() };
         let Ran { mut verdict, recording, .. } = run::execute(&self.schedule, load, &watch);
         verdict.violations.extend(judge::owed(&verdict.history));
         (verdict, recording)

@@ -82,6 +82,10 @@ pub(crate) struct ServeArgs {
     /// Seconds that requests in flight have to finish after SIGTERM or ^C
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_seconds: u64,
+    /// Write down each transaction's protocol steps with it (see `kelpie store steps`): for tests of
+    /// the protocol, not for production, since they are kept for ever
+    #[arg(long, env = "KELPIE_RECORD_PROTOCOL")]
+    pub(crate) record_protocol: bool,
     /// Drain when the standard input closes: a parent process that dies takes its server along
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,

@@ -43,7 +43,10 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
     // clearer message, and touches no store.
     let listener = listen(args.listen, &env).await?;
     let address = listener.local_addr()?;
-    let store = store::open(&args.store, &env).await?;
+    let mut store = store::open(&args.store, &env).await?;
+    if args.record_protocol {
+        store = store.recording();
+    }
     let node = Node::start(&args, store, env.clone()).await?;
     greet(address, &node);
 

@@ -9,6 +9,7 @@ mod progress;
 mod restore;
 mod source;
 mod stats;
+mod steps;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: StoreArgs, env: Env) -> Result<Exit, Failure> {
         StoreAction::Compact(args) => compact::run(args, &store, json, env).await,
         StoreAction::Checkpoint(remote) => compact::checkpoint(&remote, json, env).await,
         StoreAction::Dump(args) => dump::run(args, &store, json, env).await,
+        StoreAction::Steps(running) => steps::run(running, &store, env).await,
         StoreAction::Backup(args) => backup::run(args, &store, json, env).await,
         StoreAction::Restore(args) => restore::run(args, &store, json, env).await,
     }

@@ -16,5 +16,6 @@ pub mod log;
 pub mod migration;
 pub mod registry;
 pub mod single_activation;
+pub mod traces;
 
 pub use explore::{Explored, explore, violate};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::FutureExt;
 use kelpie_core::id::NodeId;
 use kelpie_core::membership::{Member, Suspicion};
+use kelpie_core::protocol::{Life, Step};
 use kelpie_core::session::{self, Declaration, Lease, Session};
 use kelpie_core::{record, row};
 use kelpie_storage::{RangeQuery, Store, Transaction};
@@ -115,6 +116,11 @@ impl Nodes {
                     Ok(match change(&standing) {
                         Some(session) => {
                             tx.set(key, record::encode(&session));
+                            tx.record(|| Step::Told {
+                                node: node.clone(),
+                                before: Life::from(&standing),
+                                after: Life::from(&session),
+                            });
                             Told::Done(session)
                         }
                         None => Told::Already(standing),
@@ -141,6 +147,11 @@ async fn declare_dead(tx: &mut Transaction, suspicion: &Suspicion) -> Result<Dec
     Ok(match session::declare_dead(session.as_ref(), lease.as_ref(), watched) {
         Declaration::Write(dead) => {
             tx.set(row::session(node), record::encode(&dead));
+            tx.record(|| Step::Declare {
+                node: node.clone(),
+                after: Life::from(&dead),
+                beat: watched.number(),
+            });
             Declared::Dead
         }
         Declaration::Over => Declared::Over,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::id::{ActorId, Seq};
 use kelpie_core::ownership::{self, Claim, Entry, Migrate, Mover, Myself, Own, Why};
+use kelpie_core::protocol::{Owner, Step};
 use kelpie_core::record;
 use kelpie_core::row;
 use kelpie_core::session::Session;
@@ -206,10 +207,10 @@ async fn claim(
         Some(_) => mine.clone(),
         None => None,
     };
-    let (own, holder, mine) = (own.as_ref(), holder.as_ref(), mine.as_ref());
+    let (before, holder, mine) = (own, holder.as_ref(), mine.as_ref());
     let decided = match over {
-        None => ownership::claim(own, holder, mine, me),
-        Some(over) => ownership::claim_over(own, holder, mine, me, over),
+        None => ownership::claim(before.as_ref(), holder, mine, me),
+        Some(over) => ownership::claim_over(before.as_ref(), holder, mine, me, over),
     };
     match decided {
         Claim::NotActive => Ok(Claimed::NotActive),
@@ -221,6 +222,11 @@ async fn claim(
                 tx.set(row::head(actor), record::encode(&head));
             }
             write(tx, actor, &own, why);
+            tx.record(|| Step::Claim {
+                actor: actor.to_string(),
+                before: before.as_ref().map(Owner::from),
+                after: Owner::from(&own),
+            });
             Ok(Claimed::Owned { own, head })
         }
     }
@@ -247,6 +253,11 @@ async fn migrate(
     Ok(match ownership::migrate(own.as_ref(), held, session.as_ref(), target) {
         Migrate::Move(own) => {
             write(tx, actor, &own, &Why::Migrated { from: held.node.clone(), by });
+            tx.record(|| Step::Migrate {
+                actor: actor.to_string(),
+                before: Owner::from(held),
+                after: Owner::from(&own),
+            });
             Migrated::Moved(own)
         }
         Migrate::Moved(own) => Migrated::Moved(own),
@@ -271,6 +282,11 @@ async fn settle(tx: &mut Transaction, actor: &ActorId, own: &Own) -> Result<Sett
     }
     let own = ownership::settle(&standing);
     tx.set(row::own(actor), record::encode(&own));
+    tx.record(|| Step::Settle {
+        actor: actor.to_string(),
+        before: Owner::from(&standing),
+        after: Owner::from(&own),
+    });
     Ok(Settled::Ours { own, head })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kelpie_core::call::OutboxPosition;
 use kelpie_core::ownership::Own;
+use kelpie_core::protocol::{self, Kept, Left, Owner, Step};
 use kelpie_core::turn::Input;
 use kelpie_core::{record, row};
 use kelpie_registry::{Head, Settled};
@@ -31,6 +32,14 @@ const SWEEP_ROWS: usize = 64;
 /// At every so many commits, the records of a sender's messages that it has noted as delivered
 /// go: so that most deliveries write one row.
 const LOW_EVERY: u64 = 8;
+
+/// What a commit records about its call.
+struct Replied {
+    /// The reply.
+    reply: Option<Kept>,
+    /// The mark of a message's sender.
+    low: Option<OutboxPosition>,
+}
 
 impl Activation {
     /// Commits what the handler left.
@@ -134,10 +143,13 @@ impl Activation {
         let work = &finished.work;
         self.compare_index(tx, work).await?;
         self.fill_state(tx, work, head.large).await?;
+        let mut reply = None;
+        let mut low = None;
         if kelpie_core::mutant!("CommitTransaction_StateOnly") {
             self.dedup_apart(finished).await;
         } else if let Some(dedup) = &finished.dedup {
-            self.fill_reply(tx, finished, dedup, next);
+            low = self.fill_reply(tx, finished, dedup, next);
+            reply = Some(Kept { until_ms: dedup.expires_ms });
         }
         for (key, value) in &work.index {
             match value {
@@ -163,6 +175,10 @@ impl Activation {
         }
         self.move_wake(tx, head.wake_ms, next.wake_ms);
         tx.set(row::head(&self.actor), record::encode(next));
+        for step in &work.steps {
+            tx.record(|| step.clone());
+        }
+        tx.record(|| self.committed(finished, own, next, Replied { reply, low }));
         self.sweep(tx, next.seq.0, swept).await.map(Some)
     }
 
@@ -188,18 +204,50 @@ impl Activation {
 
     /// Records the reply; for a message, now and then also what its sender has noted as
     /// delivered, and forgets what lies below.
-    fn fill_reply(&self, tx: &mut Transaction, finished: &Finished, dedup: &Dedup, next: &Head) {
+    fn fill_reply(
+        &self,
+        tx: &mut Transaction,
+        finished: &Finished,
+        dedup: &Dedup,
+        next: &Head,
+    ) -> Option<OutboxPosition> {
         let (key, reply) = (finished.request.reply_row(), record::encode(dedup));
         let Some((sender, _)) = finished.request.sender() else {
             large::put(tx, &key, &reply);
-            return;
+            return None;
         };
         tx.set(key, reply);
-        if let Some(low) = finished.raised
-            && next.seq.0.is_multiple_of(LOW_EVERY)
-        {
-            tx.clear_range(row::inboxes(&self.actor, sender), row::inbox(&self.actor, sender, low));
-            tx.set(row::low(&self.actor, sender), record::encode(&low));
+        let low = finished.raised.filter(|_| next.seq.0.is_multiple_of(LOW_EVERY))?;
+        tx.clear_range(row::inboxes(&self.actor, sender), row::inbox(&self.actor, sender, low));
+        tx.set(row::low(&self.actor, sender), record::encode(&low));
+        Some(low)
+    }
+
+    /// The commit of a turn, as a step of the protocol.
+    fn committed(&self, finished: &Finished, own: &Own, next: &Head, replied: Replied) -> Step {
+        let (request, work) = (&finished.request, &finished.work);
+        let place = |index| OutboxPosition { epoch: own.epoch, seq: next.seq, index };
+        Step::Commit {
+            actor: self.actor.to_string(),
+            owner: Owner::from(own),
+            seq: next.seq.0,
+            key: protocol::key(request.key),
+            print: protocol::print(&request.fingerprint),
+            own: request.is_own(),
+            outbox: next.outbox,
+            wake: next.wake_ms.is_some(),
+            resumed: finished.running.is_some(),
+            left: Left {
+                reply: replied.reply,
+                message: request.sender().map(|(sender, mark)| protocol::Message {
+                    sender: sender.to_string(),
+                    position: protocol::place(mark.position),
+                    low: protocol::place(mark.low),
+                }),
+                low: replied.low.map(protocol::place),
+                sent: (0_u32..).zip(&work.messages).map(|(index, _)| protocol::place(place(index))).collect(),
+                delivered: work.delivered.iter().copied().map(protocol::place).collect(),
+            },
         }
     }
 

@@ -430,7 +430,7 @@ impl Finished {
 
 impl Request {
     /// Whether the runtime itself asks: its requests are harmless to repeat.
-    fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.caller == Caller::Runtime
     }
 

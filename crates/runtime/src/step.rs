@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kelpie_core::limits::STEP_KEY_BYTES_MAX;
+use kelpie_core::protocol::{self, Owner, Step};
 use kelpie_core::{record, row};
 use kelpie_registry::Head;
 use kelpie_storage::CommitError;
@@ -332,6 +333,14 @@ impl Turn {
         }
         activation.move_wake(&mut tx, head.wake_ms, next.wake_ms);
         tx.set(row::head(actor), record::encode(&next));
+        tx.record(|| Step::Recorded {
+            actor: actor.to_string(),
+            owner: Owner::from(&self.fence().own.own),
+            seq: next.seq.0,
+            key: protocol::key(self.request.key),
+            steps: batch.len() as u64,
+            wake: next.wake_ms.is_some(),
+        });
         match tx.commit().await {
             Ok(_) => {
                 self.moved_to(Fence { head: next, ..self.fence() });

@@ -11,6 +11,7 @@ use kelpie_core::call::{CallKey, Caller, IdempotencyKey, OutboxPosition, TurnId}
 use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
 use kelpie_core::probe::Edge;
+use kelpie_core::protocol::Step;
 use kelpie_core::row;
 use kelpie_core::trace::TraceContext;
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) reminders: Reminders,
     /// Effects to carry out after the commit.
     pub(crate) effects: Vec<PendingEffect>,
+    /// What the turn does, in the words of a specification, if somebody wants to know.
+    pub(crate) steps: Vec<Step>,
     /// The first problem met while collecting the above; it fails the turn.
     pub(crate) problem: Option<TurnError>,
 }
@@ -68,6 +71,7 @@ impl Work {
             dead: _,
             reminders,
             effects,
+            steps: _,
             problem: _,
         } = self;
         writes.is_empty()
@@ -326,6 +330,17 @@ impl Turn {
     /// key is being carried out by this process.
     pub fn perform(&mut self, key: impl Into<String>, payload: impl Into<Bytes>) {
         self.work.effects.push(PendingEffect { key: key.into(), payload: payload.into() });
+    }
+
+    /// Whether the store writes down protocol steps: what is only for that can be left out else.
+    pub fn records(&self) -> bool {
+        self.activation.node.store.records()
+    }
+
+    /// Says what the turn does, in the words of a specification: written down with its commit, if
+    /// the store records.
+    pub fn record_protocol(&mut self, step: Step) {
+        self.work.steps.push(step);
     }
 
     /// Whether this process is carrying out an effect with that key right now.

@@ -52,5 +52,5 @@ pub use memory::Memory;
 pub use postgres::{CertificateCheck, Postgres, PostgresOptions, PostgresUrlError};
 pub use row_list::RowList;
 pub use run::RunError;
-pub use store::Store;
+pub use store::{StepsError, Store};
 pub use transaction::{Page, RangeQuery, Transaction};

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use kelpie_core::protocol::Step;
+use kelpie_core::record::{self, RecordError};
 use kelpie_core::row;
 use kelpie_env::Env;
 
@@ -20,7 +22,10 @@ use crate::limits::check_key;
 use crate::memory::Memory;
 use crate::postgres::Postgres;
 use crate::run::slot::Slots;
-use crate::transaction::Transaction;
+use crate::transaction::{RangeQuery, Transaction};
+
+/// Rows that are read at once.
+const STEPS_PAGE: usize = 256;
 
 /// A transactional store. Cheap to clone; all clones are one store.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) env: Env,
     /// What runs write to settle an unknown outcome.
     pub(crate) slots: Slots,
+    /// Whether transactions write down their protocol steps.
+    pub(crate) records: bool,
 }
 
 impl Store {
@@ -59,7 +66,69 @@ impl Store {
 
     /// A store over a backend that the caller made.
     pub fn from_backend(backend: Arc<dyn Backend>, env: Env) -> Self {
-        Self { shared: Arc::new(Shared { backend, env, slots: Slots::default() }) }
+        Self { shared: Arc::new(Shared { backend, env, slots: Slots::default(), records: false }) }
+    }
+
+    /// The same store, whose transactions write down their protocol steps (see
+    /// [`kelpie_core::protocol`]): a row more each, for who holds them against the specifications.
+    ///
+    /// ```
+    /// # kelpie_env::sim::Sim::new(0).block_on(async {
+    /// use futures::TryStreamExt;
+    /// use kelpie_core::id::NodeId;
+    /// use kelpie_core::protocol::{Life, Step};
+    /// use kelpie_core::session::SessionState;
+    /// use kelpie_storage::{Store, StoreConfig};
+    ///
+    /// let env = kelpie_env::Env::current();
+    /// let store = Store::open(&StoreConfig::Memory, &env).await?.recording();
+    /// let after = Life { incarnation: 1, boot: "b".to_owned(), state: SessionState::Active };
+    /// let step = Step::Join { node: NodeId::new("a")?, before: None, after };
+    /// let mut tx = store.begin();
+    /// tx.record(|| step.clone());
+    /// tx.set("row", "value");
+    /// tx.commit().await?;
+    /// assert_eq!(store.protocol_steps().await?, [step]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn recording(&self) -> Self {
+        let Shared { backend, env, .. } = &*self.shared;
+        let (backend, env) = (backend.clone(), env.clone());
+        Self { shared: Arc::new(Shared { backend, env, slots: Slots::default(), records: true }) }
+    }
+
+    /// Whether its transactions write down their protocol steps.
+    ///
+    /// ```
+    /// # kelpie_env::sim::Sim::new(0).block_on(async {
+    /// # use kelpie_storage::{Store, StoreConfig};
+    /// let store = Store::open(&StoreConfig::Memory, &kelpie_env::Env::current()).await?;
+    /// assert!(!store.records() && store.recording().records());
+    /// # Ok::<_, kelpie_storage::OpenError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn records(&self) -> bool {
+        self.shared.records
+    }
+
+    /// All protocol steps that were written down, in the order of their commits.
+    ///
+    /// # Errors
+    /// When the store can't be read, or holds something else there.
+    pub async fn protocol_steps(&self) -> Result<Vec<Step>, StepsError> {
+        let mut query = Some(RangeQuery::new(row::protocol(), row::after(&row::protocol())));
+        let mut steps = Vec::new();
+        while let Some(wanted) = query {
+            // A transaction a page: nothing that is there already changes.
+            let page = self.begin().get_range(wanted.limit(STEPS_PAGE)).await?;
+            for (_, value) in page.rows {
+                steps.extend(record::decode::<Vec<Step>>(&value)?);
+            }
+            query = page.more;
+        }
+        Ok(steps)
     }
 
     /// Begins a transaction. Its reads fix their version at the first one.
@@ -139,4 +208,15 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("backend", &self.properties().name).finish_non_exhaustive()
     }
+}
+
+/// Protocol steps can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StepsError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A row is damaged, or of a newer Kelpie.
+    #[error("a row of recorded protocol steps can't be read")]
+    Record(#[from] RecordError),
 }

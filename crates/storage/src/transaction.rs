@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kelpie_core::protocol::Step;
+use kelpie_core::{record, row};
 
 use crate::atomic::AtomicOp;
 use crate::contract::{CommitError, CommitRequest, Committed, ReadError, Snapshot, Stamped};
@@ -27,6 +29,8 @@ pub struct Transaction {
     view: Option<View>,
     buffer: WriteBuffer,
     stamped: Vec<Stamped>,
+    /// What it does, in the words of the specifications, if somebody wants to know.
+    steps: Vec<Step>,
     reads: Vec<Bytes>,
     read_ranges: Vec<KeyRange>,
     write_conflicts: Vec<KeyRange>,
@@ -49,6 +53,7 @@ impl Transaction {
             view: None,
             buffer: WriteBuffer::default(),
             stamped: Vec::new(),
+            steps: Vec::new(),
             reads: Vec::new(),
             read_ranges: Vec::new(),
             write_conflicts: Vec::new(),
@@ -168,6 +173,14 @@ impl Transaction {
         self.stamped.push(Stamped { key, offset, value });
     }
 
+    /// Says what this transaction does, in the words of the specifications. Written down with its
+    /// commit by a store that records ([`crate::Store::recording`]), else not even looked at.
+    pub fn record(&mut self, step: impl FnOnce() -> Step) {
+        if self.shared.records {
+            self.steps.push(step());
+        }
+    }
+
     /// Makes the commit fail if someone writes in `range` in between, as if it had been read.
     pub fn add_read_conflict(&mut self, range: KeyRange) {
         if !range.is_empty() {
@@ -194,6 +207,13 @@ impl Transaction {
         }
         if self.is_read_only() {
             return Ok(Committed { version: None });
+        }
+        if !self.steps.is_empty() {
+            let mut key = row::protocol().to_vec();
+            let offset = key.len();
+            key.resize(offset + VERSIONSTAMP_BYTES, 0);
+            let steps = record::encode(&mem::take(&mut self.steps));
+            self.set_versionstamped_key(key, offset, steps);
         }
         let bytes = self.bytes();
         if bytes > TRANSACTION_BYTES_MAX {

@@ -49,10 +49,31 @@ pub(super) struct Report {
 /// With one worker: the order of the search decides which of several symmetric states stands
 /// for the others, and under a view the number of distinct states depends on it.
 pub(super) fn run(root: &Path, java: &str, jar: &Path, config: &Config, limit: Duration) -> Result<Report> {
+    let names =
+        Names { config: &config.name, module: &config.module, checks_deadlock: config.checks_deadlock };
+    let output = search(&root.join("specs"), java, jar, &names, limit)?;
+    Ok(parse(output, &config.properties))
+}
+
+/// Runs TLC on a config and a module in another folder. Traces may end, so that a state without
+/// successor is no error.
+pub(super) fn run_in(dir: &Path, java: &str, jar: &Path, name: &str, limit: Duration) -> Result<Report> {
+    let names = Names { config: name, module: name, checks_deadlock: false };
+    Ok(parse(search(dir, java, jar, &names, limit)?, &[]))
+}
+
+/// What to search.
+struct Names<'a> {
+    config: &'a str,
+    module: &'a str,
+    checks_deadlock: bool,
+}
+
+fn search(dir: &Path, java: &str, jar: &Path, names: &Names, limit: Duration) -> Result<Vec<String>> {
     let scratch = tempfile::tempdir()?;
     let mut command = Command::new(java);
     command
-        .current_dir(root.join("specs"))
+        .current_dir(dir)
         .args(["-XX:+UseParallelGC", "-XX:ParallelGCThreads=1", "-Xmx1g"])
         // It unpacks its standard modules there: two runs at once must not share it.
         .arg(format!("-Djava.io.tmpdir={}", scratch.path().display()))
@@ -61,14 +82,14 @@ pub(super) fn run(root: &Path, java: &str, jar: &Path, config: &Config, limit: D
         .args(["tlc2.TLC", "-cleanup", "-workers", "1", "-metadir"])
         .arg(scratch.path().join("states"))
         .arg("-config")
-        .arg(format!("{}.cfg", config.name));
+        .arg(format!("{}.cfg", names.config));
     // This version has no CHECK_DEADLOCK in configs; the flag turns the check *off*.
-    if !config.checks_deadlock {
+    if !names.checks_deadlock {
         command.arg("-deadlock");
     }
-    command.arg(format!("{}.tla", config.module));
+    command.arg(format!("{}.tla", names.module));
     let (_, output) = silent(&mut command, limit)?;
-    Ok(parse(output, &config.properties))
+    Ok(output)
 }
 
 /// Reads TLC's output. It does not say which temporal property failed: that is known only

@@ -26,6 +26,7 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "tests", run: tests },
     Stage { name: "simulation", run: simulation },
     Stage { name: "clusters", run: clusters },
+    Stage { name: "traces", run: traces },
     Stage { name: "mutants", run: mutants },
     Stage { name: "doctests", run: doctests },
     Stage { name: "doc", run: doc },
@@ -83,11 +84,7 @@ fn run_specs(context: &mut Context) -> Result<Ended> {
         Length::Short => specs::Scope::Quick,
         Length::Full => specs::Scope::All,
     };
-    let outcome = specs::run(context.root, &scope)?;
-    Ok(match outcome.not_run {
-        Some(missing) if outcome.failed == 0 => Ended::NotRun(missing),
-        _ => Ended::Counted(Counts { passed: outcome.passed, failed: outcome.failed }),
-    })
+    ended(specs::run(context.root, &scope)?)
 }
 
 fn clippy(context: &mut Context) -> Result<Ended> {
@@ -143,30 +140,34 @@ fn clusters(context: &mut Context) -> Result<Ended> {
     }))
 }
 
+/// What clusters were seen to do is what the specifications allow.
+fn traces(context: &mut Context) -> Result<Ended> {
+    ended(specs::traces::run(context.root, specs::traces::Bugs::None)?)
+}
+
+fn ended(outcome: specs::Outcome) -> Result<Ended> {
+    Ok(match outcome.not_run {
+        Some(missing) if outcome.failed == 0 => Ended::NotRun(missing),
+        _ => Ended::Counted(Counts { passed: outcome.passed, failed: outcome.failed }),
+    })
+}
+
 /// The crates with seeded bugs, built with them: the tests that only exist there show that
 /// each bug is caught; the others show that the bugs are asleep unless they are chosen.
 fn mutants(context: &mut Context) -> Result<Ended> {
-    let crates = seeded(context)?;
+    let crates = repo::seeded(context.root)?;
     if crates.is_empty() {
         return Ok(Ended::Done);
     }
-    all_but(context, NEEDS_TOOLS, |command| with_seeded(command, &crates))
-}
-
-/// The crates with seeded bugs.
-fn seeded(context: &Context) -> Result<Vec<String>> {
-    let metadata = repo::metadata(context.root)?;
-    let members = metadata.workspace_packages();
-    let seeded = members.iter().filter(|package| package.features.contains_key("mutants"));
-    Ok(seeded.map(|package| package.name.to_string()).collect())
-}
-
-/// Always all of them together: fewer would need other features of their dependencies, and
-/// cargo would build those once more.
-fn with_seeded(command: &mut Command, crates: &[String]) {
-    for name in crates {
-        command.args(["--package", name, "--features", &format!("{name}/mutants")]);
+    let Ended::Counted(mut counts) =
+        all_but(context, NEEDS_TOOLS, |command| repo::with_seeded(command, &crates))?
+    else {
+        return Ok(Ended::Done);
+    };
+    if let Ended::Counted(seen) = ended(specs::traces::run(context.root, specs::traces::Bugs::Seeded)?)? {
+        counts += seen;
     }
+    Ok(Ended::Counted(counts))
 }
 
 fn doctests(_: &mut Context) -> Result<Ended> {
@@ -268,7 +269,7 @@ pub(super) fn part_of_tests(context: &Context, part: &str, scope: Scope) -> Resu
         Scope::Workspace => {
             command.arg("--workspace");
         }
-        Scope::Seeded => with_seeded(&mut command, &seeded(context)?),
+        Scope::Seeded => repo::with_seeded(&mut command, &repo::seeded(context.root)?),
         Scope::Package { name, features } => {
             command.args(["--package", name, "--features", features]);
         }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
+use kelpie_core::protocol::Step;
 use kelpie_core::record;
-use kelpie_core::run::{Closing, Effect, Input, Owed, StopReason};
+use kelpie_core::run::{Closing, Effect, Input, Owed, Run, StopReason};
 use kelpie_memory::recall::{CallMade, Entry, Said};
-use kelpie_runtime::HandlerError;
+use kelpie_runtime::{HandlerError, Turn};
 
 use super::desk::Desk;
 use super::judge::{self, Meaning};
@@ -223,9 +224,10 @@ impl Desk<'_> {
 
     /// Feeds the run that goes on, and does what comes out.
     pub(super) async fn feed(&mut self, input: Input) -> Result<(), HandlerError> {
-        let now_ms = self.turn.now_ms();
-        let Some(current) = &mut self.talk.current else { return Ok(()) };
-        let effects = current.machine.step(now_ms, input);
+        if self.talk.current.is_none() {
+            return Ok(());
+        }
+        let effects = self.machine_step(input)?;
         self.carry_out(effects.into()).await
     }
 
@@ -304,8 +306,8 @@ impl Desk<'_> {
 
     /// Feeds the run that goes on; what comes out is left to the caller.
     pub(super) fn machine_step(&mut self, input: Input) -> Result<Vec<Effect>, HandlerError> {
-        let now_ms = self.turn.now_ms();
-        Ok(self.current_mut()?.machine.step(now_ms, input))
+        let current = self.talk.current.as_mut().ok_or_else(|| lost("current run"))?;
+        Ok(stepped(self.turn, current.number, &mut current.machine, input))
     }
 
     /// What the prompt is made of.
@@ -407,4 +409,24 @@ pub(super) fn add(usage: &mut RunUsage, answer: Usage) {
     usage.cached_tokens += answer.cached_tokens;
     usage.reasoning_tokens += answer.reasoning_tokens;
     usage.steps += 1;
+}
+
+/// Feeds a machine, and says so where steps are written down.
+pub(super) fn stepped(turn: &mut Turn, number: u64, machine: &mut Run, input: Input) -> Vec<Effect> {
+    let now_ms = turn.now_ms();
+    if !turn.records() {
+        return machine.step(now_ms, input);
+    }
+    let (actor, before) = (turn.actor().to_string(), machine.clone());
+    let effects = machine.step(now_ms, input.clone());
+    let (run, mut closed, mut wakes) = (number.to_string(), Vec::new(), None);
+    for effect in &effects {
+        match effect {
+            Effect::Close { call, .. } => closed.push(*call),
+            Effect::WakeAt(at) => wakes = Some(at.is_some()),
+            Effect::Finish(_) | Effect::Pause { .. } | Effect::Perform(_) | Effect::Drop(_) => {}
+        }
+    }
+    turn.record_protocol(Step::Run { actor, run, input, closed, wakes, before, after: machine.clone() });
+    effects
 }

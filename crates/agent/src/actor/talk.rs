@@ -10,7 +10,7 @@ use kelpie_runtime::HandlerError;
 use super::desk::Desk;
 use super::manage::served;
 use super::rows::{self, Current, Queued};
-use super::{Accepted, Say, code, invalid};
+use super::{Accepted, Say, advance, code, invalid};
 use crate::message::{NewMessage, Role};
 use crate::outcome::{RunRecord, RunStatus, RunUsage};
 use crate::provider::ToolSpec;
@@ -165,7 +165,7 @@ impl Desk<'_> {
             self.append(&run.id, 0, heard(message));
         }
         self.save_run(number, &run);
-        let effects = machine.step(self.turn.now_ms(), Input::Began);
+        let effects = advance::stepped(self.turn, number, &mut machine, Input::Began);
         let (answer_at, summary_to, called) = (0, 0, Called::default());
         self.talk.current =
             Some(Current { number, machine, answer_at, summary_to, client_tools, overrides, called });

@@ -65,6 +65,7 @@ fn known(key: &[u8]) -> Option<String> {
             let names = [name(part()?)?, name(part()?)?, name(part()?)?].join("/");
             Some(format!("{kind}/{names}/{}", escaped(part()?)))
         }
+        "protocol" => Some(format!("{kind}/{}", hex(rest))),
         "node" | "store" => Some(format!("{kind}/{}", nul_separated(rest)?)),
         "by-node" => {
             let end = rest.iter().position(|byte| *byte == 0)?;

@@ -45,7 +45,7 @@ impl CallState {
 }
 
 /// A call in an answer, as the shell judged it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NewCall {
     /// Done within the turn that records the answer; its result is recorded with it.
     Done {
@@ -65,7 +65,7 @@ pub enum NewCall {
 }
 
 /// What somebody decided about a call that waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// It may be asked for.
     Approved,

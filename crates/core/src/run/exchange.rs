@@ -1,10 +1,12 @@
 //! What goes in and out of a run: what the shell observed, and what it has to do.
 
+use serde::{Deserialize, Serialize};
+
 use super::call::{Closing, Decision, NewCall};
 use super::stop::StopReason;
 
 /// What the shell observed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// The run's turn has come.
     Began,
@@ -68,7 +70,7 @@ pub enum Input {
 }
 
 /// An effect whose result the run waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owed {
     /// An answer of the model.
     Answer {

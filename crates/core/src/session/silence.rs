@@ -19,6 +19,11 @@ pub struct Beat {
 }
 
 impl Beat {
+    /// Which renewal it is of its session, by the number that its holder gave it.
+    pub fn number(&self) -> u64 {
+        self.beat
+    }
+
     /// The beat of a session, with the lease that was read with it.
     pub fn of(session: &Session, lease: Option<&Lease>) -> Self {
         let beat = lease.map_or(0, |lease| lease.beat);

@@ -10,7 +10,7 @@ use kelpie_core::id::NodeId;
 use kelpie_env::Env;
 use kelpie_env::sim::{Mailbox, Node};
 use kelpie_runtime::Health;
-use kelpie_storage::{Backend, Store};
+use kelpie_storage::Store;
 use parking_lot::Mutex;
 
 use super::place::Place;
@@ -33,7 +33,7 @@ const DRAIN_IN_PEACE: Duration = Duration::from_secs(30);
 const START_AGAIN: Duration = Duration::from_millis(400);
 
 /// How a life of a machine reaches the store.
-pub(crate) type Connect = Arc<dyn Fn(&Node) -> Arc<dyn Backend> + Send + Sync>;
+pub(crate) type Connect = Arc<dyn Fn(&Node) -> Store + Send + Sync>;
 
 /// One machine of a cluster.
 #[derive(Clone)]
@@ -107,7 +107,7 @@ impl Machine {
         *self.seat.process.lock() = None;
         *self.seat.leaving.lock() = Leaving::No;
         let env = self.node.env();
-        let store = Store::from_backend((self.seat.connect)(&self.node), env.clone());
+        let store = (self.seat.connect)(&self.node);
         let mailbox = Arc::new(self.node.mailbox(CALLS));
         env.spawn("process", live(self.seat.clone(), env.clone(), store, mailbox));
     }

@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::FutureExt;
 use kelpie_core::id::NodeId;
 use kelpie_core::limits::LEASE_TERM;
-use kelpie_core::session::{Lease, Session, SessionState};
+use kelpie_core::membership::{Grounds, Suspicion};
+use kelpie_core::session::{Beat, Lease, Session};
 use kelpie_core::{record, row};
 use kelpie_env::Env;
-use kelpie_storage::{Store, Transaction};
+use kelpie_registry::Nodes;
+use kelpie_storage::{ReadError, Store};
 
 use super::machine::Machine;
 
@@ -40,65 +41,35 @@ pub(crate) async fn supervise(env: Env, machines: Vec<Machine>) {
 
 /// Ends the session of each machine whose beat stands still for a term and a sixth.
 pub(crate) async fn watch(env: Env, store: Store, nodes: Vec<NodeId>) {
-    let mut seen: BTreeMap<NodeId, (Lease, Duration)> = BTreeMap::new();
+    let registry = Nodes::new(store.clone());
+    let mut seen: BTreeMap<NodeId, (Beat, Duration)> = BTreeMap::new();
     loop {
         env.sleep(LOOK).await;
         for node in &nodes {
-            let Ok(Some(lease)) = read(&store, node).await else {
+            let Ok(Some(beat)) = read(&store, node).await else {
                 seen.remove(node);
                 continue;
             };
             let now = env.now();
             let since = match seen.get(node) {
-                Some((before, since))
-                    if (before.incarnation, before.beat) == (lease.incarnation, lease.beat) =>
-                {
-                    *since
-                }
+                Some((before, since)) if *before == beat => *since,
                 Some(_) | None => now,
             };
-            seen.insert(node.clone(), (lease, since));
+            seen.insert(node.clone(), (beat, since));
             if now.saturating_sub(since) > LEASE_TERM + LEASE_TERM / 6 {
+                let suspicion = Suspicion { node: node.clone(), watched: beat, grounds: Grounds::Silent };
                 // Whether it went through shows at the next look.
-                drop(end_session(&store, node, lease).await);
+                drop(registry.declare_dead(&suspicion).await);
             }
         }
     }
 }
 
-async fn read(store: &Store, node: &NodeId) -> Result<Option<Lease>, kelpie_storage::ReadError> {
-    let value = store.begin().get(&row::lease(node)).await?;
-    Ok(value.and_then(|value| record::decode(&value).ok()))
-}
-
-/// Declares the watched life of a node dead, if its beat still stands where it was seen.
-async fn end_session(
-    store: &Store,
-    node: &NodeId,
-    watched: Lease,
-) -> Result<(), kelpie_storage::RunError<kelpie_storage::ReadError>> {
-    let node = node.clone();
-    store
-        .run(move |tx: &mut Transaction| {
-            let node = node.clone();
-            async move {
-                let lease = tx.get(&row::lease(&node)).await?;
-                let session = tx.get(&row::session(&node)).await?;
-                let (Some(lease), Some(session)) = (lease, session) else { return Ok(()) };
-                let lease: Option<Lease> = record::decode(&lease).ok();
-                let session: Option<Session> = record::decode(&session).ok();
-                let still = lease.is_some_and(|lease| {
-                    (lease.incarnation, lease.beat) == (watched.incarnation, watched.beat)
-                });
-                if let Some(session) = session.filter(|session| {
-                    still && session.is_live() && session.incarnation == watched.incarnation
-                }) {
-                    let dead = Session { state: SessionState::Dead, ..session };
-                    tx.set(row::session(&node), record::encode(&dead));
-                }
-                Ok(())
-            }
-            .boxed()
-        })
-        .await
+/// The beat of a live session.
+async fn read(store: &Store, node: &NodeId) -> Result<Option<Beat>, ReadError> {
+    let rows = store.begin().get_many(&[row::session(node), row::lease(node)]).await?;
+    let [session, lease] = &rows[..] else { unreachable!("as many values as keys") };
+    let session: Option<Session> = session.as_ref().and_then(|session| record::decode(session).ok());
+    let lease: Option<Lease> = lease.as_ref().and_then(|lease| record::decode(lease).ok());
+    Ok(session.filter(Session::is_live).map(|session| Beat::of(&session, lease.as_ref())))
 }

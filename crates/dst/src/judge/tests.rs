@@ -22,7 +22,7 @@ struct Clean {
 fn clean(scenario: &str, seed: u64) -> Clean {
     let workload = workload::by_name(scenario).unwrap();
     let schedule = Schedule { faults: Vec::new(), ..run::draw(workload, seed) };
-    let (ran, outside) = run::unjudged(&schedule, &Watch { record: 0..0, sights_max: 0 }).unwrap();
+    let (ran, outside) = run::unjudged(&schedule, &Watch::default()).unwrap();
     let clean = Clean { history: ran.verdict.history, outside };
     assert_eq!(clean.complaints(), BTreeSet::new(), "{scenario} {seed}");
     clean

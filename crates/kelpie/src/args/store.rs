@@ -30,6 +30,8 @@ pub(crate) enum StoreAction {
     Checkpoint(Remote),
     /// Print the rows, for people and for scripts
     Dump(DumpArgs),
+    /// Print the protocol steps that a server has recorded (`serve --record-protocol`), as JSON lines
+    Steps(Running),
     /// Write all rows at one version into a file; a server goes on meanwhile
     Backup(BackupArgs),
     /// Make a new store out of a backup

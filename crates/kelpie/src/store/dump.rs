@@ -1,14 +1,12 @@
 //! `kelpie store dump`: rows as lines.
 
 use bytes::Bytes;
-use futures::StreamExt;
 use kelpie_core::row::readable;
 use kelpie_env::Env;
-use kelpie_storage::backup::{Decoder, Piece};
 use serde_json::json;
 
 use super::hex;
-use super::source::{Source, decoded, not_whole};
+use super::source::{More, Source};
 use crate::args::DumpArgs;
 use crate::exit::{Exit, Failure};
 use crate::say;
@@ -20,24 +18,15 @@ pub(super) async fn run(args: DumpArgs, store: &str, json: bool, env: Env) -> Re
     let DumpArgs { prefix, limit, full, running } = args;
     let mut left = limit.unwrap_or(u64::MAX);
     let source = Source::open(store, running, &env).await?;
-    let mut pieces = source.backup().await?;
-    let mut decoder = Decoder::default();
-    while let Some(piece) = pieces.next().await {
-        decoded(&mut decoder, &piece?, |piece| {
-            let Piece::Rows(rows) = piece else { return Ok(()) };
-            let shown = rows.iter().map(|(key, value)| (readable(key), key, value));
-            let shown = shown.filter(|(text, ..)| text.starts_with(&prefix));
-            for (text, key, value) in shown.take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                say::line(line(&text, key, value, full, json))?;
-                left -= 1;
-            }
-            Ok(())
-        })?;
-        if left == 0 {
-            return Ok(Exit::Success);
+    let shown = source.rows(|key, value| {
+        let text = readable(key);
+        if left > 0 && text.starts_with(&prefix) {
+            say::line(line(&text, key, value, full, json))?;
+            left -= 1;
         }
-    }
-    decoder.finish().map_err(not_whole)?;
+        Ok(if left == 0 { More::No } else { More::Yes })
+    });
+    shown.await?;
     Ok(Exit::Success)
 }
 

@@ -15,6 +15,13 @@ use crate::args::{Remote, Running};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 
+/// Whether whoever looks at rows wants more of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum More {
+    Yes,
+    No,
+}
+
 /// The bytes of a backup.
 pub(super) type Pieces = BoxStream<'static, Result<Bytes, Failure>>;
 
@@ -62,6 +69,31 @@ impl Source {
                 Ok(pieces.map(|piece| piece.map_err(unread)).boxed())
             }
         }
+    }
+
+    /// Shows all rows at one version, in the order of their keys, until one is enough.
+    pub(super) async fn rows(
+        &self,
+        mut each: impl FnMut(&Bytes, &Bytes) -> Result<More, Failure>,
+    ) -> Result<(), Failure> {
+        let mut pieces = self.backup().await?;
+        let mut decoder = Decoder::default();
+        let mut more = More::Yes;
+        while let Some(piece) = pieces.next().await {
+            decoded(&mut decoder, &piece?, |piece| {
+                let Piece::Rows(rows) = piece else { return Ok(()) };
+                for (key, value) in rows.iter() {
+                    if more == More::Yes {
+                        more = each(key, value)?;
+                    }
+                }
+                Ok(())
+            })?;
+            if more == More::No {
+                return Ok(());
+            }
+        }
+        decoder.finish().map(|_| ()).map_err(not_whole)
     }
 
     /// What the store holds and has done, and the sizes of its files where they can be seen.

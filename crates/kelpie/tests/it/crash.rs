@@ -12,14 +12,16 @@
 pub(crate) mod audit;
 mod client;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_env::Env;
+use serde_json::Value;
 
 use self::client::{Load, Sent};
-use crate::process::{Plan, client, create_agent};
+use crate::process::{Plan, client, create_agent, run, text};
 use crate::tool::{NAME, Tool};
 
 /// Agents that the messages go to.
@@ -48,6 +50,35 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let seen = crash(dir.path(), kills, |plan| plan).await;
     assert_sound(dir.path(), &seen);
     assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
+}
+
+/// What servers that are killed commit is written down with it: each commit of each actor, in
+/// their order. `cargo xtask specs --traces` takes the steps from here and follows them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_commit_is_written_down_as_a_step_of_its_protocol() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let seen = crash(dir.path(), 12, |plan| plan.var("KELPIE_RECORD_PROTOCOL", "true")).await;
+    assert_sound(dir.path(), &seen);
+    let store = format!("embedded:{}", dir.path().join("data").display());
+    let output = run(&["store", "steps", "--store", &store]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let mut seqs: BTreeMap<String, u64> = BTreeMap::new();
+    let mut joins = 0;
+    for line in printed.lines() {
+        let step: Value = serde_json::from_str(line).expect("a step a line");
+        joins += usize::from(step["action"] == "Join");
+        if step["action"] == "Commit" || step["action"] == "Recorded" {
+            let actor = step["actor"].as_str().expect("whose").to_owned();
+            let before = seqs.insert(actor, step["seq"].as_u64().expect("a number")).unwrap_or(0);
+            assert_eq!(step["seq"], before + 1, "{line}");
+        }
+    }
+    assert!(joins > seen.kills, "{joins} lives of {} kills", seen.kills);
+    assert!(seqs.len() >= AGENTS, "{seqs:?}");
+    if let Some(steps) = std::env::var_os("KELPIE_STEPS_DIR") {
+        std::fs::write(Path::new(&steps).join("killed-servers.jsonl"), printed).expect("written");
+    }
 }
 
 /// Fails with everything that should not be, and the end of the server's log.

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use kelpie_core::id::{Incarnation, NodeId};
 use kelpie_core::limits::LEASE_BEATS_PER_TERM;
 use kelpie_core::membership::Input;
+use kelpie_core::protocol::{Life, Step};
 use kelpie_core::session::{self, Holder, Lease, Rejoin, Renewal, Session, SessionState};
 use kelpie_core::{record, row};
 use kelpie_storage::Transaction;
@@ -139,6 +140,11 @@ impl Inner {
                         }
                         let lease = Lease { incarnation: holder.incarnation, beat, load };
                         tx.set(row::lease(&node), record::encode(&lease));
+                        tx.record(|| Step::Renew {
+                            node: node.clone(),
+                            after: Life::of(holder.incarnation, holder.boot, SessionState::Active),
+                            beat,
+                        });
                     }
                     Ok((renewal, drains))
                 }
@@ -174,6 +180,12 @@ impl Inner {
                     let mine =
                         renewal == Renewal::Renew || kelpie_core::mutant!("release_without_owner_check");
                     if let (Some(session), true) = (session, mine) {
+                        let before = Life::of(holder.incarnation, holder.boot, session.state);
+                        tx.record(|| Step::State {
+                            node: node.clone(),
+                            after: Life { state, ..before.clone() },
+                            before,
+                        });
                         tx.set(row::session(&node), record::encode(&Session { state, ..session }));
                     }
                     Ok(())

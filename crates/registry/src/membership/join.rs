@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use kelpie_core::id::NodeId;
+use kelpie_core::protocol::{Life, Step};
 use kelpie_core::session::{
     self, Beat, Holder, Join, JoinRefused, Joiner, Lease, Rejoin, Seen, Session, SessionState, Silence,
 };
@@ -61,6 +62,11 @@ async fn try_join(
         Join::Joined(session) => session.incarnation,
         Join::Write(session) => {
             write(tx, &joiner.node, &session);
+            tx.record(|| Step::Join {
+                node: joiner.node.clone(),
+                before: standing.as_ref().map(Life::from),
+                after: Life::from(&session),
+            });
             session.incarnation
         }
     };
@@ -94,6 +100,11 @@ pub(super) async fn rejoin(
     let decided = session::rejoin(standing.as_ref(), generation, holder, state);
     if let Rejoin::Write(session) = &decided {
         write(tx, node, session);
+        tx.record(|| Step::Rejoin {
+            node: node.clone(),
+            before: standing.as_ref().map(Life::from),
+            after: Life::from(session),
+        });
     }
     Ok(decided)
 }
