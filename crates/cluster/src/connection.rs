@@ -7,7 +7,8 @@
 //! ```
 //!
 //! One task reads and writes; when either ends, the connection has ended, and whoever waits for
-//! an answer is told so.
+//! an answer is told so. The end that asks says that it lives; the end that answers says that it
+//! hears, so that who asks notices a way that is cut in either direction.
 //!
 //! Invariant: requests under way, their bytes, queued frames and cancels are bounded by what
 //! was agreed on; a peer that exceeds it is cut off.
@@ -44,10 +45,26 @@ pub trait Service: Send + Sync + 'static {
     fn note(&self, from: &Identity, body: Bytes);
 }
 
+/// Which end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Asking,
+    Answering,
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone)]
+struct End {
+    why: String,
+    /// How long nothing had come from the peer.
+    unheard_for: Duration,
+}
+
 /// How soon a connection is tried, and given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// An end that has nothing to say says so this often.
+    /// An end that has nothing to say says so this often; the one that answers only if it has heard
+    /// something meanwhile.
     pub ping_every: Duration,
     /// A connection on which nothing came for so long is given up.
     pub silent_max: Duration,
@@ -66,7 +83,7 @@ impl Timing {
     /// `kelpie_core::routing::Reach` counts the time.
     pub fn of_term(term: Duration) -> Self {
         Self {
-            ping_every: term / 3,
+            ping_every: term / 6,
             silent_max: term,
             connect_max: term / 6,
             retry_min: term / 150,
@@ -102,6 +119,7 @@ struct Ends {
 /// What the one task of a connection works with.
 struct Driver {
     ends: Arc<Ends>,
+    side: Side,
     timing: Timing,
     protocol: u8,
     wire: Wire,
@@ -110,12 +128,20 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(env: &Env, wire: Wire, peer: Identity, agreed: Agreed, timing: Timing) -> (Self, Arc<Ends>) {
+    fn new(
+        env: &Env,
+        wire: Wire,
+        peer: Identity,
+        agreed: Agreed,
+        timing: Timing,
+        side: Side,
+    ) -> (Self, Arc<Ends>) {
         let (out, outgoing) = mpsc::channel(QUEUE_FRAMES_MAX);
         let (control, controlling) = mpsc::unbounded_channel();
         let ends = Arc::new(Ends { env: env.clone(), peer, out, control, close: Notify::new() });
         let driver = Self {
             ends: ends.clone(),
+            side,
             timing,
             protocol: agreed.protocol,
             wire,
@@ -126,8 +152,8 @@ impl Driver {
     }
 
     /// Reads and writes until the connection ends; says why.
-    async fn run(self, mut take: impl FnMut(Frame) -> Result<(), Violation>) -> String {
-        let Self { ends, timing, protocol, wire, mut out, mut control } = self;
+    async fn run(self, mut take: impl FnMut(Frame) -> Result<(), Violation>) -> End {
+        let Self { ends, side, timing, protocol, wire, mut out, mut control } = self;
         let (env, progress) = (ends.env.clone(), wire.framed.get_ref().progress.clone());
         let (mut sink, mut frames) = wire.framed.split();
         let read = async {
@@ -148,6 +174,10 @@ impl Driver {
         let write = async {
             loop {
                 let next = env.timeout(timing.ping_every, next_frame(&mut control, &mut out)).await;
+                // Else it would tell a peer that it is there whose words do not arrive.
+                if next.is_err() && side == Side::Answering && !progress.heard_since_written() {
+                    continue;
+                }
                 let mut frame = Some(next.unwrap_or(Frame::Ping));
                 let batch = async {
                     while let Some(some) = frame.take() {
@@ -168,11 +198,12 @@ impl Driver {
             "it is not needed any more".to_owned()
         };
         let working = select(Box::pin(read), Box::pin(write));
-        match select(working, Box::pin(closed)).await {
+        let why = match select(working, Box::pin(closed)).await {
             Either::Left((Either::Left((why, _)) | Either::Right((why, _)), _)) | Either::Right((why, _)) => {
                 why
             }
-        }
+        };
+        End { why, unheard_for: progress.unheard_for() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a request has no answer.
 
+use std::time::Duration;
+
 use kelpie_core::advice::Advice;
 
 use crate::handshake::Refusal;
@@ -41,6 +43,8 @@ pub enum Failure {
     Lost {
         /// What was met.
         reason: String,
+        /// How long nothing had come from the peer.
+        unheard_for: Duration,
     },
     /// It was sent, and its time is over.
     #[error("no answer in time")]

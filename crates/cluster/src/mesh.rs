@@ -188,7 +188,7 @@ impl Peers for Mesh {
                     Failure::NotSent { .. } | Failure::Unreachable { .. } | Failure::Rejected { .. } => {
                         PeerFailure::NotDelivered { reason }
                     }
-                    Failure::Lost { .. } => PeerFailure::Lost { reason },
+                    Failure::Lost { unheard_for, .. } => PeerFailure::Lost { reason, unheard_for },
                     Failure::TimedOut => PeerFailure::TimedOut,
                 }
             })

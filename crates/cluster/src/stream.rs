@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     env: Env,
     read_us: AtomicU64,
     written_us: AtomicU64,
+    /// Something came after what was written last.
+    heard: AtomicBool,
 }
 
 /// One way of a stream.
@@ -27,7 +29,12 @@ pub(crate) enum Way {
 
 impl Progress {
     pub(crate) fn new(env: Env) -> Arc<Self> {
-        let progress = Self { env, read_us: AtomicU64::new(0), written_us: AtomicU64::new(0) };
+        let progress = Self {
+            env,
+            read_us: AtomicU64::default(),
+            written_us: AtomicU64::default(),
+            heard: AtomicBool::default(),
+        };
         progress.note(Way::Read);
         progress.note(Way::Write);
         Arc::new(progress)
@@ -40,9 +47,20 @@ impl Progress {
         }
     }
 
+    /// How long nothing has come.
+    pub(crate) fn unheard_for(&self) -> Duration {
+        self.env.now().saturating_sub(Duration::from_micros(self.read_us.load(Ordering::Relaxed)))
+    }
+
+    /// Whether something has come since something was written last.
+    pub(crate) fn heard_since_written(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) || kelpie_core::mutant!("pings_into_the_void")
+    }
+
     fn note(&self, way: Way) {
         let now = u64::try_from(self.env.now().as_micros()).unwrap_or(u64::MAX);
         self.at(way).store(now, Ordering::Relaxed);
+        self.heard.store(way == Way::Read, Ordering::Relaxed);
     }
 
     /// Does `work` for as long as bytes go through that way at least once in `silent_max`.

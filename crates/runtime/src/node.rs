@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -148,7 +149,7 @@ impl Node {
 
     /// Calls an actor. The call has ended when this returns, unless the error says
     /// `Unknown`.
-    pub(crate) async fn call(self: Arc<Self>, call: Call, admission: Admission) -> Outcome {
+    pub(crate) async fn call(self: Arc<Self>, mut call: Call, admission: Admission) -> Outcome {
         if admission == Admission::New {
             self.ready()?;
         }
@@ -156,9 +157,11 @@ impl Node {
         let permit = Self::admit_call(&self, &call, admission)?;
         if let Some(behaviour) = self.behaviour(call.actor.actor_type())
             && behaviour.is_read(&call.operation)
-            && let Some(outcome) = self.read(behaviour.as_ref(), &call).await
         {
-            return outcome;
+            match self.read_in_time(behaviour.as_ref(), &call).await {
+                Ok(outcome) => return outcome,
+                Err(left) => call.deadline = left,
+            }
         }
         let request = Arc::new(self.request(call));
         // Apart, so that a read does not carry the size of a turn around.
@@ -173,6 +176,11 @@ impl Node {
             let longest = u64::try_from(longest).expect("less than a second");
             self.env.sleep(Duration::from_micros(1 + self.env.random_u64() % longest)).await;
         }
+    }
+
+    /// What comes of work before a moment on this node's clock, if anything does.
+    pub(crate) async fn by<T>(&self, deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.env.timeout(deadline.saturating_sub(self.env.now()), work).await.ok()
     }
 
     /// Brings a request of the runtime's own to its activation, wherever that is.
@@ -222,8 +230,13 @@ impl Node {
             if *task == Task::Handle
                 && !created
                 && behaviour.is_read(&request.operation)
-                && let Some(outcome) =
-                    activation.read(behaviour.as_ref(), &request.operation, &request.payload).await
+                && let Some(outcome) = self
+                    .by(
+                        request.deadline,
+                        activation.read(behaviour.as_ref(), &request.operation, &request.payload),
+                    )
+                    .await
+                    .unwrap_or(Some(Err(CallError::TooLate)))
             {
                 return Here::Outcome(outcome);
             }
@@ -254,6 +267,21 @@ impl Node {
         }
         activation.retire();
         None
+    }
+
+    /// Answers a read beside the mailbox, or says how much of its time is left for its turn. What is
+    /// ready at once needs neither clock nor timer.
+    async fn read_in_time(&self, behaviour: &dyn Actor, call: &Call) -> Result<Outcome, Duration> {
+        let mut read = std::pin::pin!(self.read(behaviour, call));
+        if let Poll::Ready(outcome) = futures::poll!(read.as_mut()) {
+            return outcome.ok_or(call.deadline);
+        }
+        let began = self.env.now();
+        match self.env.timeout(call.deadline, read).await {
+            Ok(Some(outcome)) => Ok(outcome),
+            Ok(None) => Err(call.deadline.saturating_sub(self.env.now().saturating_sub(began))),
+            Err(_) => Ok(Err(CallError::TooLate)),
+        }
     }
 
     /// Answers a read beside the mailbox; a stale one from whatever this node knows. Nothing:

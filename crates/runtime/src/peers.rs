@@ -36,6 +36,8 @@ pub enum PeerFailure {
     Lost {
         /// Why.
         reason: String,
+        /// How long nothing had come from there.
+        unheard_for: Duration,
     },
     /// It was sent, and its time is over.
     #[error("no answer in time")]

@@ -27,6 +27,9 @@ use crate::remote::{self, Answer, Note, Question, RemoteCall, RemoteError, Remot
 
 /// Actors whose owners are remembered: some 20 MB.
 const OWNERS_MAX: usize = 100_000;
+/// How much longer than its deadline a call waits for the word of the node that was asked: that one
+/// counts the time on its own clock, from when the call came in, and says whether it has run.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// What a node knows of the others.
 pub(crate) struct Routing {
@@ -196,8 +199,8 @@ impl Way<'_> {
             let step = match effect {
                 Effect::Local { why } => self.here(&why).await,
                 Effect::Ask(ask) => self.ask(ask).await,
-                Effect::Reread { full } => self.find(&full).await,
-                Effect::ClaimOver(own) => self.claim_over(&own).await,
+                Effect::Reread { full } => self.in_time(self.find(&full)).await,
+                Effect::ClaimOver(own) => self.in_time(self.claim_over(&own)).await,
                 Effect::Wait(pause) => {
                     self.node.env.sleep(pause.min(self.remaining())).await;
                     Step::Next(Input::Waited)
@@ -215,6 +218,12 @@ impl Way<'_> {
 
     fn remaining(&self) -> Duration {
         self.request.deadline.saturating_sub(self.node.env.now())
+    }
+
+    /// A question to the store, for as long as somebody waits for what comes of it.
+    async fn in_time(&self, step: impl Future<Output = Step>) -> Step {
+        let step = self.node.by(self.request.deadline, step).await;
+        step.unwrap_or(Step::Next(Input::DeadlinePassed))
     }
 
     /// It may have begun somewhere: whoever is asked next has to look for its record.
@@ -247,7 +256,7 @@ impl Way<'_> {
     }
 
     /// Asks the store who owns the actor, and where it should go if nobody does.
-    async fn find(&mut self, full: &BTreeSet<NodeId>) -> Step {
+    async fn find(&self, full: &BTreeSet<NodeId>) -> Step {
         let actor = &self.request.actor;
         match self.node.ownership.find(actor).await {
             Ok(Holding::Live(own)) => {
@@ -289,7 +298,7 @@ impl Way<'_> {
         }
         let body = remote::encode(&Question::Call(Box::new(call)));
         metrics::counter!("kelpie_calls_forwarded_total").increment(1);
-        let answered = self.routing.peers.request(&to, body, remaining).await;
+        let answered = self.routing.peers.request(&to, body, remaining.saturating_add(LAST_WORD)).await;
         match answered {
             Ok(bytes) => {
                 self.routing.reach.lock().reached(to.boot);
@@ -297,22 +306,23 @@ impl Way<'_> {
             }
             Err(PeerFailure::NotDelivered { reason }) => {
                 tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was not delivered");
-                Step::Next(Input::Unreachable { claim_over: self.not_reached(&to) })
+                Step::Next(Input::Unreachable { claim_over: self.not_reached(&to, Duration::ZERO) })
             }
-            Err(PeerFailure::Lost { reason }) => {
+            Err(PeerFailure::Lost { reason, unheard_for }) => {
                 tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was lost");
                 self.may_have_begun();
-                Step::Next(Input::Lost { claim_over: self.not_reached(&to) })
+                Step::Next(Input::Lost { claim_over: self.not_reached(&to, unheard_for) })
             }
             Err(PeerFailure::TimedOut) => Step::Done(Err(CallError::Unknown)),
         }
     }
 
-    /// Notes that a process was not reached. Whether the actor may be claimed over it.
-    fn not_reached(&self, to: &Myself) -> bool {
+    /// Notes that a process was not reached, and that nothing had come from it for a while. Whether
+    /// the actor may be claimed over it.
+    fn not_reached(&self, to: &Myself, unheard_for: Duration) -> bool {
         let now = self.node.env.now();
         let mut reach = self.routing.reach.lock();
-        reach.failed(to.boot, now);
+        reach.failed(to.boot, now, unheard_for);
         reach.claim_over(&self.request.actor, to.boot, now)
     }
 
@@ -361,7 +371,7 @@ impl Way<'_> {
         Step::Next(Input::NotOwner { hint })
     }
 
-    async fn claim_over(&mut self, over: &Own) -> Step {
+    async fn claim_over(&self, over: &Own) -> Step {
         let (actor, me) = (&self.request.actor, self.node.membership.myself());
         let unreachable = self.routing.reach.lock().unreachable_for(over.boot).unwrap_or_default();
         tracing::warn!(%actor, owner = %over.node, ?unreachable, "an actor is claimed over its owner, which cannot be reached");

@@ -9,7 +9,7 @@ use futures::future::{AbortHandle, abortable};
 use kelpie_env::Env;
 use parking_lot::Mutex;
 
-use super::{Driver, Ends, Service, Timing, Violation, kib};
+use super::{Driver, Ends, Service, Side, Timing, Violation, kib};
 use crate::frame::Frame;
 use crate::handshake::{Agreed, InFlight};
 use crate::identity::Identity;
@@ -53,7 +53,7 @@ impl Answering {
         timing: Timing,
         service: Arc<dyn Service>,
     ) -> Self {
-        let (driver, ends) = Driver::new(env, wire, peer, agreed, timing);
+        let (driver, ends) = Driver::new(env, wire, peer, agreed, timing, Side::Answering);
         Self { ends, driver, service, in_flight: agreed.in_flight, running: Arc::default() }
     }
 
@@ -64,12 +64,12 @@ impl Answering {
     /// Answers until the connection ends; says why.
     pub(crate) async fn run(self) -> String {
         let Self { ends, driver, service, in_flight, running } = self;
-        let why = driver.run(|frame| take(&ends, &service, in_flight, &running, frame)).await;
+        let end = driver.run(|frame| take(&ends, &service, in_flight, &running, frame)).await;
         // Nobody is left to be answered.
         for (abort, _) in std::mem::take(&mut running.lock().requests).into_values() {
             abort.abort();
         }
-        why
+        end.why
     }
 }
 

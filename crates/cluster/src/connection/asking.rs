@@ -9,7 +9,7 @@ use kelpie_env::Env;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Driver, Ends, Timing, Violation, kib};
+use super::{Driver, End, Ends, Side, Timing, Violation, kib};
 use crate::failure::Failure;
 use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::handshake::{Agreed, InFlight};
@@ -36,7 +36,7 @@ struct Waiting {
     /// By id. An entry stays until the peer has answered, also when nobody waits any more: it
     /// is under way there.
     answers: BTreeMap<u64, Entry>,
-    ended: Option<String>,
+    ended: Option<End>,
 }
 
 struct Entry {
@@ -47,7 +47,7 @@ struct Entry {
 impl Asking {
     /// Takes over a connection whose handshake is done.
     pub(crate) fn start(env: &Env, wire: Wire, peer: Identity, agreed: Agreed, timing: Timing) -> Self {
-        let (driver, ends) = Driver::new(env, wire, peer, agreed, timing);
+        let (driver, ends) = Driver::new(env, wire, peer, agreed, timing, Side::Asking);
         let in_flight = agreed.in_flight;
         let permits = |count: u32| {
             let count = usize::try_from(count).expect("32 bits");
@@ -62,9 +62,9 @@ impl Asking {
         });
         let taking = shared.clone();
         env.spawn("link", async move {
-            let why = driver.run(|frame| taking.take(frame)).await;
-            tracing::debug!(peer = %taking.ends.peer, why, "a connection has ended");
-            taking.end(why);
+            let end = driver.run(|frame| taking.take(frame)).await;
+            tracing::debug!(peer = %taking.ends.peer, why = end.why, "a connection has ended");
+            taking.end(end);
         });
         Self { shared }
     }
@@ -98,8 +98,8 @@ impl Asking {
         let (answer, mut answered) = oneshot::channel();
         let id = {
             let mut waiting = waiting.lock();
-            if let Some(why) = &waiting.ended {
-                return Err(Failure::NotSent { reason: why.clone() });
+            if let Some(end) = &waiting.ended {
+                return Err(Failure::NotSent { reason: end.why.clone() });
             }
             waiting.next += 1;
             let id = waiting.next;
@@ -113,10 +113,15 @@ impl Asking {
         drop(asked);
         match answer {
             Ok(Ok(Some(body))) => Ok(body),
-            Ok(Ok(None)) => Err(Failure::Lost { reason: "the peer gave it up".to_owned() }),
+            Ok(Ok(None)) => {
+                let reason = "the peer gave it up".to_owned();
+                Err(Failure::Lost { reason, unheard_for: Duration::ZERO })
+            }
             Ok(Err(_)) => {
                 let ended = waiting.lock().ended.clone();
-                Err(Failure::Lost { reason: ended.unwrap_or_else(|| "the connection has ended".to_owned()) })
+                let gone = || End { why: "the connection has ended".to_owned(), unheard_for: Duration::ZERO };
+                let End { why: reason, unheard_for } = ended.unwrap_or_else(gone);
+                Err(Failure::Lost { reason, unheard_for })
             }
             Err(_) => Err(Failure::TimedOut),
         }
@@ -176,12 +181,12 @@ impl Shared {
         Ok(())
     }
 
-    fn end(&self, why: String) {
+    fn end(&self, end: End) {
         self.requests.close();
         self.kib.close();
         let answers = {
             let mut waiting = self.waiting.lock();
-            waiting.ended = Some(why);
+            waiting.ended = Some(end);
             std::mem::take(&mut waiting.answers)
         };
         drop(answers);

@@ -5,6 +5,7 @@
 mod certificates;
 mod cluster;
 mod counter;
+mod deadlines;
 mod links;
 mod operating;
 mod peers;

@@ -5,7 +5,9 @@
 //! ever. The fence makes it safe; the bound keeps two nodes from taking an actor from each
 //! other with every call.
 //!
-//! Invariant: time counts only from failure to failure, at most a third of a term apart.
+//! Invariant: time counts only from failure to failure, at most a third of a term apart, and from
+//! when something last came over a connection that was lost: its peer should have said every sixth
+//! of a term that it lives, and somebody listened all the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,11 +40,16 @@ impl Reach {
         self.failing.remove(&boot);
     }
 
-    /// A process could not be reached.
-    pub fn failed(&mut self, boot: Boot, now: Duration) {
+    /// A process could not be reached; a connection to it on which nothing had come for `unheard_for`
+    /// was lost by that, if there was one.
+    pub fn failed(&mut self, boot: Boot, now: Duration, unheard_for: Duration) {
         let gap = self.term / 3;
         self.failing.retain(|_, failing| now.saturating_sub(failing.last) <= gap);
-        self.failing.entry(boot).or_insert(Failing { since: now, last: now }).last = now;
+        let unheard_for = if crate::mutant!("silence_does_not_count") { Duration::ZERO } else { unheard_for };
+        let heard = now.saturating_sub(unheard_for);
+        let failing = self.failing.entry(boot).or_insert(Failing { since: heard, last: now });
+        failing.since = failing.since.min(heard);
+        failing.last = now;
     }
 
     /// For how long a process has not been reached, if that is a term and more.
@@ -82,7 +89,7 @@ mod tests {
 
     fn failing_from(reach: &mut Reach, from: u64, to: u64) {
         for at in (from..=to).step_by(100) {
-            reach.failed(Boot(1), ms(at));
+            reach.failed(Boot(1), ms(at), Duration::ZERO);
         }
     }
 
@@ -91,7 +98,7 @@ mod tests {
         let mut reach = Reach::new(ms(3_000));
         failing_from(&mut reach, 1_000, 3_900);
         assert!(!reach.claim_over(&actor("x"), Boot(1), ms(3_900)));
-        reach.failed(Boot(1), ms(4_000));
+        reach.failed(Boot(1), ms(4_000), Duration::ZERO);
         assert!(!reach.claim_over(&actor("x"), Boot(2), ms(4_000)), "another process");
         assert!(reach.claim_over(&actor("x"), Boot(1), ms(4_000)));
         reach.reached(Boot(1));
@@ -101,9 +108,21 @@ mod tests {
     #[test]
     fn time_without_a_try_does_not_count() {
         let mut reach = Reach::new(ms(3_000));
-        reach.failed(Boot(1), ms(0));
+        reach.failed(Boot(1), ms(0), Duration::ZERO);
         failing_from(&mut reach, 60_000, 62_900);
         assert_eq!(reach.unreachable_for(Boot(1)), None);
+    }
+
+    #[test]
+    fn the_silence_of_a_connection_that_was_lost_counts() {
+        let mut reach = Reach::new(ms(3_000));
+        reach.failed(Boot(1), ms(5_000), ms(2_500));
+        reach.failed(Boot(1), ms(5_400), Duration::ZERO);
+        assert_eq!(reach.unreachable_for(Boot(1)), None);
+        reach.failed(Boot(1), ms(5_500), Duration::ZERO);
+        assert_eq!(reach.unreachable_for(Boot(1)), Some(ms(3_000)));
+        reach.failed(Boot(2), ms(5_500), ms(3_000));
+        assert!(reach.claim_over(&actor("x"), Boot(2), ms(5_500)), "at once");
     }
 
     #[test]
