@@ -36,7 +36,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kelpie_core::id::ActorId;
 use kelpie_core::record;
+use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::recall::Verdict;
 use kelpie_runtime::typed::STATE_OPERATION;
@@ -45,6 +47,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::conversation::UpdateConversation;
+use crate::follow;
 use crate::hub::Hub;
 use crate::message::NewMessage;
 use crate::models::Models;
@@ -414,5 +417,9 @@ impl Actor for AgentActor {
 
     fn perform(&self, context: EffectContext, effect: PendingEffect) -> BoxFuture<'static, ()> {
         perform::perform(self.shared.clone(), context, effect).boxed()
+    }
+
+    fn asked(&self, env: Env, actor: ActorId, question: Bytes) -> BoxFuture<'static, Bytes> {
+        follow::tell(self.shared.clone(), env, actor, question).boxed()
     }
 }

@@ -7,14 +7,18 @@
 //!
 //! Nothing here is state: it may all be lost and the store still tells the whole story.
 //!
+//! Where another node makes the pieces, `follow` brings them into the channel of this one.
+//!
 //! Invariant: who makes pieces never waits for who reads them. The ring is bounded; a reader
 //! that has fallen behind its beginning is told so.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kelpie_core::id::ActorId;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::message::MessageBody;
@@ -23,7 +27,7 @@ use crate::message::MessageBody;
 const PIECES_MAX: usize = 4_096;
 
 /// A piece of the answer that will stand at `position`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Piece {
     /// Where the answer will stand in the log.
     pub(crate) position: u64,
@@ -47,6 +51,10 @@ pub(crate) struct Hub {
 pub(crate) struct Channel {
     ring: Mutex<Ring>,
     changed: Notify,
+    /// Tells it from others that the run has had, for nodes that follow it.
+    life: OnceLock<u64>,
+    /// Somebody brings pieces of another node here.
+    followed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -122,6 +130,30 @@ impl Channel {
         let skip = usize::try_from(index.saturating_sub(ring.gone)).unwrap_or(usize::MAX);
         let pieces: Vec<Piece> = ring.pieces.iter().skip(skip).cloned().collect();
         News { missed, next: ring.gone + ring.pieces.len() as u64, pieces, commits: ring.commits }
+    }
+
+    /// Its number, which it gets when it is first asked for.
+    pub(crate) fn life(&self, drawn: impl FnOnce() -> u64) -> u64 {
+        *self.life.get_or_init(drawn)
+    }
+
+    /// Whether whoever asks is the first one, and is to bring pieces of another node here.
+    pub(crate) fn is_to_be_followed(&self) -> bool {
+        !self.followed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes what another node has made and committed.
+    pub(crate) fn take(&self, missed: u64, pieces: Vec<Piece>, committed: bool) {
+        let mut ring = self.ring.lock();
+        if missed > 0 {
+            // Who reads here misses the same, and what stood before the gap goes with it.
+            ring.gone += missed + ring.pieces.len() as u64;
+            ring.pieces.clear();
+        }
+        ring.commits += u64::from(committed);
+        drop(ring);
+        pieces.into_iter().for_each(|piece| self.push(piece));
+        self.changed.notify_waiters();
     }
 
     /// Completes at the next change after the future was first polled or enabled.

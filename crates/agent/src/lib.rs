@@ -7,6 +7,7 @@ pub mod conversation;
 mod date;
 pub mod error;
 pub mod event;
+mod follow;
 pub mod format;
 pub mod http_client;
 mod hub;

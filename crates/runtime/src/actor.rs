@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use kelpie_core::id::ActorId;
 use kelpie_core::record::RecordError;
 use kelpie_core::reminder::ScheduleError;
+use kelpie_env::Env;
 use kelpie_storage::ReadError;
 
 use crate::call::CallError;
@@ -65,6 +66,13 @@ pub trait Actor: Send + Sync + 'static {
     /// [`Actor::wake`] asks for it again.
     fn perform(&self, _context: EffectContext, _effect: PendingEffect) -> BoxFuture<'static, ()> {
         Box::pin(async {})
+    }
+
+    /// Answers what another node's program asks ([`Runtime::ask_owner`](crate::Runtime::ask_owner))
+    /// about an actor that this node owns: from what its process has in memory beside the actor's
+    /// records, outside of any turn. It may wait for news; whoever asked may have gone meanwhile.
+    fn asked(&self, _env: Env, _actor: ActorId, _question: Bytes) -> BoxFuture<'static, Bytes> {
+        Box::pin(async { Bytes::new() })
     }
 }
 

@@ -18,6 +18,7 @@
 mod activation;
 mod actor;
 mod admission;
+mod aside;
 mod balancing;
 mod call;
 mod commit;

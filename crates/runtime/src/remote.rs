@@ -38,6 +38,8 @@ pub(crate) enum Question {
     Look { actor: ActorId },
     /// To stop a turn, and to say within `limit` what came of it.
     Cancel { actor: ActorId, turn: TurnId, limit: Duration },
+    /// To have its program say what it knows of an actor beside its records.
+    Aside { actor: ActorId, question: Bytes },
 }
 
 /// What one node tells another.

@@ -145,6 +145,9 @@ impl Node {
                 let cancelled = self.cancel_here(&actor, turn, limit.min(remaining)).await;
                 Answer::of_outcome(None, cancelled.map(|cancelled| remote::encode(&cancelled)))
             }
+            Ok(Question::Aside { actor, question }) => {
+                Answer::of_outcome(None, self.aside(actor, question).await)
+            }
             Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
         };
         remote::encode(&answer)

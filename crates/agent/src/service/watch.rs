@@ -1,5 +1,7 @@
 //! Watching a run: provisional pieces from memory, everything that counts from the store.
 //!
+//! Pieces that another node makes are brought here while somebody watches (`follow`).
+//!
 //! ```text
 //!   news (pieces) ─┐
 //!                  ├─ in the order of their numbers ─▶ Piece … Message … Stopped, Usage
@@ -24,6 +26,7 @@ use super::log::{run_in, shown};
 use super::{Agents, LOOK_AGAIN_MAX, LOOK_AGAIN_MIN};
 use crate::error::AgentError;
 use crate::event::{RunEvent, RunEventKind};
+use crate::follow;
 use crate::hub::{Channel, News, Piece, RunName};
 use crate::message::{Message, NewMessage};
 use crate::outcome::RunRecord;
@@ -98,6 +101,11 @@ impl Seat {
     fn take(agents: &Agents, scope: &Scope, agent: &str, run_id: &str) -> Result<Self, AgentError> {
         let name = (Agents::actor(scope, agent)?, run_id.to_owned());
         let channel = agents.shared.hub.channel(&name);
+        if agents.runtime.has_peers() && channel.is_to_be_followed() {
+            let (runtime, shared) = (agents.runtime.clone(), agents.shared.clone());
+            let following = follow::follow(runtime, shared, name.clone(), Arc::downgrade(&channel));
+            agents.runtime.env().spawn("follow", following);
+        }
         Ok(Self { agents: agents.clone(), name, channel, pause: LOOK_AGAIN_MIN })
     }
 

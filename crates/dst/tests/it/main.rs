@@ -15,5 +15,6 @@ mod same;
 mod service;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 mod slips;
+mod streams;
 mod timeline;
 mod users;
