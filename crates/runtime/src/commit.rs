@@ -100,7 +100,7 @@ impl Activation {
         };
         let input = if matches!(input, Input::CommitRefused) { finished.not_landed(input) } else { input };
         let mut state = self.state.lock();
-        if matches!(input, Input::CommitConflicted) && finished.running.is_some() {
+        if matches!(input, Input::CommitConflicted) && finished.has_begun() {
             state.busy().begun = Some(finished.request.key);
         }
         if let Some(loaded) = &mut state.loaded {
@@ -362,8 +362,8 @@ impl Activation {
             loaded.head = settled.into();
         }
         let busy = state.busy();
-        // Now it is, but for the steps that were recorded before.
-        busy.begun = busy.begun.filter(|_| busy.finished.as_ref().is_some_and(|f| f.running.is_some()));
+        // Now it is, but for the steps that were recorded before, and what others have done.
+        busy.begun = busy.begun.filter(|_| busy.finished.as_ref().is_some_and(|f| f.has_begun()));
         let settled = Input::Settled { landed };
         match &busy.finished {
             Some(finished) if !landed => finished.not_landed(settled),

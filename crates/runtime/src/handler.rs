@@ -40,6 +40,8 @@ pub(crate) struct Finished {
     /// The low-water mark of the message's sender, if it grows.
     pub(crate) raised: Option<OutboxPosition>,
     pub(crate) running: Option<Running>,
+    /// Another actor may have done something for it.
+    pub(crate) called: bool,
     pub(crate) now_ms: u64,
     /// The fence that the commit compares: the turn's own steps have moved it.
     pub(crate) fence: Fence,
@@ -253,8 +255,8 @@ impl Activation {
 
     /// The turn has a reply that can be repeated.
     async fn replied(self: &Arc<Self>, turn: Turn, reply: Reply) -> Input {
-        let Turn { request, now_ms, work, steps, raised, .. } = turn;
-        let Steps { fence, running, .. } = steps.into_inner();
+        let Turn { request, now_ms, work, steps, raised, called, .. } = turn;
+        let (called, Steps { fence, running, .. }) = (called.into_inner(), steps.into_inner());
         let recorded = request.may_be_recorded() || (!request.is_own() && !work.is_empty());
         let commits = !work.is_empty() || recorded || running.is_some();
         if !commits && !self.node.single_process {
@@ -276,6 +278,7 @@ impl Activation {
             dedup,
             raised,
             running,
+            called,
             now_ms,
             ..Finished::without_work(request, outcome, fence)
         };
@@ -394,15 +397,19 @@ impl Activation {
 }
 
 impl Finished {
-    /// What a commit that has not landed means: `input`, unless a step was recorded. Such a
-    /// turn is under way in the store, so nobody is told that it did not run: the activation
-    /// goes, and the next one resumes it.
+    /// What a commit that has not landed means: `input`, unless a step was recorded, or another
+    /// actor has done something for it. Nobody is told that such a turn did not run: the activation
+    /// goes, and the next one resumes it, or begins it again under the keys of its calls.
     pub(crate) fn not_landed(&self, input: Input) -> Input {
-        if self.running.is_some() && !kelpie_core::mutant!("refused_after_step") {
-            Input::CommitConflicted
-        } else {
-            input
-        }
+        // What is too large today is so tomorrow.
+        let passes = self.refused.as_ref().is_none_or(|error| error.advice() == Advice::NotRun);
+        let under_way = self.running.is_some() && !kelpie_core::mutant!("refused_after_step");
+        if under_way || (self.called && passes) { Input::CommitConflicted } else { input }
+    }
+
+    /// Whether something outside of the actor's state may have come of it.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.running.is_some() || self.called
     }
 
     /// Makes the turn end with an error and leave nothing.
@@ -420,6 +427,7 @@ impl Finished {
             dedup: None,
             raised: None,
             running: None,
+            called: false,
             now_ms: 0,
             fence,
             written: None,
