@@ -212,7 +212,13 @@ fn sim_money_is_neither_made_nor_lost() {
 #[cfg(feature = "mutants")]
 #[test]
 fn sim_seeded_bugs_are_caught() {
-    for bug in ["CommitTransaction_StateOnly", "dedup_not_recorded", "outbox_key_forgotten"] {
+    for bug in [
+        "CommitTransaction_StateOnly",
+        "dedup_not_recorded",
+        "dedup_not_looked_up",
+        "outbox_key_forgotten",
+        "reminder_fired_twice",
+    ] {
         let _armed = kelpie_core::mutant::arm(bug);
         let caught = (0..200).find(|seed| !banking(*seed).violations.is_empty());
         println!("{bug}: {caught:?}");

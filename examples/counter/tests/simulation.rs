@@ -85,9 +85,15 @@ fn sim_a_handler_that_panics_harms_nobody_else() {
 #[cfg(feature = "mutants")]
 #[test]
 fn sim_seeded_bugs_are_caught() {
-    for bug in ["CommitTransaction_StateOnly", "dedup_not_recorded"] {
+    let seen: [(_, fn(u64) -> Verdict); 4] = [
+        ("CommitTransaction_StateOnly", additions),
+        ("dedup_not_recorded", additions),
+        ("reply_before_commit", additions),
+        ("panic_poisons_neighbours", panics),
+    ];
+    for (bug, run) in seen {
         let _armed = kelpie_core::mutant::arm(bug);
-        let caught = (0..200).find(|seed| !additions(*seed).violations.is_empty());
+        let caught = (0..200).find(|seed| !run(*seed).violations.is_empty());
         println!("{bug}: {caught:?}");
         assert!(caught.is_some(), "{bug} was not caught");
     }

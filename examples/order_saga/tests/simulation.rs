@@ -117,9 +117,15 @@ fn sim_a_drain_waits_for_what_was_admitted() {
 #[cfg(feature = "mutants")]
 #[test]
 fn sim_seeded_bugs_are_caught() {
-    for bug in ["CommitTransaction_StateOnly", "outbox_key_forgotten"] {
+    let under_faults: fn(u64) -> Verdict = |seed| orders(seed, Ends::default());
+    let seen = [
+        ("CommitTransaction_StateOnly", under_faults),
+        ("outbox_key_forgotten", under_faults),
+        ("drain_that_drops", orders_while_drained),
+    ];
+    for (bug, run) in seen {
         let _armed = kelpie_core::mutant::arm(bug);
-        let caught = (0..200).find(|seed| !orders(*seed, Ends::default()).violations.is_empty());
+        let caught = (0..200).find(|seed| !run(*seed).violations.is_empty());
         println!("{bug}: {caught:?}");
         assert!(caught.is_some(), "{bug} was not caught");
     }
