@@ -124,8 +124,12 @@ pub fn place(
     if active.is_empty() {
         return Err(Unplaceable::NoNode);
     }
-    let (mut with_room, without): (Vec<&Member>, Vec<&Member>) =
+    let (mut with_room, mut without): (Vec<&Member>, Vec<&Member>) =
         active.into_iter().partition(|member| !full.contains(&member.node) && has_room(member));
+    if with_room.is_empty() {
+        // Of those that a node holds some may be idle, and leave for others: only it can say.
+        (with_room, without) = without.into_iter().partition(|member| !full.contains(&member.node));
+    }
     if with_room.is_empty() {
         return Err(Unplaceable::Full);
     }
@@ -208,9 +212,13 @@ mod tests {
     fn who_is_full_is_left_out() {
         let some = members(&[("a", 5, Some(5)), ("b", 90, Some(91))]);
         assert_eq!(placed(&some, &Wish::default(), 0), "b");
-        let just_refused = BTreeSet::from([node("b")]);
-        let place = place(&some, Strategy::LeastLoaded, &Wish::default(), &just_refused, 0);
-        assert_eq!(place, Err(Unplaceable::Full));
+        // Nobody else says that it has room: the one that is full is asked whether some of its are idle.
+        let mut refused = BTreeSet::from([node("b")]);
+        let asked = place(&some, Strategy::LeastLoaded, &Wish::default(), &refused, 0);
+        assert_eq!(asked.unwrap().node, node("a"));
+        refused.insert(node("a"));
+        let nobody = place(&some, Strategy::LeastLoaded, &Wish::default(), &refused, 0);
+        assert_eq!(nobody, Err(Unplaceable::Full));
     }
 
     #[test]
