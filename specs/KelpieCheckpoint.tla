@@ -44,6 +44,9 @@
 (*                              wal_cut_before_checkpoint_durable;         *)
 (*                              engine::readers::tests                     *)
 (*                                                                         *)
+(* What the code does beside faults of its disk is followed by             *)
+(* specs/traces/KelpieCheckpoint_Trace.tla.                                *)
+(*                                                                         *)
 (* Not covered.  The agent's half: KelpieActorState (TransactionAtomicity).*)
 (***************************************************************************)
 EXTENDS Naturals, Sequences, FiniteSets, TLC

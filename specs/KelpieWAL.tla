@@ -47,9 +47,14 @@
 (* AcknowledgedLost or SeenLost there, WAL_RecoveryCompleteness NotAPrefix *)
 (* and WrongState, WAL_Monotonicity NumberReused, StartsAgain Refused.     *)
 (*                                                                         *)
+(* What the code does on a disk with faults is followed by                 *)
+(* specs/traces/KelpieWAL_Trace.tla.                                       *)
+(*                                                                         *)
 (* Not covered.  Flipped bits and lost files (crates/core has the tests of *)
-(* refused starts), spare files beyond what a rotation needs, closing,     *)
-(* time, more numbers given between two starts than a start skips.         *)
+(* refused starts), a header that cannot be written (its batch is refused, *)
+(* its file is used again after the next start), spare files beyond what a *)
+(* rotation needs, closing, time, more numbers given between two starts    *)
+(* than a start skips.                                                     *)
 (***************************************************************************)
 EXTENDS Naturals, Sequences, FiniteSets, TLC
 

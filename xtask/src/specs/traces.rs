@@ -3,7 +3,8 @@
 //! `specs/traces/X_Trace.cfg` names in its header where steps come from (`\* steps: SCENARIO FROM
 //! SEEDS [churn]`, runs of the simulator over a store that records; those of real servers that are
 //! killed come to them) and which seeded bugs have to be seen in
-//! them (`\* mutant: NAME SCENARIO FROM SEEDS`). `kelpie-traces` makes the module `Trace` of them, and
+//! them (`\* mutant: NAME SCENARIO FROM SEEDS`). A SCENARIO that is the name of a specification is lives of
+//! the embedded store alone, told by its example `traces`. `kelpie-traces` makes the module `Trace` of them, and
 //! TLC has to reach the end of each trace, each event a step of the specification, with no
 //! invariant violated on the way. With a seeded bug it must not.
 
@@ -35,6 +36,13 @@ struct Runs {
     from: u64,
     seeds: u64,
     churn: bool,
+}
+
+impl Runs {
+    /// Whether they are lives of the embedded store alone, which makes the module itself.
+    fn is_of_store(&self) -> bool {
+        self.scenario.starts_with("Kelpie")
+    }
 }
 
 impl fmt::Display for Runs {
@@ -158,15 +166,25 @@ fn parse(line: &str, mutant: bool) -> Result<Runs> {
     Ok(Runs { mutant, scenario: (*scenario).to_owned(), from: from.parse()?, seeds: seeds.parse()?, churn })
 }
 
-/// The simulator and the maker of traces, built.
+/// The simulator, the maker of traces, and what lets a store live, built.
 struct Programs {
     simulator: PathBuf,
     traces: PathBuf,
+    store: PathBuf,
 }
 
 fn build(root: &Path, bugs: Bugs) -> Result<Programs> {
     let mut command = cargo();
-    command.args(["build", "--locked", "--bin", "kelpie-sim", "--bin", "kelpie-traces"]);
+    command.args([
+        "build",
+        "--locked",
+        "--bin",
+        "kelpie-sim",
+        "--bin",
+        "kelpie-traces",
+        "--example",
+        "traces",
+    ]);
     match bugs {
         Bugs::None => {
             command.arg("--workspace");
@@ -175,7 +193,11 @@ fn build(root: &Path, bugs: Bugs) -> Result<Programs> {
     }
     must(&mut command, TIME_MAX)?;
     let debug = repo::metadata(root)?.target_directory.into_std_path_buf().join("debug");
-    Ok(Programs { simulator: debug.join("kelpie-sim"), traces: debug.join("kelpie-traces") })
+    Ok(Programs {
+        simulator: debug.join("kelpie-sim"),
+        traces: debug.join("kelpie-traces"),
+        store: debug.join("examples/traces"),
+    })
 }
 
 /// Runs the simulator; the files of each.
@@ -188,6 +210,9 @@ fn record(
         wanted.iter().enumerate().map(|(number, runs)| (scratch.join(format!("steps-{number}")), *runs));
     let recorded = side_by_side(jobs.collect(), |(out, runs)| {
         let Runs { mutant, scenario, from, seeds, churn } = runs;
+        if runs.is_of_store() {
+            return Ok((runs.clone(), vec![live(programs, runs, &out)?]));
+        }
         let mut command = Command::new(&programs.simulator);
         command.args(["steps", "--scenario", scenario]);
         command.args(["--from", &from.to_string(), "--seeds", &seeds.to_string()]).arg("--out").arg(&out);
@@ -215,6 +240,20 @@ fn killed_servers(root: &Path, scratch: &Path) -> Result<PathBuf> {
         bail!("the test {KILLED_SERVERS} has left no {}", file.display());
     }
     Ok(file)
+}
+
+/// Lets a store live; the module `Trace` of it.
+fn live(programs: &Programs, runs: &Runs, out: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(&programs.store);
+    command.args([&runs.scenario, &runs.from.to_string(), &runs.seeds.to_string()]);
+    command.envs(runs.mutant.iter().map(|mutant| ("KELPIE_MUTANT", mutant)));
+    let made = command.output()?;
+    if !made.status.success() {
+        bail!("{runs}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    let module = out.with_extension("tla");
+    std::fs::write(&module, made.stdout)?;
+    Ok(module)
 }
 
 /// Does jobs on all processors; the results in the order of the jobs.
@@ -266,11 +305,18 @@ fn follow(
             }
         }
     }
-    let made = Command::new(&programs.traces).arg(spec).args(files).output()?;
-    if !made.status.success() {
-        bail!("kelpie-traces {spec}: {}", String::from_utf8_lossy(&made.stderr));
-    }
-    let module = String::from_utf8(made.stdout)?;
+    let module = match files {
+        [module] if module.extension().is_some_and(|ending| ending == "tla") => {
+            std::fs::read_to_string(module)?
+        }
+        steps => {
+            let made = Command::new(&programs.traces).arg(spec).args(steps).output()?;
+            if !made.status.success() {
+                bail!("kelpie-traces {spec}: {}", String::from_utf8_lossy(&made.stderr));
+            }
+            String::from_utf8(made.stdout)?
+        }
+    };
     std::fs::write(dir.join("Trace.tla"), &module)?;
     let traces = traces(&module);
     let report = tlc::run_in(dir, java, jar, &format!("{spec}_Trace"), TIME_MAX)?;
