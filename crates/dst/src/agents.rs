@@ -27,4 +27,4 @@ pub use world::{Arrival, World};
 
 pub(crate) use program::{AgentProgram, HUMAN};
 pub(crate) use script::{word_of, words_in};
-pub(crate) use tools::{BOOK, NOTE, draw_once};
+pub(crate) use tools::{BOOK, NOTE, SIGN, draw_once};

@@ -47,6 +47,7 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "reminder_fired_twice", scenario: "reminders" },
     Mutant { name: "run_effect_before_record", scenario: "agents" },
     Mutant { name: "run_orphan_call_at_cancel", scenario: "agents" },
+    Mutant { name: "run_approval_lost", scenario: "agents" },
     Mutant { name: "run_next_not_begun", scenario: "agents" },
     Mutant { name: "prompt_cut_in_an_exchange", scenario: "agents" },
     Mutant { name: "block_edit_not_seen_by_the_next", scenario: "agents" },

@@ -98,6 +98,15 @@ pub enum HandlerError {
         /// What a typed layer makes of it: its own error, in the encoding of its replies.
         detail: Option<Bytes>,
     },
+    /// The actor's own refusal of what it would take at another time. It is not recorded: the same
+    /// call under the same key may be taken later. State is rolled back.
+    #[error("{code}: {message}")]
+    NotNow {
+        /// Stable, for programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
     /// The turn cannot go on here; nothing of it remains.
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -107,6 +116,11 @@ impl HandlerError {
     /// The actor's own refusal.
     pub fn app(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::App { code: code.into(), message: message.into(), detail: None }
+    }
+
+    /// The actor's own refusal of what it would take at another time.
+    pub fn not_now(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::NotNow { code: code.into(), message: message.into() }
     }
 }
 

@@ -239,6 +239,10 @@ impl Activation {
                 turn.roll_back();
                 Reply::App { code, message, detail }
             }
+            Err(HandlerError::NotNow { code, message }) => {
+                turn.roll_back();
+                return self.replied(turn, Reply::App { code, message, detail: None }, false).await;
+            }
             // Its answer will never be another one, so it is recorded like the actor's own.
             Err(HandlerError::Turn(error @ TurnError::StepUnknown { .. })) => {
                 turn.roll_back();
@@ -250,14 +254,16 @@ impl Activation {
             }
             Err(HandlerError::Turn(error)) => return self.turn_failed(turn, error).await,
         };
-        self.replied(turn, reply).await
+        self.replied(turn, reply, true).await
     }
 
-    /// The turn has a reply that can be repeated.
-    async fn replied(self: &Arc<Self>, turn: Turn, reply: Reply) -> Input {
+    /// The turn has a reply; whether it is the one that the call's key stands for from now on.
+    async fn replied(self: &Arc<Self>, turn: Turn, reply: Reply, keeps: bool) -> Input {
         let Turn { request, now_ms, work, steps, raised, called, .. } = turn;
         let (called, Steps { fence, running, .. }) = (called.into_inner(), steps.into_inner());
-        let recorded = request.may_be_recorded() || (!request.is_own() && !work.is_empty());
+        // A message counts as delivered, whatever came of it.
+        let recorded = (keeps || request.mark.is_some())
+            && (request.may_be_recorded() || (!request.is_own() && !work.is_empty()));
         let commits = !work.is_empty() || recorded || running.is_some();
         if !commits && !self.node.single_process {
             match fence.holds(&mut self.node.store.begin(), &self.actor).await {
@@ -320,7 +326,7 @@ impl Activation {
             tracing::error!(actor = %self.actor, error = describe(&error), "a turn with steps failed");
             let reply =
                 Reply::App { code: "turn.failed".to_owned(), message: describe(&error), detail: None };
-            return self.replied(turn, reply).await;
+            return self.replied(turn, reply, true).await;
         }
         let (fence, outcome) = (turn.fence(), Err(self.refusal(error)));
         let Turn { request, now_ms, work, .. } = turn;

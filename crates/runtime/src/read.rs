@@ -77,6 +77,9 @@ pub(crate) async fn answer(
     Some(match work.catch_unwind().await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(HandlerError::App { code, message, detail })) => Err(CallError::App { code, message, detail }),
+        Ok(Err(HandlerError::NotNow { code, message })) => {
+            Err(CallError::App { code, message, detail: None })
+        }
         Ok(Err(HandlerError::Turn(TurnError::Moved))) => return None,
         Ok(Err(HandlerError::Turn(error @ TurnError::Read(_)))) => {
             Err(CallError::NotRun { reason: describe(&error) })

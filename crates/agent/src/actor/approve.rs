@@ -68,7 +68,11 @@ impl Desk<'_> {
         for ((place, call), ruling) in waiting.iter().zip(rulings) {
             decisions.push((*place, self.ruled(&run.id, step, call, ruling)));
         }
-        self.feed(Input::Decided { step, decisions }).await?;
+        if !kelpie_core::mutant!("run_approval_lost") {
+            if !kelpie_core::mutant!("run_approval_lost") {
+                self.feed(Input::Decided { step, decisions }).await?;
+            }
+        }
         Ok(Accepted { run_id: run.id })
     }
 

@@ -48,7 +48,7 @@ impl Desk<'_> {
         if self.talk.waiting.len() >= RUNS_WAITING_MAX {
             let message =
                 format!("the agent is currently being processed: {RUNS_WAITING_MAX} messages wait already");
-            return Err(HandlerError::app(code::BUSY, message));
+            return Err(HandlerError::not_now(code::BUSY, message));
         }
         if let Some(about) = &mut self.talk.about {
             about.last_message_ms = Some(self.turn.now_ms());
@@ -130,7 +130,7 @@ impl Desk<'_> {
         let run_id = show::run_id(&self.agent.id, current.number);
         let message = "Cannot send a new message: The agent is waiting for approval on a tool call. Please approve \
                        or deny the pending request before continuing.";
-        Err(HandlerError::app(format!("{}/{run_id}", code::PENDING_APPROVAL), message))
+        Err(HandlerError::not_now(format!("{}/{run_id}", code::PENDING_APPROVAL), message))
     }
 
     /// Refuses while a run goes on.
@@ -141,7 +141,7 @@ impl Desk<'_> {
             "Cannot send a new message: Another request is currently being processed for this conversation \
              (run_id={run_id}). Wait for its end, or cancel it."
         );
-        Err(HandlerError::app(format!("{}/{run_id}", code::IN_USE), message))
+        Err(HandlerError::not_now(format!("{}/{run_id}", code::IN_USE), message))
     }
 
     /// Begins the first run that waits, if any.

@@ -119,12 +119,16 @@ fn nothing_before_approval() {
         let agents = world.restart().await;
         world.node.env().sleep(Duration::from_secs(600)).await;
         assert!(world.effects.arrived.lock().is_empty(), "called without approval");
-        let refused = agents.send(&scope(), &agent, None, say("hello"), SendOptions::default()).await;
         let run_id = first.run_id.clone();
-        assert!(
-            matches!(&refused, Err(AgentError::InUse { run_id: waits, pending_approval: true, .. }) if *waits == run_id),
-            "{refused:?}"
-        );
+        for _ in 0..3 {
+            let later = key("later");
+            let refused =
+                agents.send(&scope(), &agent, Some(&later), say("say hello"), SendOptions::default()).await;
+            assert!(
+                matches!(&refused, Err(AgentError::InUse { run_id: waits, pending_approval: true, .. }) if *waits == run_id),
+                "{refused:?}"
+            );
+        }
         let denied = ruled(&asked(&first), &Ruling::Denied { reason: Some("too dear".into()) });
         let run = agents.decide(&scope(), &agent, None, None, denied, SendOptions::default()).await.unwrap();
         let result = agents.run_to_end(&scope(), &agent, &run.id).await.unwrap();
@@ -132,6 +136,8 @@ fn nothing_before_approval() {
         assert!(world.effects.arrived.lock().is_empty(), "called although it was denied");
         let history = history(&agents, &agent).await;
         assert!(history.iter().any(|line| line.contains("too dear")), "{history:#?}");
+        // What was refused for a while is not refused for ever under its key.
+        assert_eq!(send(&agents, &agent, "later", "say hello").await.stop_reason, StopReason::EndTurn);
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! An agent's name among clients is `<name>@<tenant>`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_agent::error::AgentError;
-use kelpie_agent::message::NewMessage;
+use kelpie_agent::message::{AskedCall, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
+use kelpie_agent::outcome::RunRecord;
 use kelpie_agent::provider::Patient;
 use kelpie_agent::query::{AgentQuery, Order, PAGE_MAX, Page, Scope, SendOptions};
 use kelpie_agent::record::CreateAgent;
@@ -19,9 +21,11 @@ use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
 use kelpie_core::id::{ActorId, NodeId, Seq};
 use kelpie_core::ownership::Own;
+use kelpie_core::run::StopReason;
 use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
+use kelpie_memory::recall::{Ruling, Verdict};
 use kelpie_runtime::Health;
 use kelpie_storage::Store;
 use serde::Serialize;
@@ -29,7 +33,7 @@ use serde::Serialize;
 use super::model::{self, Model};
 use super::script;
 use super::shown::{Cancelled, Listed, Look};
-use super::tools::{BOOK, NOTE, Tools};
+use super::tools::{BOOK, NOTE, SIGN, Tools};
 use super::world::World;
 use crate::cluster::{self, Actors, Outcome, Place, Process, Program, Request};
 
@@ -41,6 +45,8 @@ pub(crate) const BOARD: &str = "board";
 pub(crate) const HUMAN: &str = "human";
 /// The tag of all agents.
 const TAG: &str = "team";
+/// How often somebody who wants to say something approves what waits before it.
+const APPROVALS_MAX: usize = 4;
 
 /// Runs the agent service as `kelpie serve` does, over doubles of models and tools.
 pub(crate) struct AgentProgram {
@@ -186,7 +192,8 @@ impl Seat {
                 block(HUMAN, String::new()),
                 block(BOARD, String::new()),
             ],
-            tools: vec![BOOK.to_owned(), NOTE.to_owned()],
+            tools: vec![BOOK.to_owned(), NOTE.to_owned(), SIGN.to_owned()],
+            approvals: BTreeSet::from([SIGN.to_owned()]),
             tags: vec![TAG.to_owned()],
             model: Some(model::HANDLE.to_owned()),
             ..CreateAgent::default()
@@ -219,14 +226,14 @@ async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
         }
         // Under the key of its word, so that it can be said again, by whomever.
         "say" => {
-            let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
-            Ok(json(&agents.send(scope, id, Some(&name), say, SendOptions::default()).await?))
+            let run = accepted(agents, scope, id, payload).await?;
+            let result = agents.run_to_end(scope, id, &run.id).await?;
+            if result.stop_reason == StopReason::RequiresApproval {
+                approve(agents, scope, id, &run.id).await?;
+            }
+            Ok(json(&result))
         }
-        "leave" => {
-            let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
-            let run = agents.send_and_leave(scope, id, Some(&name), say, SendOptions::default()).await?;
-            Ok(run.id)
-        }
+        "leave" => Ok(accepted(agents, scope, id, payload).await?.id),
         "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
         "cancel" => {
             let runs = agents.runs(scope, id, &whole()).await?;
@@ -245,6 +252,42 @@ async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
         "look" => Ok(json(&look(agents, scope, id).await?)),
         unknown => Err(Refused::Request(format!("there is no operation `{unknown}`"))),
     }
+}
+
+/// Says something. Where a call waits for its approval first, it is approved: whoever asked for it
+/// may be gone.
+async fn accepted(agents: &Agents, scope: &Scope, id: &str, payload: String) -> Result<RunRecord, Refused> {
+    let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
+    for _ in 0..APPROVALS_MAX {
+        let sent = agents.send_and_leave(scope, id, Some(&name), say.clone(), SendOptions::default()).await;
+        match sent {
+            Err(AgentError::InUse { run_id, pending_approval: true, .. }) => {
+                approve(agents, scope, id, &run_id).await?;
+            }
+            sent => return Ok(sent?),
+        }
+    }
+    Err(AgentError::NotRun { message: "there is always another call to approve".to_owned() }.into())
+}
+
+/// Approves the calls that a run waits for, once, and waits for the end of the run in which the
+/// agent goes on.
+async fn approve(agents: &Agents, scope: &Scope, id: &str, run_id: &str) -> Result<(), Refused> {
+    let messages = agents.run_result(scope, id, run_id).await?.messages;
+    let asked = messages.into_iter().filter_map(|message| {
+        let MessageBody::ApprovalRequest { calls } = message.body else { return None };
+        Some(calls)
+    });
+    let verdict = |call: AskedCall| Verdict { call_id: call.call_id, ruling: Ruling::Approved };
+    let verdicts: Vec<Verdict> = asked.flatten().map(verdict).collect();
+    let name = key(&format!("approve {run_id}"))?;
+    match agents.decide(scope, id, Some(&name), None, verdicts, SendOptions::default()).await {
+        Ok(run) => drop(agents.run_to_end(scope, id, &run.id).await?),
+        // Somebody has cancelled it meanwhile.
+        Err(AgentError::NothingPending { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 fn said(text: String) -> Vec<NewMessage> {

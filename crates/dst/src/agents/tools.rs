@@ -16,6 +16,8 @@ use super::world::World;
 
 /// A tool that knows no keys: each call that arrives has an effect.
 pub(crate) const BOOK: &str = "book";
+/// The same, and somebody has to approve each call.
+pub(crate) const SIGN: &str = "sign";
 /// A tool that has one effect for each key.
 pub(crate) const NOTE: &str = "note";
 
@@ -37,7 +39,7 @@ fn offered() -> Vec<OutsideTool> {
         let spec = ToolSpec { name: name.to_owned(), description: "A double.".to_owned(), parameters };
         OutsideTool::new(spec, idempotent, TIME_MAX).expect("the schema stands above")
     };
-    vec![tool(BOOK, false), tool(NOTE, true)]
+    vec![tool(BOOK, false), tool(NOTE, true), tool(SIGN, false)]
 }
 
 /// Draws what the library for schemas keeps for the whole process, the keys of its hash maps,

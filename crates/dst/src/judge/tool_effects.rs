@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_agent::message::{Message, MessageBody, ToolStatus};
 
-use crate::agents::{Arrival, BOOK, NOTE};
+use crate::agents::{Arrival, BOOK, NOTE, SIGN};
 use crate::history::History;
 use crate::workload::Outside;
 
@@ -88,7 +88,7 @@ fn fits(
     text: &str,
     status: ToolStatus,
 ) -> Result<(), String> {
-    let outside = [BOOK, NOTE].contains(&tool);
+    let outside = [BOOK, NOTE, SIGN].contains(&tool);
     let effects = arrivals.iter().filter(|arrival| arrival.effect).count();
     if let Some(other) = arrivals
         .iter()

@@ -25,6 +25,10 @@ fn message(draw: &mut Draw, word: &str) -> String {
     let append = |text: &str| format!(r#"core_memory_append {{"label":"human","content":"fact {text}."}}"#);
     let insert = format!(r#"archival_memory_insert {{"content":"passage {word}."}}"#);
     let lines = match draw.below(10) {
+        // Somebody has to approve it, which whoever says it does.
+        0 if word.ends_with(['0', '2', '4', '6', '8']) => {
+            format!("call sign {what} and note {what} | say signed {word}")
+        }
         0 => format!("call book {what} | say booked {word}"),
         1 => format!("call note {what} | say noted {word}"),
         2 => format!("call note {what} and book {what} | call book {what} | say all {word}"),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   clients ──numbered messages, each under its key──▶ server ◀──SIGKILL at random moments
-//!                                                         └──▶ tool: counter files by key
+//!     in two conversations of each agent,                 └──▶ tool: counter files by key
+//!     approving and denying what they are asked about
 //!   afterwards: replies, histories and counters are held against each other (audit)
 //! ```
 //!
@@ -18,18 +19,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_env::Env;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use self::client::{Load, Sent};
-use crate::process::{Plan, client, create_agent, run, text};
-use crate::tool::{NAME, Tool};
+use self::client::{Load, Seat, Sent};
+use crate::process::{Plan, client, create_agent_with, created, run, text};
+use crate::tool::{CAREFUL, NAME, Tool};
 
 /// Agents that the messages go to.
 const AGENTS: usize = 4;
-/// Clients per agent: they meet in its mailbox.
+/// Clients per agent, each in a conversation of its own: they meet in its mailbox.
 const CLIENTS_PER_AGENT: usize = 2;
+/// Tokens that prompt and answer may have together: so few that conversations are summarized.
+const WINDOW_TOKENS: u32 = 2_600;
 /// How long the tool takes, in milliseconds.
-const TOOL_MS: std::ops::Range<u64> = 0..60;
+const TOOL_MS: std::ops::Range<u64> = 20..200;
 /// How long a server lives after it was ready, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 50..400;
 
@@ -40,6 +43,7 @@ pub(crate) struct Seen {
     pub(crate) hits: usize,
     sent: Vec<Sent>,
     histories: Vec<Vec<serde_json::Value>>,
+    runs: Vec<serde_json::Value>,
     tool: Tool,
 }
 
@@ -50,6 +54,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let seen = crash(dir.path(), kills, |plan| plan).await;
     assert_sound(dir.path(), &seen);
     assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
+    assert!(audit::summaries(&seen) > 0, "no conversation was summarized");
+    assert!(seen.sent.iter().any(|sent| sent.decided.is_some()), "nothing was approved");
 }
 
 /// What servers that are killed commit is written down with it: each commit of each actor, in
@@ -118,18 +124,28 @@ pub(crate) async fn crash(dir: &Path, kills_wanted: usize, planned: impl FnOnce(
     let env = kelpie_env::real::env();
     let http = client();
     let server = plan.start().await;
-    let mut agents = Vec::new();
+    let (mut agents, mut seats) = (Vec::new(), Vec::new());
     for at in 0..AGENTS {
-        agents.push(create_agent(&http, &plan.url(), &format!("agent-{at}"), &[NAME]).await);
+        let more = json!({ "context_window_limit": WINDOW_TOKENS, "include_base_tools": false,
+            "agent_type": "letta_v1_agent", "system": "Do as you are told.",
+            "tool_rules": [{ "type": "requires_approval", "tool_name": CAREFUL }] });
+        let name = format!("agent-{at}");
+        let agent = create_agent_with(&http, &plan.url(), &name, &[NAME, CAREFUL], &more).await;
+        for place in 0..CLIENTS_PER_AGENT {
+            let url = format!("{}/v1/conversations/?agent_id={agent}", plan.url());
+            let key = format!("{name}-{place}");
+            let conversation = match place {
+                0 => None,
+                _ => Some(created(&http, &url, &key, &json!({})).await),
+            };
+            seats.push(Seat { agent: agent.clone(), conversation });
+        }
+        agents.push(agent);
     }
     server.kill().await;
 
     let load = Arc::new(Load::new(plan.url(), env.clone()));
-    let clients: Vec<_> = agents
-        .iter()
-        .flat_map(|agent| std::iter::repeat_n(agent.clone(), CLIENTS_PER_AGENT))
-        .map(|agent| tokio::spawn(load.clone().run(agent)))
-        .collect();
+    let clients: Vec<_> = seats.iter().map(|seat| tokio::spawn(load.clone().run(seat.clone()))).collect();
     let (kills, hits) = kill_again_and_again(&plan, &tool, &env, kills_wanted).await;
 
     let server = plan.start().await;
@@ -139,12 +155,15 @@ pub(crate) async fn crash(dir: &Path, kills_wanted: usize, planned: impl FnOnce(
         sent.extend(client.await.expect("no panic in a client"));
     }
     load.ask_again(&mut sent).await;
-    let mut histories = Vec::new();
+    let (mut histories, mut runs) = (Vec::new(), Vec::new());
+    for seat in &seats {
+        histories.push(load.history(seat).await);
+    }
     for agent in &agents {
-        histories.push(load.history(agent).await);
+        runs.extend(load.runs(agent).await);
     }
     server.kill().await;
-    Seen { kills, hits, sent, histories, tool }
+    Seen { kills, hits, sent, histories, runs, tool }
 }
 
 /// Starts and kills the server, until more than a quarter of `wanted` kills hit a turn whose tool

@@ -192,13 +192,30 @@ pub(crate) async fn get(http: &reqwest::Client, url: &str) -> Value {
 
 /// Creates an agent of the scripted model; gives its id.
 pub(crate) async fn create_agent(http: &reqwest::Client, url: &str, name: &str, tools: &[&str]) -> String {
-    let body = serde_json::json!({ "name": name, "model": "offline/scripted", "tools": tools,
+    create_agent_with(http, url, name, tools, &serde_json::json!({})).await
+}
+
+/// The same with further settings.
+pub(crate) async fn create_agent_with(
+    http: &reqwest::Client,
+    url: &str,
+    name: &str,
+    tools: &[&str],
+    more: &Value,
+) -> String {
+    let mut body = serde_json::json!({ "name": name, "model": "offline/scripted", "tools": tools,
         "memory_blocks": [{ "label": "human", "value": "" }] });
-    let (status, bytes) =
-        post(http, &format!("{url}/v1/agents/"), name, &body).await.expect("the server answers");
+    let more = more.as_object().expect("an object").clone();
+    body.as_object_mut().expect("an object").extend(more);
+    created(http, &format!("{url}/v1/agents/"), name, &body).await
+}
+
+/// Makes something under a key; gives its id.
+pub(crate) async fn created(http: &reqwest::Client, url: &str, key: &str, body: &Value) -> String {
+    let (status, bytes) = post(http, url, key, body).await.expect("the server answers");
     assert_eq!(status, 200, "{}", text(&bytes));
-    let agent: Value = serde_json::from_slice(&bytes).expect("JSON");
-    agent["id"].as_str().expect("an id").to_owned()
+    let made: Value = serde_json::from_slice(&bytes).expect("JSON");
+    made["id"].as_str().expect("an id").to_owned()
 }
 
 /// The body of a message to an agent.

@@ -20,6 +20,8 @@ use tokio::sync::OnceCell;
 
 /// The tool's name.
 pub(crate) const NAME: &str = "count";
+/// Its name where somebody has to approve each call.
+pub(crate) const CAREFUL: &str = "count_carefully";
 
 /// A running tool.
 #[derive(Clone)]
@@ -59,12 +61,15 @@ impl Tool {
         Self { books, address }
     }
 
-    /// The tools file that offers it, written into `dir`.
+    /// The tools file that offers it under both names, written into `dir`.
     pub(crate) fn file(&self, dir: &Path) -> PathBuf {
         let parameters =
             json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
-        let tools = json!([{ "name": NAME, "description": "Counts.", "parameters": parameters,
-            "url": format!("http://{}/count", self.address), "idempotent": true }]);
+        let tool = |name: &str| {
+            json!({ "name": name, "description": "Counts.", "parameters": parameters,
+                "url": format!("http://{}/count", self.address), "idempotent": true })
+        };
+        let tools = json!([tool(NAME), tool(CAREFUL)]);
         let path = dir.join("tools.json");
         std::fs::write(&path, tools.to_string()).expect("written");
         path

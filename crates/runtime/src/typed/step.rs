@@ -70,7 +70,9 @@ pub enum StepError {
 impl StepError {
     pub(super) fn of(step: &str, error: HandlerError) -> Self {
         match error {
-            HandlerError::App { message, .. } => Self::Failed { step: step.to_owned(), message },
+            HandlerError::App { message, .. } | HandlerError::NotNow { message, .. } => {
+                Self::Failed { step: step.to_owned(), message }
+            }
             HandlerError::Turn(error) => Self::Turn(error),
         }
     }
