@@ -111,6 +111,11 @@ pub(crate) fn metadata(root: &Path) -> Result<Metadata> {
         .context("`cargo metadata --locked` failed: is Cargo.lock up to date?")
 }
 
+/// Where what was built for tests lies.
+pub(crate) fn built(root: &Path) -> Result<PathBuf> {
+    Ok(metadata(root)?.target_directory.into_std_path_buf().join("debug"))
+}
+
 /// The crates with seeded bugs.
 pub(crate) fn seeded(root: &Path) -> Result<Vec<String>> {
     let metadata = metadata(root)?;

@@ -192,7 +192,7 @@ fn build(root: &Path, bugs: Bugs) -> Result<Programs> {
         Bugs::Seeded => repo::with_seeded(&mut command, &repo::seeded(root)?),
     }
     must(&mut command, TIME_MAX)?;
-    let debug = repo::metadata(root)?.target_directory.into_std_path_buf().join("debug");
+    let debug = repo::built(root)?;
     Ok(Programs {
         simulator: debug.join("kelpie-sim"),
         traces: debug.join("kelpie-traces"),
