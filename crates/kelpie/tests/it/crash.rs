@@ -30,7 +30,7 @@ const AGENTS: usize = 4;
 /// Clients per agent, each in a conversation of its own: they meet in its mailbox.
 const CLIENTS_PER_AGENT: usize = 2;
 /// Tokens that prompt and answer may have together: so few that conversations are summarized.
-const WINDOW_TOKENS: u32 = 1_400;
+const WINDOW_TOKENS: u32 = 700;
 /// How long the tool takes, in milliseconds.
 const TOOL_MS: std::ops::Range<u64> = 20..200;
 /// How long a server lives after it was ready, in milliseconds.
