@@ -48,6 +48,11 @@ const TAG: &str = "team";
 /// How often somebody who wants to say something approves what waits before it.
 const APPROVALS_MAX: usize = 4;
 
+/// How often a process that goes looks whether somebody still waits for an answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What the runtime has to drain, however long that took.
+const RUNTIME_DRAIN_MIN: Duration = Duration::from_secs(1);
+
 /// Runs the agent service as `kelpie serve` does, over doubles of models and tools.
 pub(crate) struct AgentProgram {
     pub(crate) world: Arc<World>,
@@ -74,8 +79,8 @@ impl Program for AgentProgram {
             let all = actors.iter().cloned().chain([prepared.actor()]).collect();
             let joined = place.take(env.clone(), store, all).await?;
             let agents = prepared.on(joined.runtime().clone());
-            let beside = cluster::Running::new(joined, actors);
-            Ok(Arc::new(Running { env, agents, beside }) as Arc<dyn Process>)
+            let beside = Arc::new(cluster::Running::new(joined, actors));
+            Ok(Arc::new(Running { env, agents, beside, front: Arc::default() }) as Arc<dyn Process>)
         }
         .boxed()
     }
@@ -92,7 +97,9 @@ impl Program for AgentProgram {
 struct Running {
     env: Env,
     agents: Agents,
-    beside: cluster::Running,
+    beside: Arc<cluster::Running>,
+    /// Held by each who waits for an answer.
+    front: Arc<()>,
 }
 
 impl Process for Running {
@@ -100,8 +107,9 @@ impl Process for Running {
         if request.actor_type != AGENT {
             return self.beside.serve(request);
         }
-        let (env, agents) = (self.env.clone(), self.agents.clone());
+        let (env, agents, waiting) = (self.env.clone(), self.agents.clone(), self.front.clone());
         async move {
+            let _waiting = waiting;
             let served = env.timeout(request.deadline, Box::pin(serve(&agents, &request))).await;
             match served {
                 Ok(Ok(reply)) => Outcome::Reply(reply.into_bytes()),
@@ -129,8 +137,18 @@ impl Process for Running {
         self.beside.is_told_to_drain()
     }
 
+    /// In the order of `kelpie serve`: who waits at the front first, then the runtime.
     fn drain(&self, limit: Duration) -> BoxFuture<'static, bool> {
-        self.beside.drain(limit)
+        let (env, beside, front) = (self.env.clone(), self.beside.clone(), Arc::downgrade(&self.front));
+        async move {
+            let began = env.now();
+            while front.strong_count() > 1 && env.now().saturating_sub(began) < limit {
+                env.sleep(LOOK_AGAIN).await;
+            }
+            let spent = env.now().saturating_sub(began);
+            beside.drain(limit.saturating_sub(spent).max(RUNTIME_DRAIN_MIN)).await
+        }
+        .boxed()
     }
 
     fn migrate(&self, actor: ActorId, to: NodeId, limit: Duration) -> BoxFuture<'static, bool> {
