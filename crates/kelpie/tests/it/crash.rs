@@ -42,6 +42,8 @@ pub(crate) struct Seen {
     /// Kills that hit a running turn.
     pub(crate) hits: usize,
     sent: Vec<Sent>,
+    /// Answers that no client asked for.
+    refused: Vec<String>,
     histories: Vec<Vec<serde_json::Value>>,
     runs: Vec<serde_json::Value>,
     tool: Tool,
@@ -163,7 +165,8 @@ pub(crate) async fn crash(dir: &Path, kills_wanted: usize, planned: impl FnOnce(
         runs.extend(load.runs(agent).await);
     }
     server.kill().await;
-    Seen { kills, hits, sent, histories, runs, tool }
+    let refused = std::mem::take(&mut *load.refused.lock());
+    Seen { kills, hits, sent, refused, histories, runs, tool }
 }
 
 /// Starts and kills the server, until more than a quarter of `wanted` kills hit a turn whose tool

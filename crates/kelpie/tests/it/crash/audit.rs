@@ -10,7 +10,7 @@ use crate::process::text;
 
 /// Everything that should not be, in words.
 pub(super) fn violations(seen: &Seen) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = seen.refused.clone();
     messages(seen, &mut found);
     seen.histories.iter().for_each(|history| calls(history, &mut found));
     effects(seen, &mut found);
@@ -29,6 +29,9 @@ fn messages(seen: &Seen, found: &mut Vec<String>) {
     for sent in &seen.sent {
         let times = times.get(&*wish(sent.n)).copied().unwrap_or(0);
         let acknowledged = sent.reply.is_some();
+        if sent.stuck {
+            found.push(format!("message {} is not answered, with the server up", sent.n));
+        }
         if times > 1 || (acknowledged && times == 0) {
             found.push(format!("message {} (acknowledged: {acknowledged}) is there {times} times", sent.n));
         }

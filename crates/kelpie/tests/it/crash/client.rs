@@ -5,11 +5,12 @@
 //!   any other    a call that is made at once
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kelpie_env::Env;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::process::{client, get, post, says, text};
@@ -21,6 +22,8 @@ const GIVES_UP: u64 = 8;
 const LOOKS_BACK: u64 = 6;
 /// The pause before a message is sent again.
 const PAUSE: Duration = Duration::from_millis(15);
+/// Within this, with the server up, everything is answered.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where a client sends its messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(super) struct Sent {
     pub(super) reply: Option<Vec<u8>>,
     /// Whether the call was approved, and the first reply to the decision, where one was needed.
     pub(super) decided: Option<(bool, Vec<u8>)>,
+    /// It was not answered for [`ANSWERED_WITHIN`], with the server up.
+    pub(super) stuck: bool,
     /// How often it was sent until then.
     pub(super) attempts: u64,
     /// Replies to the same key later that were not the same bytes.
@@ -83,15 +88,35 @@ pub(super) struct Load {
     http: reqwest::Client,
     next: AtomicU64,
     stopped: AtomicBool,
+    /// When, on the clock of the world.
+    stopped_at: OnceLock<Duration>,
+    /// Answers that nothing here asks for.
+    pub(super) refused: Mutex<Vec<String>>,
 }
 
 impl Load {
     pub(super) fn new(url: String, env: Env) -> Self {
-        Self { url, env, http: client(), next: AtomicU64::new(1), stopped: AtomicBool::new(false) }
+        let (next, stopped) = (AtomicU64::new(1), AtomicBool::new(false));
+        Self {
+            url,
+            env,
+            http: client(),
+            next,
+            stopped,
+            stopped_at: OnceLock::new(),
+            refused: Mutex::default(),
+        }
     }
 
-    /// Lets each client finish the message that it is at.
+    /// Whether whoever still waits has waited in vain.
+    fn is_over(&self) -> bool {
+        let began = self.stopped_at.get();
+        began.is_some_and(|began| self.env.now().saturating_sub(*began) > ANSWERED_WITHIN)
+    }
+
+    /// Lets each client finish the message that it is at. The server is up, and stays so.
     pub(super) fn stop(&self) {
+        self.stopped_at.get_or_init(|| self.env.now());
         self.stopped.store(true, Ordering::Relaxed);
     }
 
@@ -118,6 +143,7 @@ impl Load {
             seat: seat.clone(),
             reply: None,
             decided: None,
+            stuck: false,
             attempts: 0,
             other_replies: Vec::new(),
             asked_again: 0,
@@ -125,6 +151,10 @@ impl Load {
         // A call that waits for its approval keeps the conversation: nobody leaves one behind.
         let gives_up = !is_careful(n) && !self.stopped.load(Ordering::Relaxed) && self.one_in(GIVES_UP);
         while sent.reply.is_none() && !(gives_up && sent.attempts > 0) {
+            if self.is_over() {
+                sent.stuck = true;
+                return sent;
+            }
             if sent.attempts > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -134,14 +164,17 @@ impl Load {
         if let Some(request) = sent.reply.as_deref().and_then(asked) {
             let approve = !self.one_in(4);
             let decision = decision(&request, approve);
-            let reply = loop {
+            while sent.decided.is_none() {
+                if self.is_over() {
+                    sent.stuck = true;
+                    return sent;
+                }
                 sent.attempts += 1;
                 match self.attempt(&sent, &decision_key(n), &decision).await {
-                    Some(reply) => break reply,
+                    Some(reply) => sent.decided = Some((approve, reply)),
                     None => tokio::time::sleep(PAUSE).await,
                 }
-            };
-            sent.decided = Some((approve, reply));
+            }
         }
         sent
     }
@@ -178,7 +211,10 @@ impl Load {
         match status {
             200 => Some(bytes),
             409 | 429 | 503 => None,
-            _ => panic!("message {}: {status} {}", sent.n, text(&bytes)),
+            _ => {
+                self.refused.lock().push(format!("message {}: {status} {}", sent.n, text(&bytes)));
+                Some(bytes)
+            }
         }
     }
 
