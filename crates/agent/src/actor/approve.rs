@@ -69,9 +69,7 @@ impl Desk<'_> {
             decisions.push((*place, self.ruled(&run.id, step, call, ruling)));
         }
         if !kelpie_core::mutant!("run_approval_lost") {
-            if !kelpie_core::mutant!("run_approval_lost") {
-                self.feed(Input::Decided { step, decisions }).await?;
-            }
+            self.feed(Input::Decided { step, decisions }).await?;
         }
         Ok(Accepted { run_id: run.id })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kelpie_core::protocol::{Owner, Step};
+use kelpie_core::protocol::{Left, Owner, Step};
 
 use super::{Event, Traces, actors, worth_following};
 
@@ -70,6 +70,17 @@ impl Names {
         Self { names, recorded: BTreeSet::new(), others: 0 }
     }
 
+    /// The keys of turns that nobody is answered for come again: each has a name of its own.
+    fn turn(&mut self, key: &str, seq: u64, left: &Left) -> String {
+        let name = &self.names[key];
+        if left.reply.is_some() || name.contains('s') {
+            return name.clone();
+        }
+        let name = format!("t{seq}{}", if left.sent.is_empty() { "" } else { "m" });
+        self.names.insert(name.clone(), name.clone());
+        name
+    }
+
     fn event(&mut self, step: &Step, of: &str) -> Seen {
         match step {
             Step::Claim { actor, after, .. } | Step::Migrate { actor, after, .. } if actor == of => {
@@ -95,7 +106,7 @@ impl Names {
             }
             Step::Commit { actor, owner, seq, key, own, outbox, wake, resumed, left, .. } if actor == of => {
                 let mut event = owned("Commit", owner);
-                event.push(("key", self.names[key].clone().into()));
+                event.push(("key", self.turn(key, *seq, left).into()));
                 event.push(("seq", (*seq).into()));
                 event.push(("replies", (*own || left.reply.is_some()).into()));
                 event.push(("owes", (*outbox > 0).into()));
