@@ -85,13 +85,14 @@ fn sim_a_handler_that_panics_harms_nobody_else() {
 #[cfg(feature = "mutants")]
 #[test]
 fn sim_seeded_bugs_are_caught() {
-    let seen: [(_, fn(u64) -> Verdict); 4] = [
-        ("CommitTransaction_StateOnly", additions),
-        ("dedup_not_recorded", additions),
-        ("reply_before_commit", additions),
-        ("panic_poisons_neighbours", panics),
+    let seen = [
+        "CommitTransaction_StateOnly",
+        "dedup_not_recorded",
+        "reply_before_commit",
+        "panic_poisons_neighbours",
     ];
-    for (bug, run) in seen {
+    for bug in seen {
+        let run = if bug == "panic_poisons_neighbours" { panics } else { additions };
         let _armed = kelpie_core::mutant::arm(bug);
         let caught = (0..200).find(|seed| !run(*seed).violations.is_empty());
         println!("{bug}: {caught:?}");
