@@ -73,14 +73,14 @@ impl Store {
     /// [`kelpie_core::protocol`]): a row more each, for who holds them against the specifications.
     ///
     /// ```
-    /// # kelpie_env::sim::Sim::new(0).block_on(async {
-    /// use futures::TryStreamExt;
+    /// # let sim = kelpie_env::sim::Sim::new(0);
+    /// # let env = sim.node("a").env();
+    /// # sim.block_on(async {
     /// use kelpie_core::id::NodeId;
     /// use kelpie_core::protocol::{Life, Step};
     /// use kelpie_core::session::SessionState;
     /// use kelpie_storage::{Store, StoreConfig};
     ///
-    /// let env = kelpie_env::Env::current();
     /// let store = Store::open(&StoreConfig::Memory, &env).await?.recording();
     /// let after = Life { incarnation: 1, boot: "b".to_owned(), state: SessionState::Active };
     /// let step = Step::Join { node: NodeId::new("a")?, before: None, after };
@@ -102,9 +102,11 @@ impl Store {
     /// Whether its transactions write down their protocol steps.
     ///
     /// ```
-    /// # kelpie_env::sim::Sim::new(0).block_on(async {
+    /// # let sim = kelpie_env::sim::Sim::new(0);
+    /// # let env = sim.node("a").env();
+    /// # sim.block_on(async {
     /// # use kelpie_storage::{Store, StoreConfig};
-    /// let store = Store::open(&StoreConfig::Memory, &kelpie_env::Env::current()).await?;
+    /// let store = Store::open(&StoreConfig::Memory, &env).await?;
     /// assert!(!store.records() && store.recording().records());
     /// # Ok::<_, kelpie_storage::OpenError>(())
     /// # }).unwrap();
