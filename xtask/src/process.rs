@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,28 @@ pub(crate) fn silent(command: &mut Command, limit: Duration) -> Result<(ExitStat
         }
     }
     Ok((child.wait()?, lines))
+}
+
+/// Does jobs on all processors; the results in the order of the jobs.
+pub(crate) fn side_by_side<T: Send, R: Send>(jobs: Vec<T>, job: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().expect("no thread panics with the queue").next();
+                    let Some((number, next)) = next else { break };
+                    let result = job(next);
+                    done.lock().expect("no thread panics with the results").push((number, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panicked");
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Runs `command` and fails with the end of its output if it does.

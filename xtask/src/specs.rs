@@ -17,11 +17,11 @@ mod tlc;
 pub(crate) mod traces;
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::process::side_by_side;
 use crate::repo::Tree;
 use crate::tools;
 pub(crate) use catalogue::Catalogue;
@@ -120,28 +120,13 @@ pub(crate) fn print_map(root: &Path) -> Result<Outcome> {
     Ok(Outcome { passed: map.len(), failed: mistakes.len(), not_run: None })
 }
 
-/// Runs TLC on all configs, one per processor at a time; the results in order of their names.
+/// Runs TLC on all configs, one per processor at a time; the results in the order of the configs.
 fn search<'a>(root: &Path, java: &'static str, jar: &Path, configs: Vec<&'a Config>) -> Vec<Searched<'a>> {
-    let queue = Mutex::new(configs.into_iter());
-    let done = Mutex::new(Vec::new());
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..processors {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().expect("no thread panics with the queue").next();
-                    let Some(config) = next else { break };
-                    let start = Instant::now();
-                    let report = tlc::run(root, java, jar, config, TIME_MAX);
-                    let searched = (config, report, start.elapsed().as_secs_f64());
-                    done.lock().expect("no thread panics with the results").push(searched);
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().expect("no thread panicked");
-    done.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
-    done
+    side_by_side(configs, |config| {
+        let start = Instant::now();
+        let report = tlc::run(root, java, jar, config, TIME_MAX);
+        (config, report, start.elapsed().as_secs_f64())
+    })
 }
 
 /// Whether a line of TLC's output tells what happened: errors and the actions that led there.

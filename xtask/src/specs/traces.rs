@@ -12,13 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use super::{Outcome, TIME_MAX, tlc};
-use crate::process::{cargo, must};
+use crate::process::{cargo, must, side_by_side};
 use crate::repo::{self, Tree};
 use crate::tools;
 
@@ -256,28 +255,6 @@ fn live(programs: &Programs, runs: &Runs, out: &Path) -> Result<PathBuf> {
     let module = out.with_extension("tla");
     std::fs::write(&module, made.stdout)?;
     Ok(module)
-}
-
-/// Does jobs on all processors; the results in the order of the jobs.
-fn side_by_side<T: Send, R: Send>(jobs: Vec<T>, job: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let queue = Mutex::new(jobs.into_iter().enumerate());
-    let done = Mutex::new(Vec::new());
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..processors {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().expect("no thread panics with the queue").next();
-                    let Some((number, next)) = next else { break };
-                    let result = job(next);
-                    done.lock().expect("no thread panics with the results").push((number, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().expect("no thread panicked");
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// What became of some traces.
