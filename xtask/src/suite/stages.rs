@@ -205,8 +205,10 @@ fn postgres(context: &mut Context) -> Result<Ended> {
     context.tools.postgres_url = Some(server.url());
     let ended = part_of_tests(context, POSTGRES, Scope::Workspace).and_then(|ended| {
         let Ended::Counted(mut counts) = ended else { return Ok(ended) };
-        if let Ended::Counted(caught) = part_of_tests(context, "postgres::mutant", Scope::Seeded)? {
-            counts += caught;
+        for bugs in ["postgres::mutant", "postgres::faults::mutant"] {
+            if let Ended::Counted(caught) = part_of_tests(context, bugs, Scope::Seeded)? {
+                counts += caught;
+            }
         }
         Ok(Ended::Counted(counts))
     });
