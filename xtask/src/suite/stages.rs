@@ -125,7 +125,7 @@ fn simulation(context: &mut Context) -> Result<Ended> {
 /// of each scenario run twice more, in this process and in a fresh one, and have to be the same.
 fn clusters(context: &mut Context) -> Result<Ended> {
     let (seeds, runs, checked) = match context.length {
-        Length::Short => ("50", 400, "10"),
+        Length::Short => ("50", 400, "20"),
         Length::Full => ("1000", 8_000, "1000"),
     };
     // With the features of the whole workspace, as the tests: its dependencies are built already.

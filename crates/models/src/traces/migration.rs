@@ -21,7 +21,8 @@ pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
         let Some(before_first) = given.first().or(taken.first()).map(|turn| turn.seq - 1) else { continue };
         let all: Vec<&Turn> = given.iter().chain(&taken).collect();
         let event = |side: &str, turn: &Turn| -> Event {
-            let number = all.iter().position(|other| other.name == turn.name).unwrap_or_default() + 1;
+            let first = all.iter().position(|other| other.name == turn.name);
+            let number = first.expect("the turn is one of them") + 1;
             vec![
                 ("action", "Commit".into()),
                 ("node", side.into()),
