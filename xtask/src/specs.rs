@@ -10,6 +10,7 @@
 //! Other header lines: `\* deadlock: ignore` for models that may end, `\* only: deep` for configs
 //! that run when they are named and with `--deep`; and what in the code answers to it (see [`map`]).
 
+mod actions;
 mod catalogue;
 mod config;
 mod map;

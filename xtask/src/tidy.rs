@@ -3,7 +3,6 @@
 //! Each rule is a module with one function and a test that plants a violation. A rule
 //! that matters is a failing build, never a paragraph.
 
-mod actions;
 mod adr;
 mod examples;
 mod history;
@@ -63,7 +62,6 @@ pub(crate) fn run(root: &Path) -> Result<Outcome> {
         ("stray", stray::check(&tree)),
         ("adr", adr::check(&tree)),
         ("examples", examples::check(&tree)),
-        ("actions", actions::check(&tree)),
         ("verification", verification::check(&tree)),
         ("history", history::check(root)),
     ];

@@ -14,6 +14,10 @@
 //! on a hint's word; after 8 redirects the call is refused; once it may have begun anywhere, a
 //! refusal says so. The key of the call is the same wherever it is asked, so that asking again
 //! never has a second effect.
+//!
+//! No specification: it keeps nothing that others share. Any order of inputs is tested against
+//! these invariants (`every_way_follows_the_rules`), and what a wrong way could do to an actor is
+//! KelpieSingleActivation's and KelpieMigration's.
 
 mod cache;
 mod reach;

@@ -8,9 +8,12 @@
 //! An invariant or property of a good config is a property of a model in `crates/models`, an
 //! invariant or judge of the simulator, each by the same name, or the header of the module's good
 //! config names the test that shows it (`\* tested: Name module::name`).
+//!
+//! An action is code's or the world's, see [`actions`].
 
 use std::collections::BTreeSet;
 
+use super::actions;
 use super::config::{Config, Expected};
 use crate::repo::Tree;
 use crate::repo::names::{Names, behind};
@@ -19,7 +22,7 @@ use crate::repo::names::{Names, behind};
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Answer {
     pub(super) module: String,
-    /// An invariant, or a config with a seeded bug.
+    /// An invariant, an action, or a config with a seeded bug.
     pub(super) name: String,
     /// What it answers to in the code.
     pub(super) answer: String,
@@ -62,6 +65,9 @@ pub(super) fn draw(tree: &Tree, configs: &[Config]) -> (Vec<Answer>, Vec<String>
             }
         }
     }
+    let (actions, wrong) = actions::draw(tree);
+    map.extend(actions);
+    mistakes.extend(wrong);
     mistakes.extend(code.names.unarmed().map(|name| format!("the seeded bug `{name}` is armed by no test")));
     map.sort();
     map.dedup();
