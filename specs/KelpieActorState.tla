@@ -5,7 +5,7 @@
 (*                                                                         *)
 (* What is modelled.  Nodes that may all believe they own the actor; each  *)
 (* has a gate, calls that wait, and at most one activation.  A turn works  *)
-(* on a copy of the state, may record one step of outside work, and ends   *)
+(* on a copy of the state, may record steps of outside work, and ends      *)
 (* in one commit of state, reply, message, running turn and wake entry,    *)
 (* conditional on the owner record and the sequence it was loaded under.   *)
 (* A commit's answer can get lost; then the commit may land at any later   *)
@@ -41,14 +41,15 @@
 (*                                                                         *)
 (* Not covered.  Liveness, time, sessions and failure detection, delivery  *)
 (* of messages, read turns, bounded mailboxes, eviction of old replies,    *)
-(* more than one step in a turn, a settling write whose own answer is lost.*)
+(* steps side by side, a settling write whose own answer is lost.          *)
 (***************************************************************************)
 EXTENDS Naturals, Sequences, FiniteSets, TLC
 
 CONSTANTS
     Nodes,      \* who may run the actor
     Keys,       \* the intents of callers, one call key each
-    Stepping,   \* the keys whose turn records a step
+    Stepping,   \* the keys whose turn records steps
+    StepsMax,   \* how many at most
     Sending,    \* the keys whose turn sends a message
     EpochMax,   \* bounds the claims
     FaultsMax,  \* bounds crashes, drops, lost answers and callers that give up
@@ -90,7 +91,7 @@ NewCaller == [says |-> "new", at |-> None, reply |-> 0, calls |-> 0, unsure |-> 
 Init ==
     /\ db = [ node |-> None, epoch |-> 0, seq |-> 0, state |-> <<>>,
               reply |-> [k \in Keys |-> 0], outbox |-> {},
-              running |-> None, step |-> [k \in Keys |-> 0], wake |-> FALSE ]
+              running |-> None, step |-> [k \in Keys |-> <<>>], wake |-> FALSE ]
     /\ wire = {}
     /\ act = [n \in Nodes |-> NoActivation]
     /\ mine = [n \in Nodes |-> 0]
@@ -223,7 +224,7 @@ ClosedAtDeadline(n) ==
 Activated(n, epoch) ==
     [NoActivation EXCEPT !.phase = "idle", !.epoch = epoch, !.seq = db.seq,
                          !.view = db.state, !.copy = db.state, !.found = db.running,
-                         !.step = IF db.running = None THEN 0 ELSE db.step[db.running]]
+                         !.step = IF db.running = None THEN <<>> ELSE db.step[db.running]]
 
 \* What wakes an activation: a call, or the wake entry of an unfinished turn.
 IsWanted(n) == box[n] # {} \/ (db.wake /\ db.running # None)
@@ -277,27 +278,28 @@ TurnBegan(n, k) ==
 \* that the handler has touched stays in memory.
 StepRan(n) ==
     LET k == act[n].key
-        touched == Append(act[n].view, [key |-> k, step |-> runs[k] + 1])
+        again == Bug = "step_again" /\ act[n].copy = act[n].view
+        steps == IF again THEN <<runs[k] + 1>> ELSE Append(act[n].step, runs[k] + 1)
+        touched == Append(act[n].view, [key |-> k, step |-> steps])
     IN  /\ act[n].phase = "running"
         /\ k \in Stepping
-        /\ \/ act[n].step = 0
-           \/ Bug = "step_again" /\ act[n].copy = act[n].view
+        /\ Len(act[n].step) < StepsMax \/ again
         /\ runs' = [runs EXCEPT ![k] = @ + 1]
         /\ act' = [act EXCEPT ![n].phase = "recording", ![n].copy = touched]
         /\ wire' = wire \cup
              {[ node |-> n, epoch |-> act[n].epoch, seq |-> act[n].seq, kind |-> "step",
-                key |-> k, state |-> touched, step |-> runs[k] + 1 ]}
+                key |-> k, state |-> touched, step |-> steps ]}
         /\ UNCHANGED <<db, mine, gate, box, asked, caller, faults>>
 
 \* The handler has returned; its copy is what will be committed.
 HandlerFinished(n) ==
     LET k == act[n].key
-        result == IF k \notin Stepping THEN 0
-                  ELSE IF Bug = "record_ignored" THEN runs[k] + 1
+        result == IF k \notin Stepping THEN <<>>
+                  ELSE IF Bug = "record_ignored" THEN <<runs[k] + 1>>
                   ELSE act[n].step
         finished == Append(act[n].view, [key |-> k, step |-> result])
     IN  /\ act[n].phase = "running"
-        /\ k \in Stepping => act[n].step # 0
+        /\ k \in Stepping => act[n].step # <<>>
         /\ act' = [act EXCEPT ![n].phase = "committing", ![n].copy = finished,
                               ![n].view = IF Bug = "publish_early" THEN finished ELSE @]
         /\ wire' = wire \cup
@@ -359,7 +361,7 @@ StepRecorded(n) ==
 
 Published(a, seq) ==
     [a EXCEPT !.phase = "idle", !.key = None, !.seq = seq, !.view = a.copy,
-              !.found = None, !.step = 0]
+              !.found = None, !.step = <<>>]
 
 \* The commit landed and its answer arrived: publish, then reply.
 CommitSucceeded(n) ==
@@ -561,7 +563,7 @@ AckedKept ==
 OneEffect ==
     \A i, j \in 1..Len(db.state) : db.state[i].key = db.state[j].key => i = j
 
-\* What a turn did with its step is what the record says.
+\* What a turn did with its steps is what the record says.
 RecordUsed ==
     \A i \in 1..Len(db.state) :
         LET turn == db.state[i] IN
@@ -570,7 +572,7 @@ RecordUsed ==
 \* A recorded result never changes. (The work itself may run again, by an
 \* activation that does not know of the record: it cannot record anything.)
 RecordedOnce ==
-    [][\A k \in Keys : db.step[k] # 0 => db'.step[k] = db.step[k]]_vars
+    [][\A k \in Keys : IsPrefix(db.step[k], db'.step[k])]_vars
 
 \* Whatever is owed has its wake entry.
 OwedWakes == (db.running # None \/ db.outbox # {}) => db.wake

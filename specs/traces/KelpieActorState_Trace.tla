@@ -58,7 +58,7 @@ Settling ==
     /\ E.action = "Settle"
     /\ \/ act[n].phase \in {"none", "idle"} /\ Running(IF db.running = None THEN E.key ELSE db.running)
        \/ /\ act[n].phase = "running"
-          /\ IF act[n].key \in Stepping /\ act[n].step = 0 THEN StepRan(n) ELSE HandlerFinished(n)
+          /\ StepRan(n) \/ HandlerFinished(n)
           /\ Hidden
        \/ act[n].phase \in {"recording", "committing"} /\ CommitUnknown(n) /\ Hidden
        \/ Settled(n) /\ db'.epoch = E.epoch /\ Seen

@@ -95,8 +95,19 @@ pub type Event = Vec<(&'static str, Value)>;
 #[derive(Debug, Default)]
 pub struct Traces {
     events: Vec<Vec<Event>>,
+    /// How many have too few events to see anything, and how many take too long.
+    left_out: LeftOut,
     sets: BTreeMap<&'static str, BTreeSet<String>>,
     maps: BTreeMap<&'static str, BTreeMap<String, String>>,
+}
+
+/// Traces that are not followed.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    /// Of fewer events than `EVENTS_MIN`.
+    short: usize,
+    /// Of more than `EVENTS_MAX`, or about more than fits.
+    long: usize,
 }
 
 /// The specifications that traces are made for.
@@ -151,8 +162,10 @@ impl Traces {
 
     /// The module `Trace`: the traces, and a set or a function for each constant.
     pub fn module(&self) -> String {
-        let mut text =
-            String::from("---- MODULE Trace ----\nEXTENDS Naturals, Sequences, TLC\n\nTraces == <<\n");
+        let LeftOut { short, long } = self.left_out;
+        let mut text = format!(
+            "---- MODULE Trace ----\n\\* left out: {short} short, {long} long\nEXTENDS Naturals, Sequences, TLC\n\nTraces == <<\n"
+        );
         let traces = self.events.iter().map(|events| {
             let lines = events.iter().map(|event| format!("    {}", Value::Record(event.clone())));
             format!("  <<\n{}\n  >>", lines.collect::<Vec<_>>().join(",\n"))
@@ -183,6 +196,15 @@ impl Traces {
         }
     }
 
+    /// Whether a trace has enough to see, and not so much that it takes all the time. Counts it if not.
+    fn takes(&mut self, events: &[Event], fits: bool) -> bool {
+        let LeftOut { short, long } = &mut self.left_out;
+        let (short_of, too_long) = (events.len() < EVENTS_MIN, events.len() > EVENTS_MAX || !fits);
+        *short += usize::from(short_of);
+        *long += usize::from(too_long && !short_of);
+        !short_of && !too_long
+    }
+
     fn put(&mut self, set: &'static str, member: &str) {
         self.sets.entry(set).or_default().insert(member.to_owned());
     }
@@ -199,11 +221,6 @@ fn actors(steps: &[Step]) -> BTreeSet<String> {
         _ => None,
     };
     steps.iter().filter_map(actor).collect()
-}
-
-/// Whether a trace has enough to see, and not so much that it takes all the time.
-fn worth_following(events: &[Event]) -> bool {
-    (EVENTS_MIN..=EVENTS_MAX).contains(&events.len())
 }
 
 /// No traces are made for a specification.

@@ -96,7 +96,7 @@ pub(crate) fn run(root: &Path, bugs: Bugs) -> Result<Outcome> {
         Bugs::Seeded => Vec::new(),
     };
     println!(
-        "{:<26} {:<44} {:>7} {:>9} {:>7} {:>8}",
+        "{:<26} {:<44} {:>7} {:>9} {:>7} {:>8}  left out",
         "specification", "runs", "traces", "followed", "events", "seconds"
     );
     let jobs = jobs.into_iter().enumerate().collect();
@@ -111,8 +111,8 @@ pub(crate) fn run(root: &Path, bugs: Bugs) -> Result<Outcome> {
         (followed.spec.as_str(), what, seen, start.elapsed().as_secs_f64())
     });
     for (spec, what, seen, seconds) in done {
-        let Seen { traces, followed, events, problem } = seen?;
-        println!("{spec:<26} {what:<44} {traces:>7} {followed:>9} {events:>7} {seconds:>8.1}");
+        let Seen { traces, followed, events, left_out, problem } = seen?;
+        println!("{spec:<26} {what:<44} {traces:>7} {followed:>9} {events:>7} {seconds:>8.1}  {left_out}");
         let fine = match bugs {
             Bugs::None => problem.is_none() && traces >= TRACES_MIN,
             Bugs::Seeded => problem.is_some(),
@@ -262,6 +262,8 @@ struct Seen {
     traces: usize,
     followed: usize,
     events: usize,
+    /// What the maker of traces says that it left out.
+    left_out: String,
     problem: Option<String>,
 }
 
@@ -321,7 +323,9 @@ fn follow(
         }
     };
     let events = traces.iter().map(Vec::len).sum();
-    Ok(Seen { traces: traces.len(), followed: followed.len(), events, problem })
+    let left_out = module.lines().find_map(|line| line.strip_prefix("\\* left out: ")).unwrap_or_default();
+    let left_out = left_out.to_owned();
+    Ok(Seen { traces: traces.len(), followed: followed.len(), events, left_out, problem })
 }
 
 /// Events that are shown before the one that was not followed.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use kelpie_core::protocol::{Owner, Step};
 use kelpie_core::session::SessionState;
 
-use super::{Event, Traces, actors, worth_following};
+use super::{Event, Traces, actors};
 
 /// One trace for each actor with some commits.
 pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
     for actor in actors(steps) {
         let mut turns = Turns::default();
         let events: Vec<Event> = steps.iter().filter_map(|step| event(step, &actor, &mut turns)).collect();
-        if worth_following(&events) {
+        if traces.takes(&events, true) {
             traces.learn(&events, &[("node", "Nodes"), ("key", "Keys"), ("wish", "Keys")]);
             traces.events.push(events);
         }

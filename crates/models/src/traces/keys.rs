@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_core::protocol::{Place, Step};
 
-use super::{Event, Traces, actors, worth_following};
+use super::{Event, Traces, actors};
 
 /// Messages of the longest trace: the specification keeps each of them.
 const MESSAGES_MAX: usize = 40;
@@ -14,7 +14,7 @@ pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
     for actor in actors(steps) {
         let trace = Trace::of(steps, &actor);
         let events: Vec<Event> = steps.iter().flat_map(|step| trace.events(step)).collect();
-        if worth_following(&events) && trace.places.len() <= MESSAGES_MAX {
+        if traces.takes(&events, trace.places.len() <= MESSAGES_MAX) {
             traces.learn(&events, &[("key", "Keys"), ("print", "Prints")]);
             traces.events.push(events);
         }

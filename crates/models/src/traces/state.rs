@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_core::protocol::{Left, Owner, Step};
 
-use super::{Event, Traces, actors, worth_following};
+use super::{Event, Traces, actors};
 
-/// One trace for each actor with some commits. It ends where a turn records for the second time:
-/// the specification has one step in a turn.
+/// One trace for each actor with some commits. It ends where a turn that nobody is answered for
+/// comes again under its key and records: it has no name of its own then.
 pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
     traces.sets.entry("Stepping").or_default();
     traces.sets.entry("Sending").or_default();
@@ -21,7 +21,7 @@ pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
                 Seen::End => break,
             }
         }
-        if worth_following(&events) {
+        if traces.takes(&events, true) {
             traces.learn(&events, &[("node", "Nodes"), ("key", "Keys")]);
             let marked = |mark: char| names.names.values().filter(move |name| name.contains(mark));
             marked('s').for_each(|name| traces.put("Stepping", name));
@@ -40,7 +40,7 @@ enum Seen {
 /// What turns are called: `k1`, with an `s` if they record a step, and an `m` if they send messages.
 struct Names {
     names: BTreeMap<String, String>,
-    recorded: BTreeSet<String>,
+    ended: BTreeSet<String>,
     others: u64,
 }
 
@@ -67,7 +67,7 @@ impl Names {
             (key, name)
         };
         let names = order.into_iter().enumerate().map(name).collect();
-        Self { names, recorded: BTreeSet::new(), others: 0 }
+        Self { names, ended: BTreeSet::new(), others: 0 }
     }
 
     /// The keys of turns that nobody is answered for come again: each has a name of its own.
@@ -94,8 +94,8 @@ impl Names {
                 event.push(("key", format!("lost {}", self.others).into()));
                 Seen::Event(event)
             }
-            Step::Recorded { actor, owner, seq, key, steps, wake } if actor == of => {
-                if *steps == 0 || !self.recorded.insert(key.clone()) {
+            Step::Recorded { actor, owner, seq, key, wake, .. } if actor == of => {
+                if self.ended.contains(key) {
                     return Seen::End;
                 }
                 let mut event = owned("Record", owner);
@@ -105,6 +105,7 @@ impl Names {
                 Seen::Event(event)
             }
             Step::Commit { actor, owner, seq, key, own, outbox, wake, resumed, left, .. } if actor == of => {
+                self.ended.insert(key.clone());
                 let mut event = owned("Commit", owner);
                 event.push(("key", self.turn(key, *seq, left).into()));
                 event.push(("seq", (*seq).into()));
