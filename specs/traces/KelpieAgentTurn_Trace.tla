@@ -20,13 +20,16 @@ TraceAnswers ==
 
 Shown(state) == IF state \in {"succeeded", "failed"} THEN "closed" ELSE state
 
-\* The run is what was recorded.
+\* A run is what was recorded of it.
+IsLike(r, seen) ==
+    /\ r.phase = seen.phase /\ r.step = seen.step /\ r.attempt = seen.attempt
+    /\ Len(r.calls) = Len(seen.calls)
+    /\ \A c \in 1..Len(seen.calls) :
+        Shown(r.calls[c].state) = seen.calls[c].state /\ r.calls[c].attempt = seen.calls[c].attempt
+
 IsAsSeen ==
-    /\ run'.phase = E.phase /\ run'.step = E.step /\ run'.attempt = E.attempt
+    /\ IsLike(run, E.was) /\ IsLike(run', E)
     /\ E.wake = "as before" \/ wake' = (E.wake = "stands")
-    /\ Len(run'.calls) = Len(E.calls)
-    /\ \A c \in 1..Len(E.calls) :
-        Shown(run'.calls[c].state) = E.calls[c].state /\ run'.calls[c].attempt = E.calls[c].attempt
 
 \* And the calls that nobody will answer any more are closed with it.
 Closes == {c \in Ids : closed'[c] # closed[c]} = {<<run.step, c>> : c \in E.closes}

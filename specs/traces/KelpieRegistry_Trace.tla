@@ -29,6 +29,13 @@ BeginsNow ==
       [] E.action = "Migrate" -> MigrateBegun(E.from, E.actor, E.proc)
       [] E.action = "Settle" -> SettleBegun(E.proc, E.actor)
 
+\* What its writer has read is what stood there.
+WasSo ==
+    LET standing == CASE E.action \in {"Claim", "Migrate", "Settle"} -> own[E.actor]
+                      [] OTHER -> session[E.node]
+    IN  IF E.action \in {"Renew", "Declare"} THEN TRUE
+        ELSE E.was = (IF standing = None THEN <<>> ELSE <<standing>>)
+
 \* What stands after the commit is what was written.
 IsAsSeen ==
     CASE E.action \in {"Join", "Rejoin", "State", "Told", "Declare"} ->
@@ -46,7 +53,7 @@ Begun == Free(Who) /\ Watching /\ BeginsNow /\ Hidden
 Committing ==
     /\ ~Free(Who)
     /\ Committed(Who) \/ (E.action = "Told" /\ AnswerLost(Who))
-    /\ IsAsSeen
+    /\ WasSo /\ IsAsSeen
     /\ Seen
 
 \* It takes over from a session whose beat it has watched, or ends it.

@@ -387,8 +387,7 @@ impl<'a> World<'a> {
         for machine in machines.iter().chain(twins.all()) {
             invariants.know(machine.node.ip(), machine.name().as_str());
         }
-        let store = service.store(&operator);
-        let store = if records { store.recording() } else { store };
+        let store = connect(&operator);
         let jumps =
             |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::WallJump { .. }, .. });
         let is_long = outside.is_some() || schedule.faults.iter().any(jumps);
@@ -397,7 +396,7 @@ impl<'a> World<'a> {
             sim,
             machines.clone(),
             twins,
-            service,
+            (service, connect.clone()),
             outside,
             (clients_node, operator.clone()),
         );

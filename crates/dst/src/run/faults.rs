@@ -79,6 +79,8 @@ impl Twins {
 pub(super) struct Faults<'a> {
     sim: &'a Sim,
     service: StoreService,
+    /// The way to the store of anyone.
+    connect: Connect,
     world: Option<Arc<World>>,
     clients: Node,
     operator: Node,
@@ -129,11 +131,11 @@ impl<'a> Faults<'a> {
         sim: &'a Sim,
         machines: Vec<Machine>,
         twins: Twins,
-        service: StoreService,
+        (service, connect): (StoreService, Connect),
         world: Option<Arc<World>>,
         (clients, operator): (Node, Node),
     ) -> Self {
-        Self { sim, service, world, clients, operator, machines, twins, state: Arc::default() }
+        Self { sim, service, connect, world, clients, operator, machines, twins, state: Arc::default() }
     }
 
     /// How often each fault had an effect.

@@ -36,7 +36,7 @@ pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
 /// `None`: the specification has no room for it, or has people decide about all calls at once, and in
 /// the same way.
 fn event(step: &Step) -> Option<Event> {
-    let Step::Run { input, closed, wakes, after, .. } = step else { return None };
+    let Step::Run { input, closed, wakes, before, after, .. } = step else { return None };
     if after.steps_max() != STEPS_MAX || calls(after.state()).len() > CALLS_MAX {
         return None;
     }
@@ -88,6 +88,7 @@ fn event(step: &Step) -> Option<Event> {
         None => "as before",
     };
     seen.push(("wake", wake.into()));
+    seen.push(("was", Value::Record(state(before.state()))));
     seen.extend(state(after.state()));
     Some(seen)
 }

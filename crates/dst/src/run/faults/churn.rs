@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl Faults<'_> {
     /// Tells a machine by its session in the store: to drain, or that it is over.
     pub(super) fn tell(&self, machine: &Machine, evict: bool) {
-        let (nodes, node) = (Nodes::new(self.service.store(&self.operator)), machine.name().clone());
+        let (nodes, node) = (Nodes::new((self.connect)(&self.operator)), machine.name().clone());
         let state = self.state.clone();
         self.operator.env().spawn("operator", async move {
             let told = if evict { nodes.evict(&node).await } else { nodes.drain(&node).await };
