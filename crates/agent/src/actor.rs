@@ -21,6 +21,7 @@ mod builtin;
 mod conversations;
 mod desk;
 mod ending;
+pub(crate) mod index;
 mod judge;
 mod manage;
 mod passages;
@@ -40,6 +41,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::record;
 use kelpie_env::Env;
 use kelpie_memory::block::{BlockChange, NewBlock};
+use kelpie_memory::embedding::Embeddings;
 use kelpie_memory::recall::Verdict;
 use kelpie_runtime::typed::STATE_OPERATION;
 use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, Turn, View};
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) runner: Arc<dyn ToolRunner>,
     /// The runner's tools, by name, as they were at the start.
     pub(crate) outside: BTreeMap<String, OutsideTool>,
+    /// What gives passages and questions their vectors, if there is any.
+    pub(crate) embeddings: Option<Arc<Embeddings>>,
     pub(crate) hub: Hub,
 }
 
@@ -100,6 +104,8 @@ pub(crate) mod operation {
     pub(crate) const RUN_TOOL: &str = "run_tool";
     pub(crate) const INSERT_PASSAGE: &str = "insert_passage";
     pub(crate) const DELETE_PASSAGE: &str = "delete_passage";
+    /// Of whatever has passages: to make their rows for searches again.
+    pub(crate) const RENEW_INDEX: &str = "renew_index";
     /// Of a tool that is source code.
     pub(crate) const KEEP_TOOL: &str = "keep_tool";
     pub(crate) const CHANGE_TOOL: &str = "change_tool";
@@ -294,7 +300,10 @@ impl AgentActor {
             CREATE_ARCHIVE => return Ok(reply(&archives::create(turn, request(payload)?).await?)),
             CHANGE_ARCHIVE => return Ok(reply(&archives::change(turn, request(payload)?).await?)),
             DELETE_ARCHIVE => return Ok(reply(&archives::delete(turn).await?)),
-            INSERT_IN_ARCHIVE => return Ok(reply(&archives::insert(turn, request(payload)?).await?)),
+            INSERT_IN_ARCHIVE => {
+                return Ok(reply(&archives::insert(turn, &self.shared, request(payload)?).await?));
+            }
+            RENEW_INDEX => return Ok(reply(&index::renew(turn, &self.shared, request(payload)?).await?)),
             DELETE_IN_ARCHIVE => {
                 let id = request::<String>(payload)?;
                 return Ok(reply(&archives::delete_passage(turn, &id).await?));
@@ -333,7 +342,7 @@ async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Op
         DETACH_ARCHIVE => reply(&desk.detach_archive(&request::<String>(payload)?)?),
         SET_TOOL => reply(&desk.set_tool(request(payload)?).await?),
         RUN_TOOL => reply(&desk.run_tool(&request(payload)?).await?),
-        INSERT_PASSAGE => reply(&desk.insert_passage(request(payload)?)?),
+        INSERT_PASSAGE => reply(&desk.keep(request(payload)?).await?),
         DELETE_PASSAGE => reply(&desk.delete_passage(&request::<String>(payload)?).await?),
         _ => return Ok(None),
     }))
@@ -387,7 +396,7 @@ impl Actor for AgentActor {
     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
         async move {
             if operation == operation::FIND_IN_ARCHIVE {
-                return archives::find(view, &request(payload)?).await;
+                return archives::find(view, &self.shared, &request(payload)?).await;
             }
             if operation != STATE_OPERATION {
                 return Err(invalid(

@@ -52,4 +52,7 @@ pub struct NewPassage {
     pub tags: Vec<String>,
     /// When it was put aside, if not now, in milliseconds of Unix time.
     pub created_ms: Option<u64>,
+    /// The passage that does not hold any more since this one does: of the same agent or archive.
+    #[serde(default)]
+    pub supersedes: Option<String>,
 }

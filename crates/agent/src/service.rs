@@ -27,6 +27,7 @@ use kelpie_core::call::IdempotencyKey;
 use kelpie_core::id::ActorId;
 use kelpie_core::record;
 use kelpie_env::Env;
+use kelpie_memory::embedding::Embeddings;
 use kelpie_runtime::{Actor, Call, Runtime, View};
 use kelpie_storage::Store;
 use serde::Serialize;
@@ -50,6 +51,9 @@ pub struct Parts {
     pub models: Models,
     /// The tools outside.
     pub tools: Arc<dyn ToolRunner>,
+    /// What gives passages and questions their vectors; without it archival memory is searched by
+    /// words alone. All nodes of a store have to have the same.
+    pub embeddings: Option<Arc<Embeddings>>,
 }
 
 /// All agents of a node. Cheap to clone.
@@ -97,9 +101,9 @@ impl Agents {
 
     /// Makes agents for a node that is started later.
     pub async fn prepare(parts: Parts) -> Prepared {
-        let Parts { models, tools: runner } = parts;
+        let Parts { models, tools: runner, embeddings } = parts;
         let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
-        let shared = Arc::new(Shared { models, runner, outside, hub: Default::default() });
+        let shared = Arc::new(Shared { models, runner, outside, embeddings, hub: Default::default() });
         // Before the first agent is made: how much its model can read.
         shared.models.list().await;
         Prepared { shared }
@@ -113,6 +117,11 @@ impl Agents {
     /// The models on offer now.
     pub async fn models(&self) -> Vec<ModelInfo> {
         self.shared.models.list().await
+    }
+
+    /// What gives passages and questions their vectors, if there is any.
+    pub fn embeddings(&self) -> Option<&Embeddings> {
+        self.shared.embeddings.as_deref()
     }
 
     fn actor(scope: &Scope, agent: &str) -> Result<ActorId, AgentError> {

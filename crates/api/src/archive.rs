@@ -82,6 +82,9 @@ pub struct SearchPassages {
     /// Only up to this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_date: Option<Timestamp>,
+    /// Whether passages count, too, that were superseded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<bool>,
     /// At most so many; 50 if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -94,6 +97,7 @@ pub struct RankedPassage {
     pub passage: Passage,
     /// How well it fits beside the others; the best has 1.
     pub score: f64,
-    /// Nothing yet.
+    /// How well it fits by its words (`words`: BM25) and by its meaning (`meaning`: a cosine), as far as it
+    /// was found by them.
     pub metadata: Map<String, Value>,
 }

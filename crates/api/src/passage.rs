@@ -19,6 +19,12 @@ pub struct Passage {
     /// The archive that it is in, if it is no agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_id: Option<String>,
+    /// Since when another one holds instead, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<Timestamp>,
+    /// Which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
 }
 
 /// A passage to keep.
@@ -32,6 +38,9 @@ pub struct CreatePassage {
     /// When it was put aside, if not now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
+    /// The passage that does not hold any more since this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
 }
 
 /// What a search has found.
@@ -54,4 +63,10 @@ pub struct FoundPassage {
     pub timestamp: Timestamp,
     /// What it can be found by.
     pub tags: Vec<String>,
+    /// Since when another one holds instead, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_at: Option<Timestamp>,
+    /// Which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
 }

@@ -52,6 +52,7 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "prompt_cut_in_an_exchange", scenario: "agents" },
     Mutant { name: "block_edit_not_seen_by_the_next", scenario: "agents" },
     Mutant { name: "passage_position_not_counted", scenario: "agents" },
+    Mutant { name: "passage_without_its_row", scenario: "agents" },
     Mutant { name: "range_of_every_actor", scenario: "agents" },
 ];
 

@@ -68,6 +68,9 @@ pub(crate) struct ServeArgs {
     /// Tools that agents may be given (JSON: name, description, parameters, url)
     #[arg(long, value_name = "FILE", env = "KELPIE_TOOLS")]
     pub(crate) tools: Option<PathBuf>,
+    /// Model by which archival memory is searched by meaning: the folder of its tokenizer and table
+    #[arg(long, value_name = "FOLDER", env = "KELPIE_EMBEDDINGS")]
+    pub(crate) embeddings: Option<PathBuf>,
     /// Name of this node in its store
     #[arg(long, value_name = "NAME", env = "KELPIE_NODE", default_value = "node-1")]
     pub(crate) node: String,
@@ -189,6 +192,9 @@ pub(crate) struct DoctorArgs {
     /// The address a server would listen at
     #[arg(long, value_name = "ADDR", env = "KELPIE_LISTEN", default_value = LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// The model by which archival memory would be searched by meaning
+    #[arg(long, value_name = "FOLDER", env = "KELPIE_EMBEDDINGS")]
+    pub(crate) embeddings: Option<PathBuf>,
     /// Answer in JSON, for scripts
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@
 //! presence of a file or a variable.
 
 mod machine;
+mod memory;
 mod providers;
 mod server;
 mod store;
@@ -63,6 +64,7 @@ pub(crate) async fn run(args: DoctorArgs, env: Env) -> Result<Exit, Failure> {
     let mut checks = vec![machine::build(), server.check(), server.port(args.listen, &env).await];
     checks.extend(store::checks(&args.store, &server, &env).await);
     checks.extend(providers::checks(&env).await);
+    checks.push(memory::check(args.embeddings.as_deref(), &env));
     checks.extend(machine::limits());
 
     let problems = checks.iter().filter(|check| check.status == Status::Problem).count();

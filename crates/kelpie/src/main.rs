@@ -18,6 +18,7 @@ mod chat;
 mod client;
 mod demo;
 mod doctor;
+mod embeddings;
 mod exit;
 mod node;
 mod ports;

@@ -105,6 +105,7 @@ fn greet(address: SocketAddr, node: &Node) {
         lines.push(format!("  nodes   reach it at {address}; kelpie node list shows all"));
     }
     lines.push(format!("  model   {}", node.model()));
+    lines.push(format!("  search  archival memory by {}", node.search()));
     let tools = node.tools();
     if !tools.is_empty() {
         lines.push(format!("  tools   {}", tools.join(", ")));
@@ -113,7 +114,7 @@ fn greet(address: SocketAddr, node: &Node) {
     if let Err(error) = say::line(lines.join("\n")) {
         tracing::debug!(%error, "nobody reads the standard output");
     }
-    tracing::info!(%address, store = node.store(), "serving");
+    tracing::info!(%address, store = node.store(), search = node.search(), "serving");
 }
 
 fn announce(why: &Result<Why, Health>, seconds: u64) {

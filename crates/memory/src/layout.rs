@@ -8,6 +8,8 @@ pub const BLOCKS: &[u8] = b"block/";
 pub const LOG: &[u8] = b"log/";
 /// What all passages' keys begin with.
 pub const PASSAGES: &[u8] = b"passage/";
+/// What the keys of all rows for searches begin with.
+pub const SEGMENTS: &[u8] = b"segment/";
 
 /// Of a position, the bits of the place in its conversation; those above are the conversation's
 /// number. So the entries of a conversation stand side by side, and an id tells both.
@@ -38,6 +40,11 @@ pub fn log(position: u64) -> Vec<u8> {
 /// The row of a passage.
 pub fn passage(position: u64) -> Vec<u8> {
     [PASSAGES, &position.to_be_bytes()].concat()
+}
+
+/// The row for searches whose first passage stands at a position.
+pub fn segment(position: u64) -> Vec<u8> {
+    [SEGMENTS, &position.to_be_bytes()].concat()
 }
 
 /// The position in a row's key, which begins with `prefix`.

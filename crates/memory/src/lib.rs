@@ -4,6 +4,7 @@
 //!   core blocks   always in the prompt, small, edited by the agent       block/<label>
 //!   recall        everything that was ever said, in order                log/<position>
 //!   archival      passages that the agent puts aside and searches        passage/<position>
+//!                 what a search needs of them, many in a row             segment/<position>
 //! ```
 //!
 //! Functions over rows that the caller read and rows that the caller writes: this crate
@@ -16,7 +17,12 @@
 pub mod archival;
 pub mod block;
 mod bm25;
+pub mod embedding;
+mod fusion;
 pub mod layout;
 pub mod name;
 pub mod recall;
+pub mod scan;
 pub mod search;
+pub mod segment;
+mod words;

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kelpie_agent::archive::{ArchiveChange, ArchiveRecord, NewArchive, NewPassage};
+use kelpie_agent::archive::{ArchiveChange, ArchiveRecord, NewArchive};
 use kelpie_api::archive::{
     Archive, CreateArchive, CreatePassages, RankedPassage, SearchPassages, UpdateArchive,
 };
 use kelpie_api::error::ErrorBody;
 use kelpie_api::passage::{CreatePassage, Passage};
 use kelpie_api::timestamp::Timestamp;
-use kelpie_memory::archival::{self, PassageQuery};
+use kelpie_memory::archival::{self, Hit, PassageQuery};
 use serde_json::{Map, Value};
 
 use crate::body::JsonBody;
@@ -101,7 +101,7 @@ pub(crate) async fn create_passage(
     Key(key): Key,
     JsonBody(wire): JsonBody<CreatePassage>,
 ) -> Answer<Json<Passage>> {
-    let new = vec![new_passage(wire)];
+    let new = vec![passages::new(wire)];
     let kept = front.agents()?.insert_in_archive(front.scope(), &id, key.as_ref(), new).await?;
     let passage = kept.into_iter().next().map(|passage| in_archive(passage, &id));
     passage.map(Json).ok_or_else(|| HttpError::body_field("text", "Field required"))
@@ -118,7 +118,7 @@ pub(crate) async fn create_passages(
     Key(key): Key,
     JsonBody(wire): JsonBody<CreatePassages>,
 ) -> Answer<Json<Vec<Passage>>> {
-    let new = wire.passages.into_iter().map(new_passage).collect();
+    let new = wire.passages.into_iter().map(passages::new).collect();
     let kept = front.agents()?.insert_in_archive(front.scope(), &id, key.as_ref(), new).await?;
     Ok(Json(kept.into_iter().map(|passage| in_archive(passage, &id)).collect()))
 }
@@ -180,34 +180,36 @@ pub(crate) async fn search(
         match_all_tags,
         from_ms: wire.start_date.map(|at| at.0),
         to_ms: wire.end_date.map(|at| at.0),
+        history: wire.history.unwrap_or_default(),
         limit: usize::try_from(wire.limit.unwrap_or(HITS_DEFAULT)).unwrap_or(usize::MAX),
     };
     let agents = front.agents()?;
-    let found: Vec<Passage> = match (wire.agent_id, wire.archive_id) {
+    let found: Vec<(Map<String, Value>, Passage)> = match (wire.agent_id, wire.archive_id) {
         (_, Some(archive)) => {
             let found = agents.find_in_archive(front.scope(), &archive, &query).await?;
-            found.into_iter().map(|passage| in_archive(passage, &archive)).collect()
+            found.into_iter().map(|hit| (scores(&hit), in_archive(hit.passage, &archive))).collect()
         }
         (Some(agent), None) => {
             let found = agents.find_passages(front.scope(), &agent, &query).await?;
-            found.into_iter().map(passages::show).collect()
+            found.into_iter().map(|hit| (scores(&hit), passages::show(hit.passage))).collect()
         }
         (None, None) => {
             return Err(HttpError::body_field("agent_id", "Name an agent or an archive to search in"));
         }
     };
     let ranked = (1_u32..).zip(found);
-    let ranked = ranked.map(|(rank, passage)| RankedPassage {
+    let ranked = ranked.map(|(rank, (metadata, passage))| RankedPassage {
         passage,
         score: 1.0 / f64::from(rank),
-        metadata: Map::new(),
+        metadata,
     });
     Ok(Json(ranked.collect()))
 }
 
-fn new_passage(wire: CreatePassage) -> NewPassage {
-    let CreatePassage { text, tags, created_at } = wire;
-    NewPassage { text, tags: tags.unwrap_or_default(), created_ms: created_at.map(|at| at.0) }
+/// How well a passage fits by each way of looking at it.
+fn scores(hit: &Hit) -> Map<String, Value> {
+    let scores = [("words", hit.words), ("meaning", hit.meaning)];
+    scores.into_iter().filter_map(|(name, score)| Some((name.to_owned(), score?.into()))).collect()
 }
 
 fn in_archive(passage: archival::Passage, archive: &str) -> Passage {

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use kelpie_agent::archive::NewPassage;
 use kelpie_agent::query::Order;
 use kelpie_api::error::ErrorBody;
 use kelpie_api::passage::{CreatePassage, FoundPassage, FoundPassages, Passage};
@@ -31,14 +32,11 @@ pub(crate) async fn create(
     Key(key): Key,
     JsonBody(wire): JsonBody<CreatePassage>,
 ) -> Answer<Json<Vec<Passage>>> {
-    let CreatePassage { text, tags, created_at } = wire;
-    let (tags, created_ms) = (tags.unwrap_or_default(), created_at.map(|at| at.0));
-    let agents = front.agents()?;
-    let passage = agents.insert_passage(front.scope(), &id, key.as_ref(), text, tags, created_ms).await?;
+    let passage = front.agents()?.insert_passage(front.scope(), &id, key.as_ref(), new(wire)).await?;
     Ok(Json(vec![show(passage)]))
 }
 
-/// Lists passages, newest first; with `search`, those that have all of its words.
+/// Lists passages, newest first; with `search`, those that fit it best.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/archival-memory", tag = "archival memory",
     params(("agent_id" = String, Path), ("before" = Option<String>, Query), ("after" = Option<String>, Query),
         ("limit" = Option<u32>, Query), ("ascending" = Option<bool>, Query), ("search" = Option<String>, Query)),
@@ -58,7 +56,8 @@ pub(crate) async fn list(
         return Ok(Json(passages.into_iter().map(show).collect()));
     };
     let query = PassageQuery { text, limit: HITS_MAX, ..PassageQuery::default() };
-    let mut found = agents.find_passages(front.scope(), &id, &query).await?;
+    let found = agents.find_passages(front.scope(), &id, &query).await?;
+    let mut found: Vec<archival::Passage> = found.into_iter().map(|hit| hit.passage).collect();
     found.sort_by_key(|passage| passage.created_ms);
     if page.order == Order::Descending {
         found.reverse();
@@ -71,7 +70,8 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/archival-memory/search", tag = "archival memory",
     params(("agent_id" = String, Path), ("query" = String, Query), ("tags" = Option<Vec<String>>, Query),
         ("tag_match_mode" = Option<String>, Query, description = "any or all"), ("top_k" = Option<u32>, Query),
-        ("start_datetime" = Option<String>, Query), ("end_datetime" = Option<String>, Query)),
+        ("start_datetime" = Option<String>, Query), ("end_datetime" = Option<String>, Query),
+        ("history" = Option<bool>, Query, description = "also passages that were superseded")),
     responses((status = 200, body = FoundPassages), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn search(
     State(front): State<Front>,
@@ -94,11 +94,12 @@ pub(crate) async fn search(
         match_all_tags,
         from_ms: time(&mut reader, "start_datetime"),
         to_ms: time(&mut reader, "end_datetime"),
+        history: reader.flag("history", false),
         limit: reader.number("top_k").unwrap_or(HITS_DEFAULT),
     };
     reader.finish()?;
     let found = front.agents()?.find_passages(front.scope(), &id, &query).await?;
-    let results: Vec<FoundPassage> = found.into_iter().map(found_passage).collect();
+    let results: Vec<FoundPassage> = found.into_iter().map(|hit| found_passage(hit.passage)).collect();
     Ok(Json(FoundPassages { count: results.len() as u64, results }))
 }
 
@@ -128,14 +129,34 @@ fn time(reader: &mut Reader<'_>, name: &str) -> Option<u64> {
     }
 }
 
+pub(crate) fn new(wire: CreatePassage) -> NewPassage {
+    let CreatePassage { text, tags, created_at, supersedes } = wire;
+    NewPassage { text, tags: tags.unwrap_or_default(), created_ms: created_at.map(|at| at.0), supersedes }
+}
+
 pub(crate) fn show(passage: archival::Passage) -> Passage {
-    let archival::Passage { id, text, tags, created_ms } = passage;
-    Passage { id, text, tags, created_at: Timestamp(created_ms), archive_id: None }
+    let archival::Passage { id, text, tags, created_ms, superseded_ms, superseded_by } = passage;
+    Passage {
+        id,
+        text,
+        tags,
+        created_at: Timestamp(created_ms),
+        archive_id: None,
+        superseded_at: superseded_ms.map(Timestamp),
+        superseded_by,
+    }
 }
 
 fn found_passage(passage: archival::Passage) -> FoundPassage {
-    let archival::Passage { id, text, tags, created_ms } = passage;
-    FoundPassage { id, content: text, timestamp: Timestamp(created_ms), tags }
+    let archival::Passage { id, text, tags, created_ms, superseded_ms, superseded_by } = passage;
+    FoundPassage {
+        id,
+        content: text,
+        timestamp: Timestamp(created_ms),
+        tags,
+        superseded_at: superseded_ms.map(Timestamp),
+        superseded_by,
+    }
 }
 
 #[cfg(test)]

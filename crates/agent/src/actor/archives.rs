@@ -4,15 +4,15 @@
 use bytes::Bytes;
 use kelpie_core::id::ActorId;
 use kelpie_core::record;
-use kelpie_memory::archival::{Passage, PassageQuery};
+use kelpie_memory::archival::{Hit, Passage, PassageQuery};
 use kelpie_memory::layout;
-use kelpie_memory::name::{self, Place};
-use kelpie_memory::search::ROWS_MAX;
+use kelpie_memory::name;
 use kelpie_runtime::{CallError, HandlerError, RecordRange, Turn, TurnError, View};
 
 use super::desk::Desk;
+use super::index::{self, Found, Rows};
 use super::rows::{self, Progress};
-use super::{ACTOR_TYPE, code, invalid, operation, reply};
+use super::{ACTOR_TYPE, Shared, code, invalid, operation, reply};
 use crate::archive::{ArchiveChange, ArchiveRecord, NewArchive, NewPassage};
 use crate::record::AgentRecord;
 
@@ -61,21 +61,20 @@ pub(super) async fn delete(turn: &mut Turn) -> Result<(), HandlerError> {
 }
 
 /// Keeps passages, all of them or none.
-pub(super) async fn insert(turn: &mut Turn, new: Vec<NewPassage>) -> Result<Vec<Passage>, HandlerError> {
+pub(super) async fn insert(
+    turn: &mut Turn,
+    shared: &Shared,
+    new: Vec<NewPassage>,
+) -> Result<Vec<Passage>, HandlerError> {
     let archive = own(turn).await?;
     if new.is_empty() || new.len() > PASSAGES_MAX {
         return Err(invalid("passages", format!("there must be 1 to {PASSAGES_MAX} passages")));
     }
     let mut progress: Progress = rows::decoded(turn.get(rows::PROGRESS).await?)?.unwrap_or_default();
     let mut kept = Vec::new();
-    for NewPassage { text, tags, created_ms } in new {
-        let position = progress.passages;
-        let id = name::placed("passage", &archive.id, Place { position, part: 0 });
-        let passage = Passage::new(id, text, tags, created_ms.unwrap_or(turn.now_ms()))
-            .map_err(|error| invalid("text", error.to_string()))?;
-        turn.set(layout::passage(position), record::encode(&passage));
+    for passage in new {
+        kept.push(index::keep(turn, shared, &archive.id, progress.passages, passage).await?);
         progress.passages += 1;
-        kept.push(passage);
     }
     turn.set(rows::PROGRESS, record::encode(&progress));
     Ok(kept)
@@ -88,16 +87,12 @@ pub(super) async fn delete_passage(turn: &mut Turn, id: &str) -> Result<(), Hand
     let place = name::place("passage", &archive.id, id).ok_or_else(gone)?;
     let row = layout::passage(place.position);
     turn.get(&row).await?.ok_or_else(gone)?;
-    turn.clear(row);
-    Ok(())
+    Ok(index::forget(turn, place.position).await?)
 }
 
 /// The passages of an archive that fit a question best.
-pub(super) async fn find(view: &View, query: &PassageQuery) -> Result<Bytes, HandlerError> {
-    let range = RecordRange::prefix(layout::PASSAGES).reversed().limit(ROWS_MAX);
-    let passages: Result<Vec<Passage>, _> =
-        view.range(range).await?.iter().map(|(_, row)| record::decode(row)).collect();
-    Ok(reply(&query.best(passages.map_err(TurnError::from)?)))
+pub(super) async fn find(view: &View, shared: &Shared, query: &PassageQuery) -> Result<Bytes, HandlerError> {
+    Ok(reply(&index::viewed(view, query, shared.embeddings.as_deref()).await?))
 }
 
 async fn found(turn: &mut Turn, id: &str) -> Result<Option<ArchiveRecord>, TurnError> {
@@ -155,10 +150,17 @@ impl Desk<'_> {
         Ok(self.agent.clone())
     }
 
-    /// What the agent's archives have about a question, archive by archive. One that was deleted
-    /// has nothing.
-    pub(super) async fn search_archives(&mut self, query: &PassageQuery) -> Result<Vec<Passage>, TurnError> {
-        let mut hits = Vec::new();
+    /// What the agent and its archives have about a question, best first. An archive that was
+    /// deleted has nothing.
+    pub(super) async fn search_passages(&mut self, query: &PassageQuery) -> Result<Vec<Hit>, TurnError> {
+        let embeddings = self.shared.embeddings.as_deref();
+        let rows = Rows::Turn(self.turn);
+        let own = index::search(rows, query, embeddings, self.progress.passages).await?;
+        if let Some(from) = own.stale {
+            let actor = self.turn.actor().clone();
+            self.turn.send(actor, operation::RENEW_INDEX, record::encode(&from));
+        }
+        let mut all = vec![own.hits];
         for (place, id) in self.agent.archives.clone().into_iter().enumerate() {
             if found(self.turn, &id).await?.is_none() {
                 continue;
@@ -168,13 +170,20 @@ impl Desk<'_> {
             // A search is a read, and each has a name of its own in the turn.
             self.searches += 1;
             let name = format!("archive/{}/{place}", self.searches);
-            let answer = self.turn.call(name, actor, operation::FIND_IN_ARCHIVE, record::encode(query)).await;
+            let asked = record::encode(query);
+            let answer = self.turn.call(name, actor.clone(), operation::FIND_IN_ARCHIVE, asked).await;
             match answer {
-                Ok(found) => hits.extend(record::decode::<Vec<Passage>>(&found)?),
+                Ok(found) => {
+                    let found: Found = record::decode(&found)?;
+                    if let Some(from) = found.stale {
+                        self.turn.send(actor, operation::RENEW_INDEX, record::encode(&from));
+                    }
+                    all.push(found.hits);
+                }
                 Err(TurnError::Call(error)) if matches!(*error, CallError::App { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(hits)
+        Ok(query.merged(all))
     }
 }

@@ -2,8 +2,7 @@
 //! the call, so that no crash and no second call can come between.
 
 use bytes::Bytes;
-use kelpie_core::record;
-use kelpie_memory::archival::{Passage, PassageError, PassageQuery};
+use kelpie_memory::archival::{Hit, Passage, PassageQuery};
 use kelpie_memory::block::EditError;
 use kelpie_memory::layout;
 use kelpie_memory::recall::Entry;
@@ -14,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::desk::Desk;
+use super::index::KeepError;
 use super::rows;
+use crate::archive::NewPassage;
 use crate::date;
 use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::ToolOutcome;
@@ -48,10 +49,36 @@ struct Search {
 }
 
 #[derive(Deserialize)]
+struct SearchPassages {
+    query: String,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    tag_match_mode: Option<TagMatch>,
+    #[serde(default)]
+    top_k: Option<usize>,
+    #[serde(default)]
+    start_datetime: Option<String>,
+    #[serde(default)]
+    end_datetime: Option<String>,
+    #[serde(default)]
+    history: bool,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum TagMatch {
+    Any,
+    All,
+}
+
+#[derive(Deserialize)]
 struct Insert {
     content: String,
     #[serde(default)]
     tags: Vec<String>,
+    #[serde(default)]
+    supersedes: Option<String>,
 }
 
 /// Why a built-in tool did nothing: words for the model, or the turn's own failure.
@@ -66,9 +93,12 @@ impl From<EditError> for Failed {
     }
 }
 
-impl From<PassageError> for Failed {
-    fn from(error: PassageError) -> Self {
-        Self::Words(error.to_string())
+impl From<KeepError> for Failed {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Turn(error) => Self::Turn(error),
+            KeepError::Passage(_) | KeepError::Unknown { .. } => Self::Words(error.to_string()),
+        }
     }
 }
 
@@ -105,15 +135,16 @@ impl Desk<'_> {
                 Ok(replace) => self.core_replace(&replace).await,
                 Err(failed) => Err(failed),
             },
-            BuiltIn::ArchivalMemoryInsert => {
-                parsed(arguments).and_then(|insert| self.archival_insert(insert))
-            }
+            BuiltIn::ArchivalMemoryInsert => match parsed(arguments) {
+                Ok(insert) => self.archival_insert(insert).await,
+                Err(failed) => Err(failed),
+            },
             BuiltIn::ConversationSearch => match parsed(arguments) {
                 Ok(search) => self.conversation_search(&search).await,
                 Err(failed) => Err(failed),
             },
             BuiltIn::ArchivalMemorySearch => match parsed(arguments) {
-                Ok(search) => self.archival_search(&search).await,
+                Ok(search) => self.archival_search(search).await,
                 Err(failed) => Err(failed),
             },
         };
@@ -136,35 +167,30 @@ impl Desk<'_> {
         Ok(format!("Replaced in block '{}'.", replace.label))
     }
 
-    fn archival_insert(&mut self, insert: Insert) -> Result<String, Failed> {
-        self.keep(insert.content, insert.tags, None)?;
-        Ok("Kept in archival memory.".to_owned())
+    async fn archival_insert(&mut self, insert: Insert) -> Result<String, Failed> {
+        let Insert { content: text, tags, supersedes } = insert;
+        let kept = self.keep(NewPassage { text, tags, created_ms: None, supersedes }).await?;
+        Ok(format!("Kept in archival memory as {}.", kept.id))
     }
 
-    async fn archival_search(&mut self, search: &Search) -> Result<String, Failed> {
-        let query = Query::new(&search.query);
-        let mut hits = Vec::new();
-        let limit = limit(search);
-        let mut pages = Newest::of(RecordRange::prefix(layout::PASSAGES));
-        while let Some(rows) = pages.next(self).await? {
-            for (_, row) in rows {
-                let passage: Passage = record::decode(&row).map_err(TurnError::from)?;
-                if hits.len() < limit && query.finds(&format!("{} {}", passage.text, passage.tags.join(" ")))
-                {
-                    hits.push(format!("[{}] {}", date::iso8601(passage.created_ms), passage.text));
-                }
-            }
-            if hits.len() >= limit {
-                break;
-            }
-        }
-        if !self.agent.archives.is_empty() {
-            let query = PassageQuery { text: search.query.clone(), limit, ..PassageQuery::default() };
-            let shared = self.search_archives(&query).await?;
-            hits.extend(shared.iter().map(|hit| format!("[{}] {}", date::iso8601(hit.created_ms), hit.text)));
-            hits.truncate(limit);
-        }
-        Ok(found(&hits))
+    async fn archival_search(&mut self, search: SearchPassages) -> Result<String, Failed> {
+        let time = |text: Option<String>| match text {
+            None => Ok(None),
+            Some(text) => date::parsed(&text).map(Some).ok_or_else(|| {
+                Failed::Words(format!("`{text}` is no time: write 2026-11-23 or 2026-11-23T09:30:00Z"))
+            }),
+        };
+        let query = PassageQuery {
+            text: search.query,
+            tags: search.tags,
+            match_all_tags: search.tag_match_mode == Some(TagMatch::All),
+            from_ms: time(search.start_datetime)?,
+            to_ms: time(search.end_datetime)?,
+            history: search.history,
+            limit: search.top_k.unwrap_or(HITS_DEFAULT),
+        };
+        let hits = self.search_passages(&query).await?;
+        Ok(found(&hits.iter().map(hit_line).collect::<Vec<_>>()))
     }
 
     async fn conversation_search(&mut self, search: &Search) -> Result<String, Failed> {
@@ -222,6 +248,18 @@ impl Desk<'_> {
 fn hits_in(entry: &Entry, query: &Query) -> Vec<String> {
     let spoken = entry.spoken().into_iter().filter(|(_, text)| query.finds(text));
     spoken.map(|(by, text)| format!("[{}] {by}: {text}", date::iso8601(entry.date_ms))).collect()
+}
+
+/// A passage with its time, its id, and what holds instead if it does not any more.
+fn hit_line(hit: &Hit) -> String {
+    let Passage { id, text, created_ms, superseded_ms, superseded_by, .. } = &hit.passage;
+    let kept = date::iso8601(*created_ms);
+    match (superseded_ms, superseded_by) {
+        (Some(until), Some(by)) => {
+            format!("[{kept} until {}, superseded by {by}] ({id}) {text}", date::iso8601(*until))
+        }
+        _ => format!("[{kept}] ({id}) {text}"),
+    }
 }
 
 fn limit(search: &Search) -> usize {

@@ -1,13 +1,10 @@
 //! Archives: make, list, show, change, fill, delete; and give them to agents.
 
 use kelpie_core::call::{CallKey, IdempotencyKey};
-use kelpie_memory::archival::{Passage, PassageQuery};
-use kelpie_memory::layout;
+use kelpie_memory::archival::{Hit, Passage, PassageQuery};
 use kelpie_memory::name;
-use kelpie_memory::search::ROWS_MAX;
 use kelpie_runtime::RecordRange;
 
-use super::passages::passages_in;
 use super::{Agents, failure, not_found};
 use crate::actor::{ACTOR_TYPE, operation, rows};
 use crate::archive::{ArchiveChange, ArchiveRecord, NewArchive, NewPassage};
@@ -121,11 +118,10 @@ impl Agents {
         scope: &Scope,
         id: &str,
         query: &PassageQuery,
-    ) -> Result<Vec<Passage>, AgentError> {
+    ) -> Result<Vec<Hit>, AgentError> {
         let archive = self.archive(scope, id).await?;
         let view = self.runtime.view(&Self::actor(scope, &archive.id)?);
-        let range = RecordRange::prefix(layout::PASSAGES).reversed().limit(ROWS_MAX);
-        Ok(query.best(passages_in(&view, range).await?))
+        Ok(query.merged(vec![self.find_in_view(scope, &view, query).await?]))
     }
 
     /// Gives an agent an archive to search.

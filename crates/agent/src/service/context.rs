@@ -34,9 +34,9 @@ pub struct ContextWindow {
     pub messages: Vec<Message>,
     /// Tokens of the messages.
     pub message_tokens: usize,
-    /// Passages in archival memory; no more than a search looks at are counted.
+    /// Passages in archival memory; no more than 20,000 are counted.
     pub passages: usize,
-    /// Entries of the log, in the prompt or not; no more than a search looks at are counted.
+    /// Entries of the log, in the prompt or not; no more than 20,000 are counted.
     pub recall: usize,
 }
 

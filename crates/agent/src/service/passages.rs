@@ -2,14 +2,13 @@
 
 use kelpie_core::call::IdempotencyKey;
 use kelpie_core::record;
-use kelpie_memory::archival::{Passage, PassageQuery};
+use kelpie_memory::archival::{Hit, Passage, PassageQuery};
 use kelpie_memory::layout;
-use kelpie_memory::search::ROWS_MAX;
 use kelpie_runtime::{RecordRange, View};
 
 use super::log::Walk;
 use super::{Agents, failure};
-use crate::actor::operation;
+use crate::actor::{index, operation};
 use crate::archive::NewPassage;
 use crate::error::{AgentError, Thing};
 use crate::query::{Page, Scope};
@@ -21,11 +20,8 @@ impl Agents {
         scope: &Scope,
         agent: &str,
         key: Option<&IdempotencyKey>,
-        text: String,
-        tags: Vec<String>,
-        created_ms: Option<u64>,
+        new: NewPassage,
     ) -> Result<Passage, AgentError> {
-        let new = NewPassage { text, tags, created_ms };
         self.call(scope, agent, key, operation::INSERT_PASSAGE, &new).await
     }
 
@@ -59,19 +55,41 @@ impl Agents {
         scope: &Scope,
         agent: &str,
         query: &PassageQuery,
-    ) -> Result<Vec<Passage>, AgentError> {
+    ) -> Result<Vec<Hit>, AgentError> {
         let view = self.view(scope, agent).await?;
-        let range = RecordRange::prefix(layout::PASSAGES).reversed().limit(ROWS_MAX);
-        let mut passages = passages_in(&view, range.clone()).await?;
+        let mut all = vec![self.find_in_view(scope, &view, query).await?];
         for archive in self.get(scope, agent).await?.archives {
             let view = self.runtime.view(&Self::actor(scope, &archive)?);
-            passages.extend(passages_in(&view, range.clone()).await?);
+            all.push(self.find_in_view(scope, &view, query).await?);
         }
-        Ok(query.best(passages))
+        Ok(query.merged(all))
+    }
+
+    /// The passages of one collection that fit a question best. When rows for searches have to be
+    /// made again, whose they are is told; the search does not wait for it.
+    pub(super) async fn find_in_view(
+        &self,
+        scope: &Scope,
+        view: &View,
+        query: &PassageQuery,
+    ) -> Result<Vec<Hit>, AgentError> {
+        let found = index::viewed(view, query, self.shared.embeddings.as_deref()).await;
+        let found = found.map_err(|error| failure::read(&error))?;
+        if let Some(from) = found.stale {
+            let (agents, scope, actor) = (self.clone(), scope.clone(), view.actor().clone());
+            self.runtime.env().spawn("renew the rows for searches", async move {
+                let renewed: Result<(), AgentError> =
+                    agents.call_actor(&scope, actor, None, operation::RENEW_INDEX, &from).await;
+                if let Err(error) = renewed {
+                    tracing::warn!(%error, "rows for searches are not renewed; the next search asks again");
+                }
+            });
+        }
+        Ok(found.hits)
     }
 }
 
-pub(super) async fn passages_in(view: &View, range: RecordRange) -> Result<Vec<Passage>, AgentError> {
+async fn passages_in(view: &View, range: RecordRange) -> Result<Vec<Passage>, AgentError> {
     let rows = view.range(range).await.map_err(|error| failure::read(&error))?;
     let passages: Result<Vec<Passage>, _> = rows.iter().map(|(_, row)| record::decode(row)).collect();
     passages.map_err(|error| failure::damaged(&error))

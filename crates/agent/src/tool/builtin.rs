@@ -108,13 +108,32 @@ impl BuiltIn {
                     &["content"],
                     json!({
                         "content": text("What to keep."),
-                        "tags": { "type": "array", "items": { "type": "string" }, "description": "What to find it by." },
+                        "tags": tags("What to find it by."),
+                        "supersedes": text("The id of a passage that is true no longer, now that this one is."),
                     }),
                 ),
             ),
             Self::ArchivalMemorySearch => (
-                "Searches the passages in long-term memory, newest first.",
-                object(&["query"], json!({ "query": text("Words to find."), "limit": limit() })),
+                "Searches the passages in long-term memory, by words and by meaning, best first.",
+                object(
+                    &["query"],
+                    json!({
+                        "query": text("What to find; empty for the newest."),
+                        "tags": tags("Only passages with these tags."),
+                        "tag_match_mode": {
+                            "type": "string",
+                            "enum": ["any", "all"],
+                            "description": "Whether one of the tags is enough, or all are needed; any when absent.",
+                        },
+                        "top_k": limit(),
+                        "start_datetime": text("Only passages of this time or later: 2026-11-23 or 2026-11-23T09:30:00Z."),
+                        "end_datetime": text("Only passages of this time or earlier."),
+                        "history": {
+                            "type": "boolean",
+                            "description": "Also passages that were superseded: what was true before.",
+                        },
+                    }),
+                ),
             ),
         };
         ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
@@ -123,6 +142,10 @@ impl BuiltIn {
 
 fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
+}
+
+fn tags(description: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": description })
 }
 
 fn limit() -> Value {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod approvals;
+mod archival;
 mod blocks;
 mod conversations;
 mod crash;
@@ -16,5 +17,7 @@ mod real;
 mod rules;
 mod sim_power;
 mod talk;
+#[path = "../../../memory/src/embedding/tiny.rs"]
+mod tiny;
 mod tools;
 mod world;

@@ -17,7 +17,7 @@ fn replace(old: &str, new: &str) -> String {
 }
 
 fn keep(passage: &str) -> String {
-    format!("archival_memory_insert {{\"content\":\"{passage}\"}}")
+    format!("archival_memory_insert {{\"content\":\"passage {passage}\"}}")
 }
 
 /// Clients that talk to one agent at once. Each message makes so many edits in one answer:
@@ -43,7 +43,7 @@ fn edit_at_once(seed: u64, clients: &[Vec<usize>]) {
         });
         futures::future::join_all(sends).await;
         let human = agents.block(&scope(), &agent, "human").await.unwrap().value;
-        let found = search(&agents, &scope(), &agent, "archival_memory_search", "<").await;
+        let found = search(&agents, &scope(), &agent, "archival_memory_search", "passage").await;
         let mut told = String::new();
         for (client, messages) in clients.iter().enumerate() {
             for (number, edits) in messages.iter().enumerate() {
@@ -66,7 +66,7 @@ fn edit_at_once(seed: u64, clients: &[Vec<usize>]) {
 
 /// What a search tool gives this agent.
 async fn search(agents: &Agents, scope: &Scope, agent: &str, tool: &str, query: &str) -> String {
-    let text = format!("call {tool} {{\"query\":\"{query}\",\"limit\":50}}\nsay seen");
+    let text = format!("call {tool} {{\"query\":\"{query}\",\"limit\":50,\"top_k\":50}}\nsay seen");
     let result = agents.send(scope, agent, None, say(&text), SendOptions::default()).await.unwrap();
     let lines = lines(&result.messages);
     lines.into_iter().find(|line| line.starts_with(&format!("{tool} Success"))).unwrap()

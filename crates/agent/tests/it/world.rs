@@ -14,6 +14,7 @@ use kelpie_core::id::NodeId;
 use kelpie_core::session::{Session, SessionState};
 use kelpie_env::sim::{Node, Sim};
 use kelpie_memory::block::NewBlock;
+use kelpie_memory::embedding::Embeddings;
 use kelpie_runtime::Options;
 use kelpie_storage::{Backend, Memory, Store};
 
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) effects: Arc<Effects>,
     pub(crate) thinks: Duration,
     pub(crate) takes: Duration,
+    /// What gives passages their vectors.
+    pub(crate) embeddings: Option<Arc<Embeddings>>,
 }
 
 impl World {
@@ -42,6 +45,7 @@ impl World {
             effects: Arc::default(),
             thinks: Duration::from_millis(100),
             takes: Duration::from_millis(100),
+            embeddings: None,
         }
     }
 
@@ -55,8 +59,8 @@ impl World {
         let env = self.node.env();
         let puppet = Puppet { env: env.clone(), thinks: self.thinks, asked: self.asked.clone() };
         let tools = Tools { env: env.clone(), takes: self.takes, effects: self.effects.clone() };
-        let parts =
-            Parts { models: Models::new(env.clone(), vec![Arc::new(puppet)], None), tools: Arc::new(tools) };
+        let models = Models::new(env.clone(), vec![Arc::new(puppet)], None);
+        let parts = Parts { models, tools: Arc::new(tools), embeddings: self.embeddings.clone() };
         let options = Options { idle_after: Duration::from_secs(8), ..Options::alone("n1").unwrap() };
         Agents::start(env, store, options, parts).await
     }

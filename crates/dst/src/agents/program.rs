@@ -23,9 +23,11 @@ use kelpie_core::id::{ActorId, NodeId, Seq};
 use kelpie_core::ownership::Own;
 use kelpie_core::run::StopReason;
 use kelpie_env::Env;
+use kelpie_memory::archival::PassageQuery;
 use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
 use kelpie_memory::recall::{Ruling, Verdict};
+use kelpie_memory::search::HITS_MAX;
 use kelpie_runtime::Health;
 use kelpie_storage::Store;
 use serde::Serialize;
@@ -74,7 +76,7 @@ impl Program for AgentProgram {
             let provider = Arc::new(Patient::new(env.clone(), patience, model));
             let models = Models::new(env.clone(), vec![provider], None);
             let tools = Arc::new(Tools { env: env.clone(), world });
-            let parts = Parts { models, tools };
+            let parts = Parts { models, tools, embeddings: None };
             let prepared = Agents::prepare(parts).await;
             let all = actors.iter().cloned().chain([prepared.actor()]).collect();
             let joined = place.take(env.clone(), store, all).await?;
@@ -326,10 +328,13 @@ async fn listed(agents: &Agents, scope: &Scope, id: &str) -> Result<Listed, Refu
 }
 
 async fn look(agents: &Agents, scope: &Scope, id: &str) -> Result<Look, Refused> {
+    let all = PassageQuery { history: true, limit: HITS_MAX, ..PassageQuery::default() };
+    let found = agents.find_passages(scope, id, &all).await?;
     Ok(Look {
         messages: agents.messages(scope, id, &whole()).await?,
         runs: agents.runs(scope, id, &whole()).await?,
         blocks: agents.blocks(scope, id).await?,
         passages: agents.passages(scope, id, &whole()).await?,
+        found: found.into_iter().map(|hit| hit.passage.id).collect(),
     })
 }

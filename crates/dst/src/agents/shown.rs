@@ -17,6 +17,8 @@ pub struct Look {
     pub blocks: Vec<Block>,
     /// Archival memory, oldest first.
     pub passages: Vec<Passage>,
+    /// The ids that a search for all of it finds, at most so many as a search may find.
+    pub found: Vec<String>,
 }
 
 /// What a tenant sees of its agents.

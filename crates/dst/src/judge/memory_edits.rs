@@ -1,9 +1,10 @@
 //! Memory is what the conversation says that it is: each edit with a result that says so is
-//! there once, and no other.
+//! there once, and no other; and searches find what is there.
 
 use std::collections::BTreeMap;
 
 use kelpie_agent::message::{Message, MessageBody, ToolStatus};
+use kelpie_memory::search::HITS_MAX;
 
 use crate::agents::{HUMAN, Look};
 use crate::history::History;
@@ -20,6 +21,13 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
         compare(&look, "archival_memory_insert", passages, &mut |what| {
             found.push(format!("agent/{agent}: {what}"));
         });
+        let mut there: Vec<&String> = look.passages.iter().map(|passage| &passage.id).collect();
+        let mut searched: Vec<&String> = look.found.iter().collect();
+        there.sort();
+        searched.sort();
+        if there.len() <= HITS_MAX && there != searched {
+            found.push(format!("agent/{agent}: passages {there:?} are there, a search finds {searched:?}"));
+        }
     }
 }
 

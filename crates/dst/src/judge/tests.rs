@@ -140,6 +140,8 @@ fn sim_a_call_without_its_result_is_found() {
 fn sim_memory_that_is_not_what_was_said_is_found() {
     let forgotten = broken("agents", |run| run.look(|look| look.passages.pop().is_some()));
     assert_eq!(forgotten, BTreeSet::from(["MemoryEdits"]));
+    let not_found = broken("agents", |run| run.look(|look| look.found.pop().is_some()));
+    assert_eq!(not_found, BTreeSet::from(["MemoryEdits"]));
     let doubled = broken("agents", |run| {
         run.look(|look| {
             let block = look.blocks.iter_mut().find(|block| block.label == HUMAN && !block.value.is_empty());

@@ -49,6 +49,7 @@ fn sim_seeded_bugs_of_agents_are_found() {
     for (name, judge) in [
         ("range_of_every_actor", "MemoryIsolation"),
         ("passage_position_not_counted", "MemoryEdits"),
+        ("passage_without_its_row", "MemoryEdits"),
         ("run_effect_before_record", "ToolEffects"),
     ] {
         let mutant = ALL.iter().find(|mutant| mutant.name == name).unwrap();

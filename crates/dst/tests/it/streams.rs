@@ -76,7 +76,7 @@ impl Provider for Slow {
 async fn node(service: &StoreService, machine: &sim::Node) -> (Node, Agents) {
     let env = machine.env();
     let models = Models::new(env.clone(), vec![Arc::new(Slow(env.clone()))], None);
-    let prepared = Agents::prepare(Parts { models, tools: Arc::new(NoTools) }).await;
+    let prepared = Agents::prepare(Parts { models, tools: Arc::new(NoTools), embeddings: None }).await;
     let options = Options {
         runtime: kelpie_runtime::Options::alone(machine.name()).unwrap(),
         listen: (machine.ip(), 7000).into(),

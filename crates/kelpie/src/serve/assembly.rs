@@ -11,6 +11,7 @@ use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
 use kelpie_env::{Env, Open};
+use kelpie_memory::embedding::Embeddings;
 use kelpie_runtime::{Drained, Health, Options as RuntimeOptions, Runtime};
 use kelpie_server::front::{Front, Parts, Serves};
 use kelpie_server::options::{Options, Token};
@@ -19,6 +20,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::peers;
 use crate::args::ServeArgs;
+use crate::embeddings;
 use crate::exit::{Exit, Failure};
 
 /// How often a node looks whether its place was taken.
@@ -40,6 +42,8 @@ pub(super) struct Node {
     /// Whether there is any model but the script.
     real: bool,
     tools: Vec<String>,
+    /// How archival memory is searched, in words.
+    search: String,
     metrics: Option<PrometheusHandle>,
 }
 
@@ -68,6 +72,8 @@ impl Node {
             Some(path) => read_tools(path, &env)?,
             None => Vec::new(),
         };
+        let embeddings = read_embeddings(args.embeddings.as_deref(), &env)?;
+        let search = embeddings.as_deref().map_or_else(|| embeddings::NONE.to_owned(), embeddings::with);
         let names = tools.iter().map(|tool| tool.tool.spec.name.clone()).collect();
         let runner = HttpTools::new(env.clone(), tools)
             .map_err(|error| Failure::caused(Exit::Failed, "tools", &error))?;
@@ -75,7 +81,7 @@ impl Node {
         let options =
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
-        let parts = AgentParts { models, tools: Arc::new(runner) };
+        let parts = AgentParts { models, tools: Arc::new(runner), embeddings };
         let prepared = Agents::prepare(parts).await;
         let (runtime, peer) = match peers::options(args, &options, &store, &env)? {
             Some(options) => {
@@ -91,7 +97,7 @@ impl Node {
         };
         let agents = prepared.on(runtime);
         let store_name = crate::store::named_by(&args.store);
-        Ok(Self { env, store, store_name, agents, peer, model, real, tools: names, metrics })
+        Ok(Self { env, store, store_name, agents, peer, model, real, tools: names, search, metrics })
     }
 
     /// The world.
@@ -127,6 +133,11 @@ impl Node {
             ),
             Err(why) => format!("not known yet: {why}"),
         }
+    }
+
+    /// How archival memory is searched, in words.
+    pub(super) fn search(&self) -> &str {
+        &self.search
     }
 
     /// The names of the tools outside.
@@ -193,6 +204,14 @@ async fn usual_model(models: &Models, env: &Env) -> Result<String, String> {
 fn read_tools(path: &Path, env: &Env) -> Result<Vec<HttpTool>, Failure> {
     let text = read(path, env).map_err(|error| Failure::new(Exit::Usage, format!("--tools: {error}")))?;
     file::parse(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+}
+
+fn read_embeddings(folder: Option<&Path>, env: &Env) -> Result<Option<Arc<Embeddings>>, Failure> {
+    let Some(folder) = folder else { return Ok(None) };
+    let read = embeddings::read(folder, env).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--embeddings: {error}")).hint(embeddings::HINT)
+    })?;
+    Ok(Some(Arc::new(read)))
 }
 
 fn read(path: &Path, env: &Env) -> std::io::Result<String> {

@@ -18,4 +18,6 @@ mod proxy;
 mod sdk;
 mod serve;
 mod store;
+#[path = "../../../memory/src/embedding/tiny.rs"]
+mod tiny;
 mod tool;

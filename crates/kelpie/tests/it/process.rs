@@ -19,6 +19,7 @@ pub(crate) fn kelpie(args: &[&str]) -> Command {
         "KELPIE_LISTEN",
         "KELPIE_STORE_URL",
         "KELPIE_TOOLS",
+        "KELPIE_EMBEDDINGS",
         "KELPIE_TOKEN",
         "KELPIE_SERVER",
         "KELPIE_MUTANT",
@@ -133,7 +134,7 @@ impl Plan {
         }
     }
 
-    fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 }

@@ -50,8 +50,13 @@ async fn python(program: &Path, args: &[&str]) -> String {
 
 /// Runs one of the programs beside this test against a server of its own.
 async fn python_against_a_server(name: &str) {
+    python_against_a_server_with(name, &[]).await;
+}
+
+async fn python_against_a_server_with(name: &str, args: &[(&str, &Path)]) {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = Plan::new(dir.path()).await;
+    let plan = args.iter().fold(plan, |plan, (name, value)| plan.arg(name, value.display()));
     let server = plan.start().await;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name);
     let said = python(&program, &[&plan.url()]).await;
@@ -67,6 +72,33 @@ async fn python_sdk_does_what_its_users_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_sdk_memory_tools_and_messages() {
     python_against_a_server("letta_memory.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_archival_memory_by_meaning_and_facts_that_change() {
+    let embeddings = tool("KELPIE_TEST_EMBEDDINGS");
+    python_against_a_server_with("letta_archival.py", &[("--embeddings", &embeddings)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_the_guide_s_archival_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let embeddings = tool("KELPIE_TEST_EMBEDDINGS");
+    let plan = Plan::new(dir.path()).await.arg("--embeddings", embeddings.display());
+    let server = plan.start().await;
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/agents.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let (_, section) = guide.split_once("\n## Archival memory\n").expect("the section");
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let blocks = section.split("```python\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let source: String = blocks.map(|(block, _)| block).collect();
+    let program = dir.path().join("guide.py");
+    std::fs::write(&program, source.replace(README_SERVER, &plan.url())).expect("a file");
+    let said = python(&program, &[]).await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines, ["Kai drinks green tea in the morning", "Kai lives in Rome / Kai lives in Berlin"]);
+    assert!(lines.iter().all(|line| section.contains(line)), "the guide says what it prints");
+    server.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,7 +129,7 @@ impl World {
         let go = Arc::new(Semaphore::new(0));
         let moody = Moody { env: env.clone(), go: go.clone() };
         let models = Models::new(env.clone(), vec![Arc::new(Scripted), Arc::new(moody)], None);
-        let parts = AgentParts { models, tools: Arc::new(NoTools) };
+        let parts = AgentParts { models, tools: Arc::new(NoTools), embeddings: None };
         let alone = kelpie_runtime::Options::alone("here").unwrap();
         let agents = Agents::start(env.clone(), store, alone, parts).await.unwrap();
         Self::serving(Serves::Agents(agents), options, go)
