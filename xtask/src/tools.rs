@@ -14,6 +14,7 @@ pub(crate) mod faketime;
 mod java;
 pub(crate) mod libclang;
 pub(crate) mod postgres;
+mod wheels;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,10 @@ pub(crate) struct Tools {
     pub(crate) embeddings: Option<PathBuf>,
     /// A browser.
     pub(crate) browser: Option<PathBuf>,
+    /// The folder of a small language model and its server.
+    pub(crate) small_model: Option<PathBuf>,
+    /// The folder of the letta-code command line.
+    pub(crate) letta_code: Option<PathBuf>,
     /// Where a server of theirs runs meanwhile.
     pub(crate) postgres_url: Option<String>,
     /// What could not be had, with the command that installs it.
@@ -82,6 +87,12 @@ impl Tools {
         }
         if let Some(folder) = &self.embeddings {
             exports.push(("KELPIE_TEST_EMBEDDINGS", folder.display().to_string()));
+        }
+        if let Some(folder) = &self.small_model {
+            exports.push(("KELPIE_TEST_SMALL_MODEL", folder.display().to_string()));
+        }
+        if let Some(folder) = &self.letta_code {
+            exports.push(("KELPIE_TEST_LETTA_CODE", folder.display().to_string()));
         }
         exports.extend(self.postgres_url.clone().map(|url| ("KELPIE_TEST_POSTGRES", url)));
         exports
@@ -116,6 +127,16 @@ pub(crate) fn provision(root: &Path) -> Result<Tools> {
         Err(error) => tools
             .missing
             .push(format!("embeddings ({error:#}): apt-get install -y python3-venv, then cargo xtask tools")),
+    }
+    match wheels::small_model(&folder) {
+        Ok(path) => tools.small_model = Some(path),
+        Err(error) => {
+            tools.missing.push(format!("a small model ({error:#}): cargo xtask tools, with Python"))
+        }
+    }
+    match wheels::letta_code(&folder) {
+        Ok(path) => tools.letta_code = Some(path),
+        Err(error) => tools.missing.push(format!("letta-code ({error:#}): cargo xtask tools, with Python")),
     }
     match browser::provide() {
         Ok(path) => tools.browser = Some(path),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kelpie_agent::archive::{NewArchive, NewPassage};
+use kelpie_agent::budget::Spending;
 use kelpie_agent::models::Models;
 use kelpie_agent::provider::Scripted;
 use kelpie_agent::query::Scope;
@@ -131,7 +132,12 @@ async fn fill(env: &Env, agents: &Agents, scope: &Scope, archive: &str) -> (Naiv
 async fn open(config: &StoreConfig, env: &Env, embeddings: &Arc<Embeddings>) -> Agents {
     let store = Store::open(config, env).await.unwrap();
     let models = Models::new(env.clone(), vec![Arc::new(Scripted)], None);
-    let parts = Parts { models, tools: Arc::new(NoTools), embeddings: Some(embeddings.clone()) };
+    let parts = Parts {
+        models,
+        tools: Arc::new(NoTools),
+        embeddings: Some(embeddings.clone()),
+        spending: Spending::default(),
+    };
     Agents::start(env.clone(), store, Options::alone("bench").unwrap(), parts).await.unwrap()
 }
 

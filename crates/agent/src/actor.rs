@@ -18,11 +18,13 @@ mod approve;
 mod archives;
 pub(crate) mod blocks;
 mod builtin;
+pub(crate) mod closing;
 mod conversations;
 mod desk;
 mod ending;
+pub(crate) mod fork;
 pub(crate) mod index;
-mod judge;
+pub(crate) mod judge;
 mod manage;
 mod passages;
 mod perform;
@@ -48,6 +50,7 @@ use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, Turn, Vi
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Spending;
 use crate::conversation::UpdateConversation;
 use crate::follow;
 use crate::hub::Hub;
@@ -71,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) outside: BTreeMap<String, OutsideTool>,
     /// What gives passages and questions their vectors, if there is any.
     pub(crate) embeddings: Option<Arc<Embeddings>>,
+    /// What models cost, and what a tenant may use up.
+    pub(crate) spending: Spending,
     pub(crate) hub: Hub,
 }
 
@@ -82,6 +87,9 @@ pub(crate) struct AgentActor {
 /// The operations of an agent.
 pub(crate) mod operation {
     pub(crate) const CREATE: &str = "create";
+    /// Of an actor that is to become an agent like another.
+    pub(crate) const COPY_ROWS: &str = "copy_rows";
+    pub(crate) const PUBLISH_FORK: &str = "publish_fork";
     pub(crate) const UPDATE: &str = "update";
     pub(crate) const DELETE: &str = "delete";
     pub(crate) const ADD_BLOCK: &str = "add_block";
@@ -240,6 +248,9 @@ pub(crate) struct Answered {
     pub(crate) step: u32,
     pub(crate) attempt: u32,
     pub(crate) answer: ModelAnswer,
+    /// What it cost, if its model has a price.
+    #[serde(default)]
+    pub(crate) microdollars: Option<u64>,
 }
 
 /// The model has no answer.
@@ -273,7 +284,8 @@ pub(crate) struct Summarized {
     pub(crate) run_id: String,
     pub(crate) step: u32,
     pub(crate) attempt: u32,
-    pub(crate) outcome: Result<(String, Usage), String>,
+    /// The summary, what it used and what that cost, or why there is none.
+    pub(crate) outcome: Result<(String, Usage, Option<u64>), String>,
 }
 
 fn request<T: DeserializeOwned>(payload: &[u8]) -> Result<T, HandlerError> {
@@ -291,6 +303,8 @@ impl AgentActor {
             return Ok(reply(&manage::create(turn, &self.shared, request(payload)?).await?));
         }
         match operation {
+            COPY_ROWS => return Ok(reply(&fork::copy(turn, request(payload)?).await?)),
+            PUBLISH_FORK => return Ok(reply(&fork::publish(turn, request(payload)?).await?)),
             CREATE_OWN_BLOCK => return Ok(reply(&blocks::create(turn, request(payload)?).await?)),
             CHANGE_OWN_BLOCK => return Ok(reply(&blocks::change(turn, request(payload)?).await?)),
             DELETE_OWN_BLOCK => return Ok(reply(&blocks::delete(turn).await?)),

@@ -4,6 +4,7 @@ use kelpie_core::run::StopReason;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
+use crate::provider::Usage;
 
 /// Tokens and steps that a run cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,37 @@ pub struct RunUsage {
     pub reasoning_tokens: u64,
     /// Answers of the model.
     pub steps: u32,
+    /// What those of them cost whose models have a price, in millionths of a dollar.
+    pub microdollars: u64,
+    /// Answers of models without a price.
+    pub unpriced: u32,
+}
+
+impl RunUsage {
+    /// Counts an answer, and what it cost if its model has a price.
+    pub(crate) fn add(&mut self, answer: Usage, microdollars: Option<u64>) {
+        self.prompt_tokens += answer.input_tokens;
+        self.completion_tokens += answer.output_tokens;
+        self.cached_tokens += answer.cached_tokens;
+        self.reasoning_tokens += answer.reasoning_tokens;
+        self.steps += 1;
+        match microdollars {
+            Some(cost) => self.microdollars = self.microdollars.saturating_add(cost),
+            None => self.unpriced += 1,
+        }
+    }
+
+    /// What all of it cost, in millionths of a dollar; not known when a model had no price.
+    ///
+    /// ```
+    /// use kelpie_agent::outcome::RunUsage;
+    ///
+    /// assert_eq!(RunUsage { microdollars: 7, ..RunUsage::default() }.cost(), Some(7));
+    /// assert_eq!(RunUsage { microdollars: 7, unpriced: 1, ..RunUsage::default() }.cost(), None);
+    /// ```
+    pub fn cost(&self) -> Option<u64> {
+        (self.unpriced == 0).then_some(self.microdollars)
+    }
 }
 
 /// Where a run stands.

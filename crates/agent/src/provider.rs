@@ -15,6 +15,7 @@
 mod answer;
 mod anthropic;
 mod error;
+mod json_schema;
 mod openai;
 mod patience;
 mod patient;

@@ -84,6 +84,19 @@ pub struct ModelChoice {
     pub temperature: Option<f32>,
 }
 
+/// What an agent was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkOrigin {
+    /// The other agent.
+    pub agent_id: String,
+    /// The run whose end its messages end with; all there were if absent.
+    #[serde(default)]
+    pub run_id: Option<String>,
+    /// The name that was asked for.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
 /// An agent as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentRecord {
@@ -136,6 +149,9 @@ pub struct AgentRecord {
     /// Fields of the wire format that mean nothing to the agent itself and come back as given.
     #[serde(default)]
     pub extra: BTreeMap<String, Value>,
+    /// What it was made from, if it is a fork.
+    #[serde(default)]
+    pub forked_from: Option<ForkOrigin>,
     /// When it was created, in milliseconds of Unix time.
     pub created_ms: u64,
     /// When it was last changed.

@@ -14,9 +14,12 @@ mod blocks;
 mod context;
 mod conversations;
 mod failure;
+mod fork;
 mod log;
 mod passages;
+mod replay;
 mod search;
+mod spending;
 mod tools;
 mod watch;
 
@@ -34,6 +37,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actor::{ACTOR_TYPE, AgentActor, Shared, rows};
+use crate::budget::Spending;
 use crate::error::{AgentError, Thing};
 use crate::models::Models;
 use crate::provider::ModelInfo;
@@ -43,7 +47,9 @@ use crate::tool::runner::ToolRunner;
 pub use blocks::{BlockQuery, BlockRecord};
 pub use context::ContextWindow;
 pub use kelpie_runtime::StartError;
+pub use replay::RunRecording;
 pub use search::{FoundMessage, MessageQuery};
+pub use spending::UsedToday;
 
 /// What agents work with.
 pub struct Parts {
@@ -54,6 +60,8 @@ pub struct Parts {
     /// What gives passages and questions their vectors; without it archival memory is searched by
     /// words alone. All nodes of a store have to have the same.
     pub embeddings: Option<Arc<Embeddings>>,
+    /// What models cost, and what a tenant may use up.
+    pub spending: Spending,
 }
 
 /// All agents of a node. Cheap to clone.
@@ -101,9 +109,10 @@ impl Agents {
 
     /// Makes agents for a node that is started later.
     pub async fn prepare(parts: Parts) -> Prepared {
-        let Parts { models, tools: runner, embeddings } = parts;
+        let Parts { models, tools: runner, embeddings, spending } = parts;
         let outside = runner.tools().into_iter().map(|tool| (tool.spec.name.clone(), tool)).collect();
-        let shared = Arc::new(Shared { models, runner, outside, embeddings, hub: Default::default() });
+        let shared =
+            Arc::new(Shared { models, runner, outside, embeddings, spending, hub: Default::default() });
         // Before the first agent is made: how much its model can read.
         shared.models.list().await;
         Prepared { shared }

@@ -4,6 +4,7 @@
 //!   built in   a change of the agent's own state: within the turn that records the call
 //!   outside    an HTTP service: after that turn's commit, with a key, result recorded later
 //!   custom     source code that somebody gave: kept and listed; a call of it is refused
+//!   foreign    what other servers of this API have: an agent may name it; a call of it is refused
 //! ```
 //!
 //! Invariants: a tool that is not granted to an agent is refused when it is called, not only
@@ -12,6 +13,7 @@
 pub mod builtin;
 pub mod custom;
 pub mod file;
+pub(crate) mod foreign;
 pub mod http;
 pub mod runner;
 pub mod schema;

@@ -196,3 +196,13 @@ pub struct UpdateAgent {
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
+
+/// An agent to be made from another (Kelpie's own).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForkAgent {
+    /// Its name; that of the other with `-fork` if absent.
+    pub name: Option<String>,
+    /// The run whose end its messages end with; all there are if absent.
+    pub run_id: Option<String>,
+}

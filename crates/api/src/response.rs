@@ -57,6 +57,10 @@ pub struct Usage {
     pub reasoning_tokens: u64,
     /// Calls of the model.
     pub step_count: u64,
+    /// What they cost, in millionths of a dollar (a field of Kelpie's); absent when a model that
+    /// was asked has no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_microdollars: Option<u64>,
     /// The runs that this is about.
     #[serde(default)]
     pub run_ids: Vec<String>,

@@ -44,6 +44,10 @@ pub struct RunUsage {
     pub completion_tokens_details: CompletionTokens,
     /// Calls of the model.
     pub step_count: u64,
+    /// What they cost, in millionths of a dollar (a field of Kelpie's); absent when a model that
+    /// was asked has no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_microdollars: Option<u64>,
 }
 
 /// More about what a model read.

@@ -1,4 +1,6 @@
-//! `kelpie agents`: list, create, show and delete.
+//! `kelpie agents`: list, create, show, delete; and what lies behind an agent.
+
+mod past;
 
 use kelpie_env::Env;
 use serde_json::Value;
@@ -15,6 +17,11 @@ pub(crate) async fn run(args: AgentsArgs, env: Env) -> Result<Exit, Failure> {
         AgentsAction::Create(create) => create_agent(&client, create, args.json).await?,
         AgentsAction::Show { agent } => show(&client, &agent, args.json).await?,
         AgentsAction::Delete { agent } => delete(&client, &agent, args.json).await?,
+        AgentsAction::History { agent, limit } => past::history(&client, &agent, limit, args.json).await?,
+        AgentsAction::Fork(fork) => past::fork(&client, fork, args.json).await?,
+        AgentsAction::Replay { agent, run, limit } => {
+            return past::replay(&client, &agent, run, limit, args.json).await;
+        }
     }
     Ok(Exit::Success)
 }

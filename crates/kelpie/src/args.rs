@@ -1,6 +1,7 @@
 //! What can be said on the command line and in the environment.
 
 mod actor;
+mod budget;
 mod node;
 mod peers;
 mod store;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
 pub(crate) use actor::{ActorAction, ActorArgs, ActorName};
+pub(crate) use budget::BudgetArgs;
 pub(crate) use node::{NodeAction, NodeArgs};
 pub(crate) use peers::PeerArgs;
 pub(crate) use store::{BackupArgs, CompactArgs, DumpArgs, RestoreArgs, Running, StoreAction, StoreArgs};
@@ -33,12 +35,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a server: agents behind an HTTP API that letta-client speaks
     #[command(after_help = exit::HELP)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Talk to an agent
     #[command(after_help = exit::HELP)]
     Chat(ChatArgs),
-    /// List, create, show and delete agents
-    #[command(after_help = exit::HELP)]
+    /// List, create, show and delete agents; look back at what one did, fork it, replay it
+    #[command(visible_alias = "agent", after_help = exit::HELP)]
     Agents(AgentsArgs),
     /// Call actors of any type, and look at them
     #[command(after_help = exit::HELP)]
@@ -76,6 +78,8 @@ pub(crate) struct ServeArgs {
     pub(crate) node: String,
     #[command(flatten)]
     pub(crate) peers: PeerArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
     /// Token that clients must send (`Authorization: Bearer …`)
     #[arg(long, value_name = "TOKEN", env = "KELPIE_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
@@ -161,6 +165,38 @@ pub(crate) enum AgentsAction {
         /// The agent's id or name
         agent: String,
     },
+    /// Show the runs of an agent with their steps, oldest first
+    History {
+        /// The agent's id or name
+        agent: String,
+        /// At most this many of the newest runs
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Make another agent with the settings, memory and messages of this one
+    Fork(ForkArgs),
+    /// Run recorded runs once more without their model and compare each step; exit code 1 if one differs
+    Replay {
+        /// The agent's id or name
+        agent: String,
+        /// The run's id (all of the newest, if not given)
+        run: Option<String>,
+        /// At most this many of the newest runs
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// The agent's id or name
+    pub(crate) agent: String,
+    /// The new agent's name (that of the other with -fork, if not given)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Take over the messages up to the end of this run only; the memory is as it is now
+    #[arg(long, value_name = "RUN")]
+    pub(crate) at: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli, env: Env) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Serve(args) => serve::run(args, env).await,
+        Command::Serve(args) => serve::run(*args, env).await,
         Command::Chat(args) => chat::run(args, env).await,
         Command::Agents(args) => agents::run(args, env).await,
         Command::Actor(args) => actor::run(args, env).await,

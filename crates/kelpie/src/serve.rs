@@ -39,6 +39,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
     arm_mutant();
     let mut stop = Stop::new(args.end_with_stdin)?;
     let options = assembly::front_options(&args)?;
+    let spending = assembly::spending(&args.budget, &env)?;
     // The port first: a second server started by mistake hears of the port, which is the
     // clearer message, and touches no store.
     let listener = listen(args.listen, &env).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: ServeArgs, env: Env) -> Result<Exit, Failure> {
     if args.record_protocol {
         store = store.recording();
     }
-    let node = Node::start(&args, store, env.clone()).await?;
+    let node = Node::start(&args, store, spending, env.clone()).await?;
     greet(address, &node);
 
     let (tell, told) = oneshot::channel::<()>();

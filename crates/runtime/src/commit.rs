@@ -9,7 +9,7 @@ use kelpie_core::protocol::{self, Kept, Left, Owner, Step};
 use kelpie_core::turn::Input;
 use kelpie_core::{record, row};
 use kelpie_registry::{Head, Settled};
-use kelpie_storage::{CommitError, RangeQuery, Transaction};
+use kelpie_storage::{AtomicOp, CommitError, RangeQuery, Transaction};
 
 use crate::activation::{Activation, State};
 use crate::actor::TurnError;
@@ -156,6 +156,10 @@ impl Activation {
                 Some(value) => tx.set(key.clone(), value.clone()),
                 None => tx.clear(key.clone()),
             }
+        }
+        for (key, amounts) in &work.added {
+            let operand: Vec<u8> = amounts.iter().flat_map(|amount| amount.to_le_bytes()).collect();
+            tx.atomic(AtomicOp::Add, key.clone(), operand);
         }
         work.reminders.fill(tx, &self.actor);
         for (index, message) in (0_u32..).zip(&work.messages) {

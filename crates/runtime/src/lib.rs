@@ -66,6 +66,6 @@ pub use peers::{PeerFailure, Peers};
 pub use reminder::{Firing, Reminder};
 pub use runtime::{Drained, Options, Runtime, StartError};
 pub use step::StepKey;
-pub use turn::Turn;
+pub use turn::{Turn, counters};
 pub use view::View;
 pub use wake::WAKE_HORIZON;

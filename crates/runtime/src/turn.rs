@@ -37,6 +37,8 @@ pub(crate) struct Work {
     pub(crate) cleared: Vec<RecordRange>,
     /// Index rows that change, by their whole key.
     pub(crate) index: BTreeMap<Bytes, Option<Bytes>>,
+    /// What is added to the counters of index rows, by their whole key.
+    pub(crate) added: BTreeMap<Bytes, Vec<u64>>,
     /// Index rows that were read, as they were: the commit stands only if they still are.
     pub(crate) read_index: BTreeMap<Bytes, Option<Bytes>>,
     /// The actor's own wake time, if it changes.
@@ -64,6 +66,7 @@ impl Work {
             writes,
             cleared,
             index,
+            added,
             read_index: _,
             own_wake_ms,
             messages,
@@ -77,6 +80,7 @@ impl Work {
         writes.is_empty()
             && cleared.is_empty()
             && index.is_empty()
+            && added.is_empty()
             && own_wake_ms.is_none()
             && messages.is_empty()
             && delivered.is_empty()
@@ -315,6 +319,42 @@ impl Turn {
         Ok(stored)
     }
 
+    /// Adds to the counters of an entry of an index, which other actors count in, too: little-endian
+    /// numbers of 64 bits, one after the other, all 0 where there is no entry. Nothing is read, so
+    /// that nobody who counts there at the same time conflicts, unless the store itself reads (then
+    /// the commit is tried again). Added once, because it is part of the turn's one commit.
+    ///
+    /// ```
+    /// use kelpie_runtime::counters;
+    ///
+    /// assert_eq!(counters(&[2, 0, 0, 0, 0, 0, 0, 0, 7]), [2], "a number that is cut off counts nothing");
+    /// ```
+    pub fn index_add(&mut self, index: &str, entry: &[u8], amounts: &[u64]) {
+        self.check("an index entry's key", entry.len(), RECORD_KEY_BYTES_MAX);
+        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
+        let added = self.work.added.entry(key).or_default();
+        added.resize(added.len().max(amounts.len()), 0);
+        for (sum, amount) in added.iter_mut().zip(amounts) {
+            *sum = sum.saturating_add(*amount);
+        }
+    }
+
+    /// Entries of an index as they were committed a moment ago. Unlike with [`Turn::index_get`],
+    /// the turn's commit stands although they have changed since.
+    ///
+    /// # Errors
+    /// [`TurnError::Read`] when the store does not answer.
+    pub async fn index_glance(
+        &self,
+        index: &str,
+        entries: &[Vec<u8>],
+    ) -> Result<Vec<Option<Bytes>>, TurnError> {
+        let actor = self.actor();
+        let key = |entry: &Vec<u8>| row::index(actor.tenant(), actor.actor_type(), index, entry);
+        let keys: Vec<Bytes> = entries.iter().map(key).collect();
+        Ok(self.activation.node.store.begin().get_many_snapshot(&keys).await?)
+    }
+
     /// Clears an entry of an index.
     pub fn index_clear(&mut self, index: &str, entry: &[u8]) {
         let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
@@ -410,4 +450,10 @@ impl Turn {
             self.work.problem = Some(TurnError::TooLarge { what, bytes, bytes_max });
         }
     }
+}
+
+/// The counters of an index entry that [`Turn::index_add`] has added to.
+pub fn counters(entry: &[u8]) -> Vec<u64> {
+    let (numbers, _) = entry.as_chunks::<8>();
+    numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }

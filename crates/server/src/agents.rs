@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use kelpie_agent::query::{AgentQuery, PAGE_MAX, Page};
 use kelpie_agent::record::AgentRecord;
-use kelpie_api::agent::{AgentState, CreateAgent, UpdateAgent};
+use kelpie_api::agent::{AgentState, CreateAgent, ForkAgent, UpdateAgent};
 use kelpie_api::error::ErrorBody;
 use serde_json::{Value, json};
 
@@ -117,6 +117,23 @@ pub(crate) async fn delete(
     responses((status = 200, body = String), (status = 404, body = ErrorBody)))]
 pub(crate) async fn recompile(State(front): State<Front>, Path(id): Path<String>) -> Answer<Json<String>> {
     Ok(Json(front.agents()?.system_prompt(front.scope(), &id).await?))
+}
+
+/// Makes an agent from another: its settings, its memory as it is, its messages up to now or up to
+/// the end of a run.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/fork", tag = "agents", request_body = ForkAgent,
+    params(("agent_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = AgentState), (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(crate) async fn fork(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    Key(key): Key,
+    JsonBody(wire): JsonBody<ForkAgent>,
+) -> Answer<Json<AgentState>> {
+    let ForkAgent { name, run_id } = wire;
+    let agent = front.agents()?.fork(front.scope(), &id, key.as_ref(), name, run_id).await?;
+    show(&front, agent).await
 }
 
 fn filter(reader: &mut Reader<'_>, page: Page) -> AgentQuery {

@@ -360,6 +360,7 @@ fn respond(result: RunResult, filter: &Filter) -> Answer<LettaResponse> {
 pub(crate) fn failed(run_id: String, failure: &RunFailure) -> HttpError {
     let status = match failure.code.as_str() {
         "model.rate_limited" | "budget_exceeded" => StatusCode::TOO_MANY_REQUESTS,
+        "price_unknown" => StatusCode::UNPROCESSABLE_ENTITY,
         "model.unavailable" | "model.timed_out" => StatusCode::SERVICE_UNAVAILABLE,
         code if code.starts_with("model.") => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

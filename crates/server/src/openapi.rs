@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use crate::{
-    actors, agents, archives, blocks, cluster, context, conversations, messages, models, passages, runs,
-    search, store, system, tools,
+    actors, agents, archives, blocks, cluster, context, conversations, messages, models, passages, recording,
+    runs, search, spending, store, system, tools,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use crate::{
         agents::update,
         agents::delete,
         agents::recompile,
+        agents::fork,
         context::show,
         archives::create,
         archives::list,
@@ -89,6 +90,9 @@ use crate::{
         runs::messages,
         runs::usage,
         runs::stream,
+        recording::show,
+        recording::replay,
+        spending::show,
         actors::list,
         actors::call,
         actors::state,

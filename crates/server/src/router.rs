@@ -13,7 +13,7 @@ use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
     actors, agents, archives, blocks, cluster, context, conversations, guard, messages, models, openapi,
-    panics, passages, request_log, runs, search, store, system, tools, unbuilt,
+    panics, passages, recording, request_log, runs, search, spending, store, system, tools, unbuilt,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
@@ -50,6 +50,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/count", get(agents::count)),
         ("/v1/agents/{agent_id}", get(agents::retrieve).patch(agents::update).delete(agents::delete)),
         ("/v1/agents/{agent_id}/recompile", post(agents::recompile)),
+        ("/v1/agents/{agent_id}/fork", post(agents::fork)),
         ("/v1/agents/{agent_id}/reset-messages", patch(messages::reset)),
         ("/v1/agents/{agent_id}/summarize", post(messages::compact)),
         ("/v1/agents/{agent_id}/context", get(context::show)),
@@ -124,6 +125,9 @@ fn shared_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/runs/{run_id}/messages", get(runs::messages)),
         ("/v1/runs/{run_id}/usage", get(runs::usage)),
         ("/v1/runs/{run_id}/stream", post(runs::stream)),
+        ("/v1/runs/{run_id}/recording", get(recording::show)),
+        ("/v1/runs/{run_id}/replay", get(recording::replay)),
+        ("/v1/spending", get(spending::show)),
     ]
 }
 

@@ -103,6 +103,7 @@ pub(crate) async fn usage(
         prompt_tokens_details: PromptTokens { cached_tokens: used.cached_tokens },
         completion_tokens_details: CompletionTokens { reasoning_tokens: used.reasoning_tokens },
         step_count: used.steps.into(),
+        cost_microdollars: used.cost(),
     }))
 }
 

@@ -35,6 +35,8 @@ pub(super) const ALL: &[Stage] = &[
     Stage { name: "aimock", run: aimock },
     Stage { name: "python", run: python },
     Stage { name: "typescript", run: typescript },
+    Stage { name: "small model", run: small_model },
+    Stage { name: "letta-code", run: letta_code },
     Stage { name: "browser", run: browser },
     Stage { name: "readme", run: readme },
     Stage { name: "newcomer", run: newcomer },
@@ -48,11 +50,23 @@ const POSTGRES: &str = "postgres";
 const AIMOCK: &str = "aimock";
 const PYTHON: &str = "python_sdk";
 const TYPESCRIPT: &str = "typescript_sdk";
+const SMALL_MODEL: &str = "small_model";
+const LETTA_CODE: &str = "letta_code";
 const README: &str = "readme";
 const BROWSER: &str = "in_a_browser";
 const NEWCOMER: &str = "newcomer";
-const NEEDS_TOOLS: &[&str] =
-    &[POSTGRES, AIMOCK, PYTHON, TYPESCRIPT, BROWSER, README, NEWCOMER, foundationdb::TESTS];
+const NEEDS_TOOLS: &[&str] = &[
+    POSTGRES,
+    AIMOCK,
+    PYTHON,
+    TYPESCRIPT,
+    SMALL_MODEL,
+    LETTA_CODE,
+    BROWSER,
+    README,
+    NEWCOMER,
+    foundationdb::TESTS,
+];
 
 fn fmt(_: &mut Context) -> Result<Ended> {
     if !works(cargo().args(["fmt", "--version"])) {
@@ -229,6 +243,22 @@ fn python(context: &mut Context) -> Result<Ended> {
         return Ok(Ended::NotRun("needs the Python packages, see `tools`".to_owned()));
     }
     part_of_tests(context, PYTHON, Scope::Workspace)
+}
+
+/// Agents whose model is a real one, if a very small one.
+fn small_model(context: &mut Context) -> Result<Ended> {
+    if context.tools.small_model.is_none() || context.tools.python.is_none() {
+        return Ok(Ended::NotRun("needs the small model and Python, see `tools`".to_owned()));
+    }
+    part_of_tests(context, SMALL_MODEL, Scope::Workspace)
+}
+
+/// The letta-code command line against the binary.
+fn letta_code(context: &mut Context) -> Result<Ended> {
+    if context.tools.letta_code.is_none() {
+        return Ok(Ended::NotRun("needs letta-code, see `tools`".to_owned()));
+    }
+    part_of_tests(context, LETTA_CODE, Scope::Workspace)
 }
 
 /// Pages that are shown by a real browser.

@@ -9,14 +9,15 @@ use kelpie_memory::recall::{CallMade, Entry, Said};
 use kelpie_runtime::{HandlerError, Turn};
 
 use super::desk::Desk;
-use super::judge::{self, Meaning};
+use super::judge::{self, Meaning, Onward};
 use super::perform::{Ask, Invoke, Job};
 use super::rows::{self, Current};
 use super::talk::lost;
-use super::{Answered, NotAnswered, Returned, builtin, perform};
-use crate::outcome::{RunFailure, RunRecord, RunStatus, RunUsage};
+use super::{Answered, NotAnswered, Returned, builtin, closing, perform};
+use crate::budget::Spent;
+use crate::outcome::{RunFailure, RunRecord, RunStatus};
 use crate::prompt::{self, Context};
-use crate::provider::{ModelAnswer, ToolCall, Usage};
+use crate::provider::{ModelAnswer, ToolCall};
 use crate::rules;
 use crate::show::{self, CALLS_MAX};
 use crate::tool;
@@ -26,12 +27,13 @@ use crate::tool::runner::{Invocation, ToolOutcome};
 impl Desk<'_> {
     /// Records the model's answer with all that it changes here and now.
     pub(super) async fn model_answered(&mut self, input: Answered) -> Result<(), HandlerError> {
-        let Answered { conversation, run_id, step, attempt, mut answer } = input;
+        let Answered { conversation, run_id, step, attempt, mut answer, microdollars } = input;
+        // Also when it comes too late: it was paid for.
+        self.spend(answer.usage, microdollars);
         let Some(mut run) = self.awaited(conversation, &run_id, Owed::Answer { step, attempt }).await? else {
             return Ok(());
         };
-        add(&mut run.usage, answer.usage);
-        self.progress.spent.add(self.turn.now_ms(), answer.usage);
+        run.usage.add(answer.usage, microdollars);
         let number = self.current()?.number;
         self.save_run(number, &run);
         if answer.tool_calls.len() > CALLS_MAX {
@@ -41,9 +43,9 @@ impl Desk<'_> {
         }
         let calls = std::mem::take(&mut answer.tool_calls);
         let mut called = self.called();
-        let meanings = self.meanings(&mut called, &calls);
+        let meanings = self.judge().meanings(&mut called, &calls);
         self.current_mut()?.called = called;
-        let then = self.ending(&answer, &calls, &meanings);
+        let then = self.judge().ending(&answer, &calls, &meanings);
         let text = answer.text.clone().unwrap_or_default();
         self.record_answer(&run_id, step, answer, &calls, &meanings)?;
         let mut new_calls = Vec::new();
@@ -51,7 +53,10 @@ impl Desk<'_> {
             let ok = self.record_inner_result(&run_id, step, call, &meaning).await?;
             new_calls.push(judge::new_call(&meaning, ok));
         }
-        let then = self.may_end(&run_id, step, then, &new_calls, &text);
+        let Onward { then, told } = self.judge().onward(&self.called(), then, &new_calls, &text);
+        if let Some(told) = told {
+            self.tell(&run_id, step, told);
+        }
         self.feed(Input::ModelAnswered { step, attempt, calls: new_calls, then }).await
     }
 
@@ -267,7 +272,7 @@ impl Desk<'_> {
     async fn ask(&mut self, step: u32, attempt: u32) -> Result<Vec<Effect>, HandlerError> {
         let number = self.current()?.number;
         let run = self.run(number).await?.ok_or_else(|| lost("run"))?;
-        if let Some(reason) = self.ends_instead(&run.id, step, attempt) {
+        if let Some(reason) = self.ends_instead(&run.id, step, attempt).await? {
             return self.machine_step(Input::ModelFailed { step, attempt, reason });
         }
         let specs = self.tool_specs();
@@ -294,8 +299,12 @@ impl Desk<'_> {
         let answer_at = self.reserve();
         self.current_mut()?.answer_at = answer_at;
         let conversation = self.talk.number;
-        let job =
-            Job::Ask(Ask { conversation, run_id: run.id.clone(), step, attempt, answer_at, asks, request });
+        if kelpie_core::mutant!("budget_counted_when_asked") {
+            self.spend_for_tenant(Spent { steps: 1, ..Spent::default() });
+        }
+        let price = self.shared.spending.prices.of(&request.model);
+        let run_id = run.id.clone();
+        let job = Job::Ask(Ask { conversation, run_id, step, attempt, answer_at, asks, request, price });
         self.turn.perform(perform::key(&run.id, Owed::Answer { step, attempt }), record::encode(&job));
         Ok(Vec::new())
     }
@@ -358,19 +367,7 @@ impl Desk<'_> {
     async fn close_call(&mut self, step: u32, call: usize, why: Closing) -> Result<(), HandlerError> {
         let run_id = show::run_id(&self.agent.id, self.current()?.number);
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
-        let denied = self.denied(&made.id);
-        let text = match why {
-            Closing::Denied => denied.as_str(),
-            Closing::Expired => "DENIED: nobody approved the call in time; it was not made.",
-            Closing::NotRun => "NOT RUN: the run was cancelled before the tool was called.",
-            Closing::CancelledUnknown => {
-                "UNKNOWN: the run was cancelled while the tool was being called; it may have had its effect."
-            }
-            Closing::CrashedUnknown => {
-                "UNKNOWN: the process ended while the tool was being called; it may have had its effect. \
-                 Find out before you call it again."
-            }
-        };
+        let text = closing::text(why, self.reasons.get(&made.id));
         self.write_result(&run_id, step, &made.id, &made.name, ToolOutcome::failed(text), false);
         Ok(())
     }
@@ -401,14 +398,6 @@ impl Desk<'_> {
         let job = Job::Ended { run_id: run_id.to_owned() };
         self.turn.perform(format!("ended/{run_id}"), record::encode(&job));
     }
-}
-
-pub(super) fn add(usage: &mut RunUsage, answer: Usage) {
-    usage.prompt_tokens += answer.input_tokens;
-    usage.completion_tokens += answer.output_tokens;
-    usage.cached_tokens += answer.cached_tokens;
-    usage.reasoning_tokens += answer.reasoning_tokens;
-    usage.steps += 1;
 }
 
 /// Feeds a machine, and says so where steps are written down.

@@ -103,14 +103,6 @@ impl Desk<'_> {
         }
         Ok((step, calls))
     }
-
-    /// What the model is told about a call that was decided against.
-    pub(super) fn denied(&self, call_id: &str) -> String {
-        match self.reasons.get(call_id) {
-            Some(reason) => format!("DENIED: the call was not approved and not made: {reason}"),
-            None => "DENIED: the call was not approved and not made.".to_owned(),
-        }
-    }
 }
 
 /// The ruling on each of the calls, in their order: one for each and none for others.

@@ -146,9 +146,11 @@ impl<'a> Desk<'a> {
     pub(super) fn tool_specs(&self) -> Vec<ToolSpec> {
         let client: Vec<&ToolSpec> =
             self.talk.current.iter().flat_map(|current| &current.client_tools).collect();
+        let blocks = self.agent.blocks.iter().filter(|block| !block.read_only);
+        let labels: Vec<&str> = blocks.map(|block| block.label.as_str()).collect();
         let spec = |name: &String| {
             if let Some(tool) = BuiltIn::from_name(name) {
-                return Some(tool.spec());
+                return Some(tool.spec_with(&labels));
             }
             // Whoever sent the message may carry out what is only source code here.
             let custom = self.custom.get(name).filter(|_| !client.iter().any(|tool| tool.name == *name));
@@ -164,18 +166,6 @@ impl<'a> Desk<'a> {
     /// What the run that goes on has called so far.
     pub(super) fn called(&self) -> Called {
         self.talk.current.as_ref().map(|current| current.called.clone()).unwrap_or_default()
-    }
-
-    /// The tools that the run has to call before it may end. One that is not on offer any more
-    /// keeps nobody.
-    pub(super) fn missing(&self) -> Vec<String> {
-        let mut missing = rules::missing(&self.agent.rules, &self.called());
-        missing.retain(|name| {
-            BuiltIn::from_name(name).is_some()
-                || self.shared.outside.contains_key(name)
-                || self.client_tool(name)
-        });
-        missing
     }
 
     /// Says something to the model in the middle of a run.

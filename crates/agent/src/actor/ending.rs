@@ -1,76 +1,102 @@
-//! Whether a run ends or has to go on: rules about tools, the form of an answer, the budget.
+//! Whether a run ends although the model could be asked, and what its answers cost.
 
-use kelpie_core::run::{NewCall, StopReason};
+use kelpie_core::run::StopReason;
+use kelpie_runtime::TurnError;
 
 use super::desk::Desk;
+use super::rows;
+use crate::budget::{self, Spending, Spent, Whose};
 use crate::outcome::RunFailure;
+use crate::provider::Usage;
 use crate::query::Overrides;
 use crate::record::{AgentRecord, ModelChoice};
 
 /// Why a run failed that would have cost more than its agent may.
 const BUDGET_EXCEEDED: &str = "budget_exceeded";
 
-fn before_you_end(missing: &[String]) -> String {
-    format!("Before you end, call {}.", missing.join(" and "))
+/// Why a run failed whose cost nobody can tell, although it matters.
+const PRICE_UNKNOWN: &str = "price_unknown";
+
+/// What to do about a budget of money and a model without a price.
+pub(super) fn no_price(whose: Whose, model: &str) -> String {
+    format!(
+        "{whose} has a budget of money, and nobody has said what the model {model:?} costs: give it a line in \
+         the prices file (`kelpie serve --prices FILE`), or take microdollars_per_day out of the budget"
+    )
 }
 
 impl Desk<'_> {
-    /// What the run ends with after all, now that the answer is recorded: it may be over because
-    /// a rule says so, or have to go on. The model is told what it still has to do.
-    pub(super) fn may_end(
+    /// Why the run ends although the model could be asked: a tool has ended it, or there is no
+    /// budget left.
+    pub(super) async fn ends_instead(
         &mut self,
         run_id: &str,
         step: u32,
-        then: Option<StopReason>,
-        calls: &[NewCall],
-        text: &str,
-    ) -> Option<StopReason> {
-        let then = if self.called().ended() { Some(StopReason::ToolRule) } else { then };
-        let by_itself = [StopReason::EndTurn, StopReason::NoToolCall, StopReason::ToolRule];
-        let all_done = calls.iter().all(|call| matches!(call, NewCall::Done { ok: true }));
-        let Some(reason) = then.filter(|then| all_done && by_itself.contains(then)) else { return then };
-        let missing = self.missing();
-        if !missing.is_empty() {
-            self.tell(run_id, step, before_you_end(&missing));
-            return None;
+        attempt: u32,
+    ) -> Result<Option<StopReason>, TurnError> {
+        let onward = self.judge().ended_by_tool(&self.called());
+        if onward.then.is_some() {
+            return Ok(onward.then);
         }
-        // Of what is said by a tool, the tool's schema says what it looks like.
-        let format = self.agent.response_format().ok().flatten().filter(|_| calls.is_empty());
-        match format.map(|format| format.check(text)) {
-            Some(Err(problem)) => {
-                let told =
-                    format!("Your answer does not have the form that is asked for: {problem}. Answer again.");
-                self.tell(run_id, step, told);
-                None
-            }
-            Some(Ok(())) | None => Some(reason),
+        if let Some(told) = onward.told.filter(|_| attempt == 1) {
+            self.tell(run_id, step, told);
         }
+        let model = self.talking_agent().model.handle;
+        Ok(self.over_budget(&model).await?.then_some(StopReason::Error))
     }
 
-    /// Why the run ends although the model could be asked: a tool has ended it, or there is no
-    /// budget left.
-    pub(super) fn ends_instead(&mut self, run_id: &str, step: u32, attempt: u32) -> Option<StopReason> {
-        if self.called().ended() {
-            let missing = self.missing();
-            if missing.is_empty() {
-                return Some(StopReason::ToolRule);
-            }
-            if attempt == 1 {
-                self.tell(run_id, step, before_you_end(&missing));
-            }
+    /// Whether this model may not be asked: the agent or its tenant has used up what it may today,
+    /// or nobody knows whether it has. The run's failure says so.
+    pub(super) async fn over_budget(&mut self, model: &str) -> Result<bool, TurnError> {
+        if kelpie_core::mutant!("budget_not_checked") {
+            return Ok(false);
         }
-        self.over_budget().then_some(StopReason::Error)
+        let refused = self.budget_refuses(model).await?;
+        let over = refused.is_some();
+        self.failure = refused.or(self.failure.take());
+        Ok(over)
     }
 
-    /// Whether the agent has used up what it may today; the run's failure says so.
-    pub(super) fn over_budget(&mut self) -> bool {
-        match self.agent.budget.allows(self.progress.spent, self.turn.now_ms()) {
-            Ok(()) => false,
-            Err(message) => {
-                self.failure = Some(RunFailure { code: BUDGET_EXCEEDED.to_owned(), message });
-                true
+    async fn budget_refuses(&mut self, model: &str) -> Result<Option<RunFailure>, TurnError> {
+        let now_ms = self.turn.now_ms();
+        let shared = self.shared;
+        let Spending { prices, tenant } = &shared.spending;
+        for (whose, budget) in [(Whose::Agent, self.agent.budget), (Whose::Tenant, *tenant)] {
+            if budget.microdollars_per_day.is_some() && prices.of(model).is_none() {
+                let message = no_price(whose, model);
+                return Ok(Some(RunFailure { code: PRICE_UNKNOWN.to_owned(), message }));
+            }
+            let spent = match whose {
+                Whose::Agent => self.progress.spent,
+                Whose::Tenant if budget.limits() => {
+                    let day = budget::day_of(now_ms);
+                    let rows = self.turn.index_glance(rows::INDEX_SPENT, &budget::rows(day)).await?;
+                    Spent::sum(day, rows.iter().flatten().map(|row| &row[..]))
+                }
+                Whose::Tenant => continue,
+            };
+            if let Err(message) = budget.allows(whose, spent, now_ms) {
+                return Ok(Some(RunFailure { code: BUDGET_EXCEEDED.to_owned(), message }));
             }
         }
+        Ok(None)
+    }
+
+    /// Counts an answer for the agent and for its tenant, in the commit that records it.
+    pub(super) fn spend(&mut self, usage: Usage, microdollars: Option<u64>) {
+        let now_ms = self.turn.now_ms();
+        let spent = Spent::one(now_ms, usage, microdollars.unwrap_or(0));
+        self.progress.spent.add(now_ms, spent);
+        if kelpie_core::mutant!("budget_counted_when_asked") {
+            return;
+        }
+        self.spend_for_tenant(spent);
+    }
+
+    /// The tenant's row is of the agent's day: a clock that goes back moves neither.
+    pub(super) fn spend_for_tenant(&mut self, spent: Spent) {
+        let row = budget::row_of(self.turn.actor(), self.progress.spent.day);
+        self.turn.index_add(rows::INDEX_SPENT, &row, &spent.amounts());
     }
 
     /// The agent as this conversation has it, with a model of its own, and as this run has it.

@@ -7,8 +7,10 @@ use kelpie_memory::block::{BLOCKS_MAX, Block, EditError, NewBlock};
 use kelpie_runtime::{HandlerError, RecordRange, Turn};
 
 use super::desk::Desk;
+use super::ending::no_price;
 use super::rows::{self, Life};
 use super::{SetTool, Shared, UpdateBlock, blocks, code, invalid};
+use crate::budget::Whose;
 use crate::prompt;
 use crate::record::{
     AgentRecord, CONTEXT_WINDOW_DEFAULT, CreateAgent, MAX_STEPS_DEFAULT, MAX_STEPS_MAX, ModelChoice,
@@ -17,6 +19,7 @@ use crate::record::{
 use crate::rules::ToolRule;
 use crate::show;
 use crate::tool::builtin::BuiltIn;
+use crate::tool::foreign;
 
 /// Bytes of a name or tag: they are part of index keys.
 const NAME_BYTES_MAX: usize = 256;
@@ -62,6 +65,7 @@ pub(super) async fn create(
         timezone: create.timezone.clone(),
         max_steps: steps(create.max_steps.unwrap_or(MAX_STEPS_DEFAULT))?,
         extra: create.extra.clone(),
+        forked_from: None,
         created_ms: now_ms,
         updated_ms: now_ms,
     };
@@ -69,6 +73,7 @@ pub(super) async fn create(
     checked_approvals(&agent)?;
     checked_rules(&agent)?;
     checked_format(&agent)?;
+    checked_budget(shared, &agent)?;
     let mut agent = agent;
     for block in &agent.blocks {
         blocks::keep(turn, &agent, block);
@@ -178,7 +183,10 @@ async fn tools(
     }
     let custom = super::tools::among(turn, shared, &tools).await?;
     let known = |name: &String| {
-        BuiltIn::from_name(name).is_some() || shared.outside.contains_key(name) || custom.contains_key(name)
+        BuiltIn::from_name(name).is_some()
+            || shared.outside.contains_key(name)
+            || custom.contains_key(name)
+            || foreign::is(name)
     };
     match tools.iter().find(|name| !known(name)) {
         Some(unknown) => Err(invalid("tools", format!("there is no tool {unknown:?}"))),
@@ -214,6 +222,13 @@ fn checked_format(agent: &AgentRecord) -> Result<(), HandlerError> {
     agent.response_format().map(drop).map_err(|problem| invalid("response_format", problem))
 }
 
+/// Money that nobody can count limits nothing.
+fn checked_budget(shared: &Shared, agent: &AgentRecord) -> Result<(), HandlerError> {
+    let model = &agent.model.handle;
+    let counted = agent.budget.microdollars_per_day.is_none() || shared.spending.prices.of(model).is_some();
+    if counted { Ok(()) } else { Err(invalid("budget", no_price(Whose::Agent, model))) }
+}
+
 fn tags(mut tags: Vec<String>) -> Result<Vec<String>, HandlerError> {
     tags.sort();
     tags.dedup();
@@ -226,7 +241,7 @@ fn tags(mut tags: Vec<String>) -> Result<Vec<String>, HandlerError> {
     }
 }
 
-fn checked_name(name: &str) -> Result<(), HandlerError> {
+pub(super) fn checked_name(name: &str) -> Result<(), HandlerError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(invalid(
             "name",
@@ -243,7 +258,7 @@ fn steps(max_steps: u32) -> Result<u32, HandlerError> {
     Err(invalid("max_steps", format!("must be between 1 and {MAX_STEPS_MAX}, not {max_steps}")))
 }
 
-fn index(turn: &mut Turn, agent: &AgentRecord) {
+pub(super) fn index(turn: &mut Turn, agent: &AgentRecord) {
     let AgentRecord { id, name, tags, created_ms, .. } = agent;
     turn.index_set(rows::INDEX_CREATED, &rows::created_entry(*created_ms, id), "");
     turn.index_set(rows::INDEX_NAME, &rows::value_entry(name, *created_ms, id), "");
@@ -313,6 +328,7 @@ impl Desk<'_> {
         agent.metadata = change.metadata.unwrap_or_else(|| std::mem::take(&mut agent.metadata));
         agent.extra.extend(change.extra);
         checked_format(agent)?;
+        checked_budget(self.shared, agent)?;
         agent.updated_ms = self.turn.now_ms();
         unindex(self.turn, &before);
         index(self.turn, &self.agent);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answered, NotAnswered, Returned, Shared, Summarized, operation};
 use crate::pieces::Pieces;
+use crate::price::Price;
 use crate::provider::{ModelAnswer, ModelError, ModelRequest};
 use crate::tool::runner::Invocation;
 
@@ -52,6 +53,9 @@ pub(super) struct Ask {
     #[serde(default)]
     pub(super) asks: BTreeSet<String>,
     pub(super) request: ModelRequest,
+    /// What the model's tokens cost, as it was when the question was allowed.
+    #[serde(default)]
+    pub(super) price: Option<Price>,
 }
 
 /// A question for a summary.
@@ -62,6 +66,8 @@ pub(super) struct Summarize {
     pub(super) step: u32,
     pub(super) attempt: u32,
     pub(super) request: ModelRequest,
+    #[serde(default)]
+    pub(super) price: Option<Price>,
 }
 
 /// A call of a tool.
@@ -102,7 +108,7 @@ pub(super) async fn perform(shared: Arc<Shared>, context: EffectContext, effect:
 }
 
 async fn perform_ask(shared: &Shared, context: &EffectContext, ask: Ask) {
-    let Ask { conversation, run_id, step, attempt, answer_at, asks, request } = ask;
+    let Ask { conversation, run_id, step, attempt, answer_at, asks, request, price } = ask;
     let started = context.env().now();
     let run = (context.actor().clone(), run_id.clone());
     let mut pieces = Pieces::new(shared.hub.channel(&run), answer_at, asks);
@@ -118,7 +124,8 @@ async fn perform_ask(shared: &Shared, context: &EffectContext, ask: Ask) {
     }
     match outcome {
         Ok(answer) => {
-            let input = Answered { conversation, run_id, step, attempt, answer };
+            let microdollars = price.map(|price| price.of(answer.usage));
+            let input = Answered { conversation, run_id, step, attempt, answer, microdollars };
             call_back(context, operation::MODEL_ANSWERED, record::encode(&input), &name).await;
         }
         Err(error) => {
@@ -132,13 +139,13 @@ async fn perform_ask(shared: &Shared, context: &EffectContext, ask: Ask) {
 }
 
 async fn perform_summarize(shared: &Shared, context: &EffectContext, summarize: Summarize) {
-    let Summarize { conversation, run_id, step, attempt, request } = summarize;
+    let Summarize { conversation, run_id, step, attempt, request, price } = summarize;
     let started = context.env().now();
     let outcome = shared.models.complete(&request, &mut |_| ()).await.and_then(storable);
     model_metrics(&request.model, outcome.as_ref().err(), context.env().now().saturating_sub(started));
     let outcome = match outcome {
         Ok(answer) => match answer.text.filter(|text| !text.trim().is_empty()) {
-            Some(text) => Ok((text, answer.usage)),
+            Some(text) => Ok((text, answer.usage, price.map(|price| price.of(answer.usage)))),
             None => Err("the model answered without a text".to_owned()),
         },
         Err(error) => Err(error.to_string()),

@@ -36,7 +36,8 @@ pub(crate) const PROGRESS: &[u8] = b"progress";
 pub(crate) const RUNS: &[u8] = b"run/";
 /// What the keys of all conversations begin with.
 pub(crate) const CONVERSATIONS: &[u8] = b"conversation/";
-const WAITING: &[u8] = b"waiting/";
+/// What the keys of all that waits for its run begin with.
+pub(crate) const WAITING: &[u8] = b"waiting/";
 
 /// Agents by time of creation.
 pub(crate) const INDEX_CREATED: &str = "created";
@@ -59,6 +60,8 @@ pub(crate) const INDEX_TOOLS: &str = "tools";
 pub(crate) const INDEX_ARCHIVES: &str = "archives";
 /// Archives by time of creation.
 pub(crate) const INDEX_ARCHIVES_CREATED: &str = "archives_created";
+/// What each tenant has used up on each day, see [`crate::budget`].
+pub(crate) const INDEX_SPENT: &str = "spent";
 /// Conversations by time of creation.
 pub(crate) const INDEX_CONVERSATIONS: &str = "conversations";
 

@@ -6,7 +6,6 @@ use kelpie_core::run::{Effect, Input, Owed, StopReason};
 use kelpie_memory::recall::Said;
 use kelpie_runtime::HandlerError;
 
-use super::advance::add;
 use super::desk::Desk;
 use super::perform::{Job, Summarize};
 use super::talk::lost;
@@ -14,6 +13,7 @@ use super::{Accepted, Summarized, perform};
 use crate::actor::rows::Queued;
 use crate::outcome::RunFailure;
 use crate::prompt::{self, Context};
+use crate::provider::Usage;
 use crate::query::SendOptions;
 
 /// Bytes of a summary that stand in the prompt: what is longer is cut.
@@ -47,22 +47,31 @@ impl Desk<'_> {
             self.failure = None;
             return self.machine_step(Input::Summarized { step, attempt });
         }
-        if self.over_budget() {
+        let agent = self.talking_agent();
+        if self.over_budget(&agent.model.handle).await? {
             let reason = StopReason::Error;
             return self.machine_step(Input::ModelFailed { step, attempt, reason });
         }
-        let agent = self.talking_agent();
         let request = prompt::summary_request(&agent, summary.as_ref(), &entries);
         let conversation = self.talk.number;
-        let job = Job::Summarize(Summarize { conversation, run_id: run.id.clone(), step, attempt, request });
+        let price = self.shared.spending.prices.of(&request.model);
+        let run_id = run.id.clone();
+        let job = Job::Summarize(Summarize { conversation, run_id, step, attempt, request, price });
         self.turn.perform(perform::key(&run.id, Owed::Summary { step, attempt }), record::encode(&job));
         Ok(Vec::new())
+    }
+
+    fn pay(&mut self, outcome: &Result<(String, Usage, Option<u64>), String>) {
+        if let Ok((_, usage, microdollars)) = outcome {
+            self.spend(*usage, *microdollars);
+        }
     }
 
     /// Records the summary. Without one the part leaves the prompt all the same: the run must
     /// go on, and recall still has every word.
     pub(super) async fn summary_made(&mut self, input: Summarized) -> Result<(), HandlerError> {
         let Summarized { conversation, run_id, step, attempt, outcome } = input;
+        self.pay(&outcome);
         let owed = Owed::Summary { step, attempt };
         let Some(mut run) = self.awaited(conversation, &run_id, owed).await? else { return Ok(()) };
         let number = self.current()?.number;
@@ -71,10 +80,9 @@ impl Desk<'_> {
         let before = entries.len() + usize::from(summary.is_some());
         let left = entries.iter().filter(|(position, _)| *position >= to).count();
         match outcome {
-            Ok((mut text, usage)) => {
+            Ok((mut text, usage, microdollars)) => {
                 text.truncate(text.floor_char_boundary(SUMMARY_BYTES_MAX));
-                add(&mut run.usage, usage);
-                self.progress.spent.add(self.turn.now_ms(), usage);
+                run.usage.add(usage, microdollars);
                 self.save_run(number, &run);
                 let position = self.reserve();
                 self.write(position, &run_id, step, Said::Summary { text, before, after: left + 1 });

@@ -6,6 +6,7 @@ use kelpie_env::Env;
 use reqwest::Url;
 
 use super::anthropic::{self, Messages};
+use super::json_schema::JsonSchema;
 use super::openai::{self, Chat};
 use super::patience::Patience;
 use super::patient::Patient;
@@ -16,13 +17,15 @@ use super::{Provider, Scripted};
 use crate::models::Models;
 
 /// The variables that decide which models there are.
-pub const VARIABLES: [&str; 5] =
-    [ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, OPENAI_API_KEY, OPENAI_BASE_URL, KELPIE_MODEL];
+pub const VARIABLES: [&str; 6] =
+    [ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_TOOL_MODE, KELPIE_MODEL];
 
 const ANTHROPIC_API_KEY: &str = "ANTHROPIC_API_KEY";
 const ANTHROPIC_BASE_URL: &str = "ANTHROPIC_BASE_URL";
 const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 const OPENAI_BASE_URL: &str = "OPENAI_BASE_URL";
+/// How models of that server call tools: by themselves, or held to a schema.
+const OPENAI_TOOL_MODE: &str = "OPENAI_TOOL_MODE";
 const KELPIE_MODEL: &str = "KELPIE_MODEL";
 
 /// A variable has a value that cannot be used. Keys are not repeated.
@@ -43,6 +46,12 @@ pub enum VariablesError {
         variable: &'static str,
         /// Why.
         message: String,
+    },
+    /// It names no way of calling tools.
+    #[error("OPENAI_TOOL_MODE is {mode:?}; it can be native or json_schema")]
+    BadToolMode {
+        /// What was chosen.
+        mode: String,
     },
     /// The model chosen is of a provider that is not set up.
     #[error("KELPIE_MODEL is {handle:?}, but there are only models of: {}", providers.join(", "))]
@@ -78,8 +87,13 @@ impl Models {
             let variable = if key.is_some() { OPENAI_API_KEY } else { OPENAI_BASE_URL };
             let base = parse(OPENAI_BASE_URL, base.as_deref().unwrap_or(openai::BASE_URL))?;
             let own_service = base.host_str().is_some_and(|host| host.ends_with("openai.com"));
-            let wire = Chat { key: key.clone(), own_service };
-            providers.push(remote(env, &patience, variable, &base, key, Box::new(wire))?);
+            let chat = Chat { key: key.clone(), own_service };
+            let wire: Box<dyn Wire> = match value(OPENAI_TOOL_MODE).as_deref() {
+                None | Some("native") => Box::new(chat),
+                Some("json_schema") => Box::new(JsonSchema(chat)),
+                Some(mode) => return Err(VariablesError::BadToolMode { mode: mode.to_owned() }),
+            };
+            providers.push(remote(env, &patience, variable, &base, key, wire)?);
         }
         providers.push(Arc::new(Scripted));
         let chosen = value(KELPIE_MODEL);

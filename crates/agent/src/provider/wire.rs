@@ -148,7 +148,8 @@ impl CallIds {
     }
 }
 
-fn calls(message: &PromptMessage) -> &[ToolCall] {
+/// The calls of an entry.
+pub(super) fn calls(message: &PromptMessage) -> &[ToolCall] {
     match message {
         PromptMessage::Assistant { tool_calls, .. } => tool_calls,
         PromptMessage::User { .. } | PromptMessage::ToolResult { .. } => &[],
@@ -190,12 +191,23 @@ pub(super) fn models(provider: &str, body: &str) -> Result<Vec<ModelInfo>, Model
         context_window: Option<u64>,
         max_model_len: Option<u64>,
         max_input_tokens: Option<u64>,
+        meta: Option<Meta>,
+    }
+    /// Where llama-server has it.
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        n_ctx: Option<u64>,
     }
     let list: List = serde_json::from_str(body)
         .map_err(|error| ModelError::Malformed { message: format!("the list of models: {error}") })?;
     let info = |entry: Entry| {
-        let windows =
-            [entry.context_length, entry.context_window, entry.max_model_len, entry.max_input_tokens];
+        let windows = [
+            entry.context_length,
+            entry.context_window,
+            entry.max_model_len,
+            entry.max_input_tokens,
+            entry.meta.and_then(|meta| meta.n_ctx),
+        ];
         ModelInfo {
             handle: format!("{provider}/{}", entry.id),
             provider: provider.to_owned(),

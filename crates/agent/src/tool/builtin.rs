@@ -73,7 +73,24 @@ impl BuiltIn {
         &SCHEMAS.iter().find(|(tool, _)| *tool == self).expect("all of them have one").1
     }
 
-    /// What the model gets to see.
+    /// What the model of an agent with blocks of these names gets to see: only they can be edited.
+    pub fn spec_with(self, labels: &[&str]) -> ToolSpec {
+        let mut spec = self.spec();
+        match self {
+            Self::CoreMemoryAppend | Self::CoreMemoryReplace if !labels.is_empty() => {
+                spec.parameters["properties"]["label"]["enum"] = json!(labels);
+            }
+            Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::SendMessage
+            | Self::ConversationSearch
+            | Self::ArchivalMemoryInsert
+            | Self::ArchivalMemorySearch => {}
+        }
+        spec
+    }
+
+    /// What it is, whoever's it is.
     pub fn spec(self) -> ToolSpec {
         let (description, parameters) = match self {
             Self::SendMessage => (
@@ -159,6 +176,16 @@ fn object(required: &[&str], properties: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_told_which_blocks_it_can_edit() {
+        for tool in BuiltIn::ALL {
+            let edits = matches!(tool, BuiltIn::CoreMemoryAppend | BuiltIn::CoreMemoryReplace);
+            let label = &tool.spec_with(&["human"]).parameters["properties"]["label"];
+            assert_eq!(label["enum"] == json!(["human"]), edits, "{label}");
+            assert_eq!(tool.spec_with(&[]), tool.spec());
+        }
+    }
 
     #[test]
     fn every_required_argument_is_described() {

@@ -6,12 +6,14 @@
 mod approvals;
 mod archival;
 mod blocks;
+mod budgets;
 mod conversations;
 mod crash;
 mod doubles;
 mod lists;
 mod manage;
 mod memory;
+mod past;
 mod providers;
 mod real;
 mod rules;

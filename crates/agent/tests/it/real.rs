@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kelpie_agent::budget::Spending;
 use kelpie_agent::models::Models;
 use kelpie_agent::provider::Scripted;
 use kelpie_agent::service::{Agents, Parts};
@@ -16,7 +17,7 @@ async fn the_scripted_model_remembers_a_name() {
     let env = kelpie_env::real::env();
     let store = Store::from_backend(Arc::new(Memory::new(env.clone())), env.clone());
     let models = Models::new(env.clone(), vec![Arc::new(Scripted)], None);
-    let parts = Parts { models, tools: Arc::new(NoTools), embeddings: None };
+    let parts = Parts { models, tools: Arc::new(NoTools), embeddings: None, spending: Spending::default() };
     let agents = Agents::start(env, store, Options::alone("n1").unwrap(), parts).await.unwrap();
     let create = kelpie_agent::record::CreateAgent {
         blocks: vec![crate::world::block("human", "")],

@@ -1,8 +1,6 @@
 //! What a run may do and when it ends: rules about tools, types of agents, the form of answers,
-//! settings for one message, budgets.
+//! settings for one message.
 
-use kelpie_agent::budget::Budget;
-use kelpie_agent::outcome::RunResult;
 use kelpie_agent::provider::ModelRequest;
 use kelpie_agent::query::{Overrides, SendOptions};
 use kelpie_agent::record::{AgentType, CreateAgent, UpdateAgent};
@@ -130,7 +128,10 @@ fn agents_that_talk_in_plain_text_are_done_when_they_call_nothing() {
         assert_eq!((result.stop_reason, result.usage.steps), (StopReason::EndTurn, 2));
         let lines = history(&agents, &letta).await;
         assert_eq!(lines.last().unwrap(), "agent: echo hello");
-        assert!(lines.iter().any(|line| line.contains("\"send_message\" is not granted")), "{lines:#?}");
+        assert!(
+            lines.iter().any(|line| line.contains("\"send_message\" was not called: it is not granted")),
+            "{lines:#?}"
+        );
         let react = plain(&agents, AgentType::React, json!({})).await;
         assert_eq!(agents.get(&scope(), &react).await.unwrap().tools, ["note"]);
         assert_eq!(send(&agents, &react, "2", "call note {}\nhello").await.usage.steps, 2);
@@ -182,28 +183,33 @@ fn settings_for_one_message_leave_the_agent_as_it_is() {
     });
 }
 
-#[test]
-fn a_budget_ends_a_run_before_the_model_is_asked_and_is_new_the_next_day() {
-    let world = World::new(5);
+/// A tool that a rule keeps from being called is called all the same by the model.
+fn a_forbidden_call() {
+    let world = World::new(6);
     world.sim.block_on(async {
         let agents = world.start().await;
         let agent = create(&agents, "a").await.id;
-        let budget = Some(Budget { steps_per_day: Some(2), ..Budget::default() });
-        agents
-            .update(&scope(), &agent, None, UpdateAgent { budget, ..UpdateAgent::default() })
-            .await
-            .unwrap();
-        let refused = |result: RunResult| result.failure.map(|failure| failure.code);
-        let first = send(&agents, &agent, "1", "call note {}\ncall note {}\nsay never").await;
-        assert_eq!((first.stop_reason, first.usage.steps), (StopReason::Error, 2));
-        assert_eq!(refused(first).as_deref(), Some("budget_exceeded"));
-        let agents = world.restart().await;
-        assert_eq!(
-            refused(send(&agents, &agent, "2", "say never").await).as_deref(),
-            Some("budget_exceeded")
-        );
-        assert_eq!(world.asked.requests.lock().len(), 2, "nobody was asked beyond the budget");
-        world.node.env().sleep(std::time::Duration::from_secs(24 * 60 * 60)).await;
-        assert_eq!(send(&agents, &agent, "3", "say done").await.stop_reason, StopReason::EndTurn);
+        let rules = json!([{ "type": "max_count_per_step", "tool_name": "book", "max_count_limit": 1 }]);
+        let rules = Some(serde_json::from_value(rules).unwrap());
+        agents.update(&scope(), &agent, None, UpdateAgent { rules, ..UpdateAgent::default() }).await.unwrap();
+        send(&agents, &agent, "1", "call book {}\ncall book {}\nsay done").await;
+        let booked = world.effects.arrived.lock().len();
+        assert_eq!(booked, 1, "a call that a rule forbids was made");
     });
+}
+
+#[test]
+fn a_rule_does_not_only_hide_a_tool() {
+    a_forbidden_call();
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use super::*;
+    use crate::crash::mutants::caught;
+
+    #[test]
+    fn a_rule_that_only_hides_a_tool_is_caught() {
+        assert!(caught("tool_rule_only_hides", a_forbidden_call).contains("a rule forbids"));
+    }
 }

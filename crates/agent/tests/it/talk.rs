@@ -58,7 +58,7 @@ fn errors_of_tools_are_told_to_the_model_which_goes_on() {
     calls core_memory_append {"label":"human"
     core_memory_append Error: the tool "core_memory_append" was not called: the arguments are no valid JSON: EOF while parsing an object at line 1 column 16
     calls no_such_tool {}
-    no_such_tool Error: the tool "no_such_tool" is not granted to this agent; it was not called
+    no_such_tool Error: the tool "no_such_tool" was not called: it is not granted to this agent
     calls broken {}
     broken Error: out of order
     agent: enough

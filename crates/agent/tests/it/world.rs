@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kelpie_agent::budget::Spending;
 use kelpie_agent::error::AgentError;
 use kelpie_agent::message::{Message, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub(crate) takes: Duration,
     /// What gives passages their vectors.
     pub(crate) embeddings: Option<Arc<Embeddings>>,
+    pub(crate) spending: Spending,
 }
 
 impl World {
@@ -46,6 +48,7 @@ impl World {
             thinks: Duration::from_millis(100),
             takes: Duration::from_millis(100),
             embeddings: None,
+            spending: Spending::default(),
         }
     }
 
@@ -60,7 +63,12 @@ impl World {
         let puppet = Puppet { env: env.clone(), thinks: self.thinks, asked: self.asked.clone() };
         let tools = Tools { env: env.clone(), takes: self.takes, effects: self.effects.clone() };
         let models = Models::new(env.clone(), vec![Arc::new(puppet)], None);
-        let parts = Parts { models, tools: Arc::new(tools), embeddings: self.embeddings.clone() };
+        let parts = Parts {
+            models,
+            tools: Arc::new(tools),
+            embeddings: self.embeddings.clone(),
+            spending: self.spending.clone(),
+        };
         let options = Options { idle_after: Duration::from_secs(8), ..Options::alone("n1").unwrap() };
         Agents::start(env, store, options, parts).await
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kelpie_agent::budget::Spending;
 use kelpie_agent::error::AgentError;
 use kelpie_agent::message::{AskedCall, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
@@ -76,7 +77,7 @@ impl Program for AgentProgram {
             let provider = Arc::new(Patient::new(env.clone(), patience, model));
             let models = Models::new(env.clone(), vec![provider], None);
             let tools = Arc::new(Tools { env: env.clone(), world });
-            let parts = Parts { models, tools, embeddings: None };
+            let parts = Parts { models, tools, embeddings: None, spending: Spending::default() };
             let prepared = Agents::prepare(parts).await;
             let all = actors.iter().cloned().chain([prepared.actor()]).collect();
             let joined = place.take(env.clone(), store, all).await?;

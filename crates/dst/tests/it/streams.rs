@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use kelpie_agent::budget::Spending;
 use kelpie_agent::event::RunEventKind;
 use kelpie_agent::message::{MessageBody, NewMessage};
 use kelpie_agent::models::Models;
@@ -76,7 +77,13 @@ impl Provider for Slow {
 async fn node(service: &StoreService, machine: &sim::Node) -> (Node, Agents) {
     let env = machine.env();
     let models = Models::new(env.clone(), vec![Arc::new(Slow(env.clone()))], None);
-    let prepared = Agents::prepare(Parts { models, tools: Arc::new(NoTools), embeddings: None }).await;
+    let prepared = Agents::prepare(Parts {
+        models,
+        tools: Arc::new(NoTools),
+        embeddings: None,
+        spending: Spending::default(),
+    })
+    .await;
     let options = Options {
         runtime: kelpie_runtime::Options::alone(machine.name()).unwrap(),
         listen: (machine.ip(), 7000).into(),

@@ -103,6 +103,27 @@ impl Client {
         self.change(Method::DELETE, &format!("/v1/agents/{id}"), None, key).await
     }
 
+    /// Makes an agent from another.
+    pub(crate) async fn fork_agent(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        at: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        let body = json!({ "name": name, "run_id": at });
+        self.change(Method::POST, &format!("/v1/agents/{id}/fork"), Some(&body), &self.fresh_key()).await
+    }
+
+    /// An agent's newest runs, newest first.
+    pub(crate) async fn runs(&self, agent: &str, limit: usize) -> Result<Vec<Value>, ClientError> {
+        self.list("/v1/runs/", &[("agent_id", agent), ("limit", &limit.to_string())]).await
+    }
+
+    /// What the server tells about a run: its `recording` or its `replay`.
+    pub(crate) async fn of_run(&self, run: &str, what: &str) -> Result<Value, ClientError> {
+        self.get(&super::path("/v1/runs", &[run, what]), &[]).await
+    }
+
     /// An agent's core memory blocks.
     pub(crate) async fn blocks(&self, agent: &str) -> Result<Vec<Value>, ClientError> {
         self.list(&format!("/v1/agents/{agent}/core-memory/blocks"), &[]).await

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use kelpie_agent::budget::Spending;
 use kelpie_agent::models::Models;
+use kelpie_agent::price::Prices;
 use kelpie_agent::provider::Patience;
 use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
@@ -19,7 +21,7 @@ use kelpie_storage::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::peers;
-use crate::args::ServeArgs;
+use crate::args::{BudgetArgs, ServeArgs};
 use crate::embeddings;
 use crate::exit::{Exit, Failure};
 
@@ -65,7 +67,12 @@ pub(crate) fn models(env: &Env) -> Result<Models, Failure> {
 
 impl Node {
     /// Starts the parts on an open store; what is owed from before goes on at once.
-    pub(super) async fn start(args: &ServeArgs, store: Store, env: Env) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        args: &ServeArgs,
+        store: Store,
+        spending: Spending,
+        env: Env,
+    ) -> Result<Self, Failure> {
         let metrics = kelpie_server::recorder::gathered();
         let models = models(&env)?;
         let tools = match &args.tools {
@@ -81,7 +88,7 @@ impl Node {
         let options =
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
-        let parts = AgentParts { models, tools: Arc::new(runner), embeddings };
+        let parts = AgentParts { models, tools: Arc::new(runner), embeddings, spending };
         let prepared = Agents::prepare(parts).await;
         let (runtime, peer) = match peers::options(args, &options, &store, &env)? {
             Some(options) => {
@@ -212,6 +219,25 @@ fn read_embeddings(folder: Option<&Path>, env: &Env) -> Result<Option<Arc<Embedd
         Failure::new(Exit::Usage, format!("--embeddings: {error}")).hint(embeddings::HINT)
     })?;
     Ok(Some(Arc::new(read)))
+}
+
+/// What models cost, and what a tenant may use up: checked before anything is opened.
+pub(super) fn spending(budget: &BudgetArgs, env: &Env) -> Result<Spending, Failure> {
+    let prices = match &budget.prices {
+        None => Prices::default(),
+        Some(path) => {
+            let text =
+                read(path, env).map_err(|error| Failure::new(Exit::Usage, format!("--prices: {error}")))?;
+            Prices::parse(&text)
+                .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?
+        }
+    };
+    if budget.tenant().microdollars_per_day.is_some() && budget.prices.is_none() {
+        let why =
+            "--tenant-microdollars-per-day needs --prices FILE: without it, nobody knows what models cost";
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    Ok(Spending { prices, tenant: budget.tenant() })
 }
 
 fn read(path: &Path, env: &Env) -> std::io::Result<String> {

@@ -7,6 +7,8 @@ async fn bad_arguments_are_refused_with_code_2() {
     for (args, said) in [
         (&["serve", "--listen", "nowhere"][..], "--listen"),
         (&["serve", "--store", "redis://x"][..], "is not a store"),
+        (&["serve", "--prices", "/no/such/file"][..], "--prices: "),
+        (&["serve", "--tenant-microdollars-per-day", "1"][..], "needs --prices FILE"),
         (&["serve", "--log-format", "xml"][..], "possible values: text, json"),
         (&["agents", "create", "a", "--memory", "human"][..], "expected LABEL=TEXT"),
         (&["agents", "list", "--server", "not a url"][..], "e.g. http://127.0.0.1:8283"),

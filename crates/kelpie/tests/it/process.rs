@@ -20,12 +20,17 @@ pub(crate) fn kelpie(args: &[&str]) -> Command {
         "KELPIE_STORE_URL",
         "KELPIE_TOOLS",
         "KELPIE_EMBEDDINGS",
+        "KELPIE_PRICES",
+        "KELPIE_TENANT_TOKENS_PER_DAY",
+        "KELPIE_TENANT_STEPS_PER_DAY",
+        "KELPIE_TENANT_MICRODOLLARS_PER_DAY",
         "KELPIE_TOKEN",
         "KELPIE_SERVER",
         "KELPIE_MUTANT",
         "ANTHROPIC_API_KEY",
         "OPENAI_API_KEY",
         "OPENAI_BASE_URL",
+        "OPENAI_TOOL_MODE",
         "RUST_LOG",
     ] {
         command.env_remove(name);

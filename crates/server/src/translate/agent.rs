@@ -146,6 +146,7 @@ pub(crate) fn state(agent: AgentRecord, tools: &[ToolInfo]) -> AgentState {
         ("tool_rules".to_owned(), shown_rules(&agent)),
         ("budget".to_owned(), serde_json::json!(agent.budget)),
         ("max_steps".to_owned(), agent.max_steps.into()),
+        ("forked_from".to_owned(), serde_json::json!(agent.forked_from)),
     ];
     let blocks: Vec<block::Block> = agent.blocks.into_iter().map(block).collect();
     let tools = tools.iter().filter(|tool| agent.tools.contains(&tool.spec.name)).map(tool).collect();

@@ -280,6 +280,7 @@ pub(crate) fn usage(run_id: &str, usage: RunUsage) -> Usage {
         cached_input_tokens: usage.cached_tokens,
         reasoning_tokens: usage.reasoning_tokens,
         step_count: u64::from(usage.steps),
+        cost_microdollars: usage.cost(),
         run_ids: vec![run_id.to_owned()],
     }
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kelpie_agent::budget::Spending;
 use kelpie_agent::models::Models;
 use kelpie_agent::provider::{
     DeltaSink, ModelAnswer, ModelError, ModelInfo, ModelRequest, Provider, Scripted,
@@ -129,7 +130,8 @@ impl World {
         let go = Arc::new(Semaphore::new(0));
         let moody = Moody { env: env.clone(), go: go.clone() };
         let models = Models::new(env.clone(), vec![Arc::new(Scripted), Arc::new(moody)], None);
-        let parts = AgentParts { models, tools: Arc::new(NoTools), embeddings: None };
+        let parts =
+            AgentParts { models, tools: Arc::new(NoTools), embeddings: None, spending: Spending::default() };
         let alone = kelpie_runtime::Options::alone("here").unwrap();
         let agents = Agents::start(env.clone(), store, alone, parts).await.unwrap();
         Self::serving(Serves::Agents(agents), options, go)

@@ -42,6 +42,7 @@ fn values_that_cannot_be_used_are_told_without_their_key() {
     insta::assert_snapshot!(error(&[("OPENAI_BASE_URL", "127.0.0.1:11434")]), @"OPENAI_BASE_URL is not an http:// or https:// address: relative URL without a base");
     insta::assert_snapshot!(error(&[("OPENAI_BASE_URL", "ftp://x")]), @"OPENAI_BASE_URL is not an http:// or https:// address: it begins with ftp:");
     insta::assert_snapshot!(error(&[("ANTHROPIC_API_KEY", "sk-se\ncret")]), @"the model provider of ANTHROPIC_API_KEY cannot be used: the key has characters that no HTTP header can carry");
+    insta::assert_snapshot!(error(&[("OPENAI_API_KEY", "k"), ("OPENAI_TOOL_MODE", "xml")]), @r#"OPENAI_TOOL_MODE is "xml"; it can be native or json_schema"#);
     insta::assert_snapshot!(error(&[("KELPIE_MODEL", "openai/gpt-4.1")]), @r#"KELPIE_MODEL is "openai/gpt-4.1", but there are only models of: offline"#);
 }
 
