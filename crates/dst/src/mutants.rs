@@ -26,6 +26,7 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "TryClaimActor_Racy", scenario: "counters" },
     Mutant { name: "refused_after_step", scenario: "orders" },
     Mutant { name: "begun_forgotten", scenario: "orders" },
+    Mutant { name: "LeaseExpires_Racy", scenario: "counters" },
     Mutant { name: "claim_keeps_epoch", scenario: "counters" },
     Mutant { name: "claim_without_own_session", scenario: "counters" },
     Mutant { name: "late_beat_revives", scenario: "counters" },

@@ -381,10 +381,6 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("stale-read", "damage: that it is noticed is tested on the store alone"),
     ("late-expiry-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
     ("lost-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
-    (
-        "permanent-one-way-partition",
-        "calls from its two ends take a lease term each, longer than clients have in the end: tried alone",
-    ),
     ("reply-lost", "a process rarely dies with bytes of a connection under way: tried on the network alone"),
     (
         "request-lost",

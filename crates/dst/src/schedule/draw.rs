@@ -21,6 +21,15 @@ impl Draw {
         Self(random)
     }
 
+    /// Numbers of the same seed for what is drawn beside the rest: whoever takes some of them moves
+    /// none of these.
+    fn beside(&self) -> Self {
+        let mut random = self.0.clone();
+        random.set_stream(u64::MAX - 1);
+        random.set_word_pos(0);
+        Self(random)
+    }
+
     /// A number in `0..limit`; 0 for the empty range.
     pub fn below(&mut self, limit: u64) -> u64 {
         let wide = u128::from(self.0.next_u64()) * u128::from(limit);
@@ -60,11 +69,15 @@ pub struct FaultKinds {
     pub world: bool,
 }
 
+/// Of so many runs one has a way that stays cut.
+const CUT_WAY_ONE_IN: u64 = 4;
+
 /// Draws the faults of one run.
 ///
 /// Swarm testing (Groce et al., ISSTA 2012): each seed enables a random part of the kinds with
 /// random weights, so that rare combinations get runs of their own. The budget keeps liveness
-/// owed: every fault ends, and all of them before `span_ms`.
+/// owed: every fault ends, and all of them before `span_ms`, but for what the healed cluster has to
+/// do without: machines that are cut off, and one way between two that are not.
 pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) -> Vec<Fault> {
     let of_disks = if more.disk { OF_DISKS } else { &[] };
     let kinds = || KINDS.iter().chain(of_disks);
@@ -89,8 +102,20 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) 
     if more.world && !draw.one_in(3) {
         faults.extend((0..draw.between(2, 5)).map(|_| of_world(draw, span_ms)));
     }
+    faults.extend(cut_way(&mut draw.beside(), nodes, span_ms));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// A way from one machine to another that stays cut, now and then. Its two ends take actors from each
+/// other, a lease term each: a third machine is there that reaches both.
+fn cut_way(draw: &mut Draw, nodes: u32, span_ms: u64) -> Option<Fault> {
+    if nodes < 3 || !draw.one_in(CUT_WAY_ONE_IN) {
+        return None;
+    }
+    let (from, to) = between_machines(draw, nodes)?;
+    let (for_ms, at_ms) = (span_ms / 2, draw.below(span_ms / 2));
+    Some(Fault { at_ms, for_ms, what: What::CutWay { from, to } })
 }
 
 /// Draws machines that go in order, and actors that move, for a run in which nothing else goes wrong.

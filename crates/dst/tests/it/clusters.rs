@@ -124,6 +124,8 @@ fn sim_seeded_bugs_violate_their_invariants() {
         ("OwedWakes", "wake_cleared_early", "bank"),
         ("Chain", "claim_keeps_epoch", "counters"),
         ("LeaseExclusivity", "claim_keeps_epoch", "counters"),
+        ("EpochHeldOnce", "claim_keeps_epoch", "counters"),
+        ("SingleActivation", "LeaseExpires_Racy", "counters"),
         ("WAL_IdempotencyGuarantee", "Append_DuplicateIdempotency", "counters"),
         ("WAL_RecoveryCompleteness", "CompleteRecovery_Partial", "counters"),
         ("AckedKept", "reply_before_commit", "counters"),
@@ -134,7 +136,7 @@ fn sim_seeded_bugs_violate_their_invariants() {
             let verdict = run(&draw(scenario, seed)).unwrap();
             verdict.violations.iter().any(|violation| violation.invariant == invariant)
         };
-        assert!((0..60).any(violates), "{mutant} does not violate {invariant}");
+        assert!((0..120).any(violates), "{mutant} does not violate {invariant}");
     }
 }
 
