@@ -2,6 +2,7 @@
 
 mod faults;
 mod nodes;
+mod streams;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -9,7 +9,7 @@ use super::fresh;
 use crate::process::{Plan, Server, client, create_agent, get, post, run, says, text};
 
 /// Servers `n1`, `n2`, … that meet in `store`.
-async fn plans(dir: &Path, store: &str, count: usize) -> Vec<Plan> {
+pub(super) async fn plans(dir: &Path, store: &str, count: usize) -> Vec<Plan> {
     let mut plans = Vec::new();
     for n in 1..=count {
         let dir = dir.join(format!("n{n}"));
@@ -40,7 +40,7 @@ async fn say(plan: &Plan, agent: &str, key: &str) -> String {
 }
 
 /// Which server an agent is on.
-async fn owner(plan: &Plan, agent: &str) -> usize {
+pub(super) async fn owner(plan: &Plan, agent: &str) -> usize {
     let page = get(&client(), &format!("{}/v1/actors/agent", plan.url())).await;
     let listed = page["actors"].as_array().expect("a list").iter().find(|actor| actor["key"] == agent);
     let owner = listed.expect("the agent is listed")["owner"].as_str().expect("a name").to_owned();
