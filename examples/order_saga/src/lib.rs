@@ -2,7 +2,7 @@
 //! the money is given back.
 //!
 //! ```text
-//!   place ─▶ step: set money aside ─▶ message: pick ─▶ Warehouse
+//!   place ─▶ step: fee ─▶ step: set money aside ─▶ message: pick ─▶ Warehouse
 //!              │                         ┌── message: picked ──┘
 //!              └─▶ reminder: give_up     ▼
 //!                       │            reminder: settle ─▶ step: take the money ─▶ Done
@@ -21,7 +21,7 @@ use std::time::Duration;
 use kelpie::{AppError, Result, Schedule, Turn, View, actor, handlers, me, to};
 use serde::{Deserialize, Serialize};
 
-use crate::bank::Bank;
+use crate::bank::{Bank, Request};
 
 /// How long the warehouse has.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -78,8 +78,11 @@ impl Order {
             return Err(OrderError::PlacedAlready.into());
         }
         let bank = cx.given::<Bank>()?;
-        let set_aside =
-            cx.step("set aside", || async { bank.set_aside(cx.env(), cx.key(), amount).await }).await?;
+        // Another one each time it is asked for: what is recorded is what the next step is asked with,
+        // also when a crash has it asked again.
+        let fee = cx.step("fee", || async { Ok(bank.fee(cx.env()).await) }).await?;
+        let request = Request { key: cx.step_key("set aside"), order: cx.key(), amount: amount + fee };
+        let set_aside = cx.step("set aside", || async { bank.set_aside(cx.env(), &request).await }).await?;
         if !set_aside {
             self.status = Status::Declined;
             return Ok(self.status);

@@ -7,7 +7,7 @@ use kelpie::{Behaviours, Error};
 use kelpie_dst::Cluster;
 use kelpie_dst::run::Verdict;
 use kelpie_dst::schedule::{Fault, MachineFault, What};
-use order_saga::bank::{Account, Bank, LIMIT};
+use order_saga::bank::{Account, Bank, FEE_MAX, LIMIT};
 use order_saga::{Order, Status, WAREHOUSE, Warehouse};
 use parking_lot::Mutex;
 
@@ -26,22 +26,32 @@ type Ends = Arc<Mutex<BTreeSet<Status>>>;
 
 /// Notes in `ends` where orders have ended.
 fn orders(seed: u64, ends: Ends) -> Verdict {
-    run(seed, ends, |cluster| cluster.swarm(6_000))
+    run(seed, 1, ends, |cluster| cluster.swarm(6_000))
 }
 
 /// The machine is asked to go, again and again, while the warehouse is picking.
 fn orders_while_drained(seed: u64) -> Verdict {
     let drain =
         |at_ms| Fault { at_ms, for_ms: 1_000, what: What::Machine { node: 0, fault: MachineFault::Drain } };
-    run(seed, Ends::default(), |cluster| {
+    run(seed, 1, Ends::default(), |cluster| {
         cluster.faults([300, 1_700, 3_100, 4_500].map(|at_ms| drain(at_ms + seed * 37 % 400)).to_vec())
     })
 }
 
-fn run(seed: u64, ends: Ends, with_faults: impl FnOnce(Cluster) -> Cluster) -> Verdict {
+/// Machines are killed one after the other while orders are placed; others go on with their turns.
+fn orders_while_killed(seed: u64) -> Verdict {
+    let kill = |time: u32| Fault {
+        at_ms: 60 + u64::from(time) * 350 + seed * 37 % 300,
+        for_ms: 3_000,
+        what: What::Machine { node: time % 3, fault: MachineFault::Kill },
+    };
+    run(seed, 3, Ends::default(), |cluster| cluster.faults((0..6).map(kill).collect()))
+}
+
+fn run(seed: u64, nodes: u32, ends: Ends, with_faults: impl FnOnce(Cluster) -> Cluster) -> Verdict {
     let bank = Bank::that_loses_one_in(4);
     let at_the_machines = bank.clone();
-    let mut cluster = kelpie_dst::cluster(seed, 1).embedded().behaviours(move |_| {
+    let mut cluster = kelpie_dst::cluster(seed, nodes).embedded().behaviours(move |_| {
         Behaviours::new().actor::<Order>().actor::<Warehouse>().with(at_the_machines.clone())
     });
     cluster = with_faults(cluster).client(|client| async move {
@@ -73,9 +83,10 @@ fn run(seed: u64, ends: Ends, with_faults: impl FnOnce(Cluster) -> Cluster) -> V
                 let status = client.actor::<Order>(number).status().await.expect("the faults are over");
                 ends.lock().insert(status);
                 let money = bank.account(number);
+                let paid = || (amount..=amount + FEE_MAX).contains(&money.aside);
                 let expected = match status {
-                    Status::Done => Account { aside: amount, taken: 1, given_back: 0 },
-                    Status::GivenUp => Account { aside: amount, taken: 0, given_back: 1 },
+                    Status::Done => Account { taken: 1, given_back: 0, ..money },
+                    Status::GivenUp => Account { taken: 0, given_back: 1, ..money },
                     // Nothing was asked of the bank, or only an attempt whose answer was lost.
                     Status::New | Status::Declined => Account { taken: 0, given_back: 0, ..money },
                     Status::Waiting | Status::Picked | Status::GivingUp => {
@@ -83,12 +94,16 @@ fn run(seed: u64, ends: Ends, with_faults: impl FnOnce(Cluster) -> Cluster) -> V
                     }
                 };
                 assert_eq!(money, expected, "order {number}: {status:?}");
+                let ended = matches!(status, Status::Done | Status::GivenUp);
+                assert!(!ended || paid(), "order {number}: {money:?} is not {amount} and a fee");
                 assert!(status != Status::Done || item == "kite", "there are no boats");
                 assert!(status != Status::Declined || amount == LIMIT, "order {number} was declined");
                 done += u64::from(status == Status::Done);
             }
             let left = warehouse.count("kite".to_owned()).await.expect("the faults are over");
             assert_eq!(left + done, KITES, "kites are lost or doubled");
+            let contradictions = bank.contradictions();
+            assert!(contradictions.is_empty(), "other requests under the same keys: {contradictions:?}");
         })
         .run()
 }
@@ -113,6 +128,15 @@ fn sim_a_drain_waits_for_what_was_admitted() {
     }
 }
 
+#[test]
+fn sim_what_a_step_gave_is_what_the_next_one_is_asked_with() {
+    for seed in 0..seeds().min(200) {
+        let verdict = orders_while_killed(seed);
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        assert!(verdict.fired["process-kill"] > 0, "seed {seed}: nobody was killed");
+    }
+}
+
 /// Bugs of the runtime that money and items would part ways by.
 #[cfg(feature = "mutants")]
 #[test]
@@ -122,6 +146,7 @@ fn sim_seeded_bugs_are_caught() {
         ("CommitTransaction_StateOnly", under_faults),
         ("outbox_key_forgotten", under_faults),
         ("drain_that_drops", orders_while_drained),
+        ("step_result_lost", orders_while_killed),
     ];
     for (bug, run) in seen {
         let _armed = kelpie_core::mutant::arm(bug);
