@@ -27,17 +27,41 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
     use kelpie_env::sim::Sim;
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
     use super::*;
 
+    /// Counts the panics of one task, and nothing else.
+    struct Panics(&'static str, Arc<AtomicU64>);
+
+    impl Recorder for Panics {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let mut labels = key.labels();
+            let of_it = labels.any(|label| (label.key(), label.value()) == ("task", self.0));
+            let counts = key.name() == "kelpie_task_panics_total" && of_it;
+            if counts { Counter::from_arc(self.1.clone()) } else { Counter::noop() }
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
     #[test]
-    fn a_task_that_panics_begins_again_until_it_ends() {
+    fn a_task_that_panics_is_counted_and_begins_again_until_it_ends() {
         let sim = Sim::new(1);
         let env = sim.node("n1").env();
-        let begun = Arc::new(AtomicU32::new(0));
+        let (begun, panics) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
+        let recorder = Panics("test", panics.clone());
+        let _counted = metrics::set_default_local_recorder(&recorder);
         sim.block_on(async {
             let (count, clock) = (begun.clone(), env.clone());
             spawn(&env, "test", move || {
@@ -48,9 +72,9 @@ mod tests {
                 }
             });
             env.sleep(Duration::from_millis(1_500)).await;
-            assert_eq!(begun.load(Ordering::Relaxed), 2);
+            assert_eq!((begun.load(Ordering::Relaxed), panics.load(Ordering::Relaxed)), (2, 2));
             env.sleep(Duration::from_secs(10)).await;
-            assert_eq!(begun.load(Ordering::Relaxed), 3);
+            assert_eq!((begun.load(Ordering::Relaxed), panics.load(Ordering::Relaxed)), (3, 2));
         });
     }
 }

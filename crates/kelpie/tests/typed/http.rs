@@ -371,9 +371,19 @@ async fn a_program_shows_its_measurements_unless_it_gathers_them_itself() {
         let deposit = served.request("account/ann/deposit", r#"{"amount": 7}"#);
         assert_eq!(served.send(deposit.header("idempotency-key", "once")).await.text, "7");
     }
-    let metrics = served.send(served.client.get(format!("{}/metrics", served.http.url()))).await;
+    let metrics = || served.send(served.client.get(format!("{}/metrics", served.http.url())));
+    let shown = metrics().await.text;
     for measured in ["kelpie_http_requests_total", "kelpie_dedup_hits_total"] {
-        assert!(metrics.text.contains(measured), "{measured}: {}", metrics.text);
+        assert!(shown.contains(measured), "{measured}: {shown}");
     }
+    let panics = |shown: &str| {
+        let of_desks =
+            |line: &str| line.strip_prefix(r#"kelpie_turn_panics_total{type="desk"} "#)?.parse().ok();
+        shown.lines().find_map(of_desks).unwrap_or(0_u64)
+    };
+    let before = panics(&shown);
+    assert_eq!(served.post("desk/front/panics", "").await.error(), is(500, "call.panicked", "fix"));
+    let after = metrics().await.text;
+    assert!(panics(&after) > before, "{after}");
     served.cluster.close().await.unwrap();
 }
