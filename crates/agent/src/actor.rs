@@ -32,6 +32,7 @@ pub(crate) mod rows;
 mod summarize;
 mod talk;
 mod tools;
+pub(crate) mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,7 @@ pub(crate) mod operation {
     pub(crate) const DELETE: &str = "delete";
     pub(crate) const ADD_BLOCK: &str = "add_block";
     pub(crate) const UPDATE_BLOCK: &str = "update_block";
+    pub(crate) const UNDO_BLOCK: &str = "undo_block";
     pub(crate) const REMOVE_BLOCK: &str = "remove_block";
     pub(crate) const SHARE_BLOCK: &str = "share_block";
     pub(crate) const ATTACH_BLOCK: &str = "attach_block";
@@ -345,6 +347,7 @@ async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Op
         UPDATE => reply(&desk.update(request(payload)?).await?),
         ADD_BLOCK => reply(&desk.add_block(request::<NewBlock>(payload)?)?),
         UPDATE_BLOCK => reply(&desk.update_block(&request(payload)?).await?),
+        UNDO_BLOCK => reply(&desk.undo_block(&request::<String>(payload)?).await?),
         REMOVE_BLOCK => {
             desk.remove_block(&request::<String>(payload)?).await?;
             reply(&())

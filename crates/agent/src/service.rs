@@ -44,6 +44,7 @@ use crate::provider::ModelInfo;
 use crate::query::Scope;
 use crate::tool::runner::ToolRunner;
 
+pub use crate::actor::undo::PastValue;
 pub use blocks::{BlockQuery, BlockRecord};
 pub use context::ContextWindow;
 pub use kelpie_runtime::StartError;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::timestamp::Timestamp;
+
 /// A block as the server shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Block {
@@ -68,4 +70,13 @@ pub struct UpdateBlock {
     /// All other fields, for the server to refuse or ignore.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// A text that a block had (Kelpie's own).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastBlock {
+    /// The text.
+    pub value: String,
+    /// When it was changed.
+    pub until: Timestamp,
 }

@@ -19,6 +19,9 @@ pub(crate) async fn run(args: AgentsArgs, env: Env) -> Result<Exit, Failure> {
         AgentsAction::Delete { agent } => delete(&client, &agent, args.json).await?,
         AgentsAction::History { agent, limit } => past::history(&client, &agent, limit, args.json).await?,
         AgentsAction::Fork(fork) => past::fork(&client, fork, args.json).await?,
+        AgentsAction::Undo { agent, label, list } => {
+            past::undo(&client, &agent, &label, list, args.json).await?;
+        }
         AgentsAction::Replay { agent, run, limit } => {
             return past::replay(&client, &agent, run, limit, args.json).await;
         }

@@ -175,6 +175,16 @@ pub(crate) enum AgentsAction {
     },
     /// Make another agent with the settings, memory and messages of this one
     Fork(ForkArgs),
+    /// Take the last change of a core memory block back
+    Undo {
+        /// The agent's id or name
+        agent: String,
+        /// The block's label
+        label: String,
+        /// Show what it said before its last changes, and change nothing
+        #[arg(long)]
+        list: bool,
+    },
     /// Run recorded runs once more without their model and compare each step; exit code 1 if one differs
     Replay {
         /// The agent's id or name

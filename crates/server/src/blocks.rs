@@ -6,8 +6,9 @@ use kelpie_agent::query::Order;
 use kelpie_agent::record::AgentRecord;
 use kelpie_agent::service::{BlockQuery, BlockRecord};
 use kelpie_api::agent::AgentState;
-use kelpie_api::block::{Block, CreateBlock, UpdateBlock};
+use kelpie_api::block::{Block, CreateBlock, PastBlock, UpdateBlock};
 use kelpie_api::error::ErrorBody;
+use kelpie_api::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 use crate::body::JsonBody;
@@ -67,6 +68,32 @@ pub(crate) async fn update(
     let change = translate::agent::block_change(&label, wire)?;
     let block = front.agents()?.update_block(front.scope(), &id, &label, key.as_ref(), change).await?;
     Ok(Json(translate::agent::block(block)))
+}
+
+/// Takes the last change of a block back.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/core-memory/blocks/{label}/undo", tag = "blocks",
+    params(("agent_id" = String, Path), ("label" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = Block), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(crate) async fn undo(
+    State(front): State<Front>,
+    Path((id, label)): Path<(String, String)>,
+    Key(key): Key,
+) -> Answer<Json<Block>> {
+    let block = front.agents()?.undo_block(front.scope(), &id, &label, key.as_ref()).await?;
+    Ok(Json(translate::agent::block(block)))
+}
+
+/// Lists what a block said before its last changes, newest first.
+#[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/blocks/{label}/past", tag = "blocks",
+    params(("agent_id" = String, Path), ("label" = String, Path)),
+    responses((status = 200, body = Vec<PastBlock>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn past(
+    State(front): State<Front>,
+    Path((id, label)): Path<(String, String)>,
+) -> Answer<Json<Vec<PastBlock>>> {
+    let past = front.agents()?.past_of_block(front.scope(), &id, &label).await?.into_iter();
+    let shown = past.map(|past| PastBlock { value: past.value, until: Timestamp(past.until_ms) });
+    Ok(Json(shown.collect()))
 }
 
 /// Blocks of a page that does not say how many.

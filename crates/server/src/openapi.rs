@@ -69,6 +69,8 @@ use crate::{
         blocks::list,
         blocks::retrieve,
         blocks::update,
+        blocks::undo,
+        blocks::past,
         blocks::create,
         blocks::list_all,
         blocks::retrieve_by_id,

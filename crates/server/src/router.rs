@@ -66,6 +66,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/{agent_id}/archival-memory/{memory_id}", delete(passages::delete)),
         ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/undo", post(blocks::undo)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/past", get(blocks::past)),
         ("/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}", patch(blocks::attach)),
         ("/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}", patch(blocks::detach)),
         ("/v1/agents/{agent_id}/messages", get(messages::list).post(messages::create)),

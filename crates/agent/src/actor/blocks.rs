@@ -17,7 +17,7 @@ use kelpie_runtime::{HandlerError, Turn, TurnError};
 use super::desk::Desk;
 use super::manage::edit;
 use super::rows::{self, BlockHome, SharedBlock};
-use super::{ChangeBlock, CreateBlock, code};
+use super::{ChangeBlock, CreateBlock, code, undo};
 use crate::record::AgentRecord;
 
 /// Makes a block that belongs to no agent.
@@ -96,6 +96,7 @@ pub(super) async fn forget(turn: &mut Turn, agent: &AgentRecord, block: &Block) 
     if block.shared {
         return Ok(());
     }
+    undo::forget(turn, &block.id);
     if let Some(BlockHome::Agent { created_ms, .. }) = rows::home(turn, &block.id).await? {
         turn.index_clear(rows::INDEX_BLOCKS_CREATED, &rows::created_entry(created_ms, &block.id));
         turn.index_clear(rows::INDEX_BLOCKS, block.id.as_bytes());
@@ -116,6 +117,7 @@ impl Desk<'_> {
             Some(BlockHome::Agent { created_ms, .. }) => created_ms,
             Some(BlockHome::Own(_)) | None => return Err(no_block()),
         };
+        undo::forget(self.turn, id);
         block.shared = true;
         let shared = SharedBlock { block: block.clone(), created_ms, kept: Default::default() };
         set_home(self.turn, id, &BlockHome::Own(Box::new(shared)));
@@ -159,6 +161,10 @@ impl Desk<'_> {
             let home = BlockHome::Own(Box::new(SharedBlock { block: block.clone(), ..shared }));
             set_home(self.turn, &block.id, &home);
         } else {
+            let before = self.agent.blocks.iter().find(|before| before.id == block.id);
+            if let Some(before) = before.filter(|before| before.value != block.value) {
+                undo::note(self.turn, before).await?;
+            }
             self.turn.set(layout::block(&block.label), record::encode(&block));
         }
         if !kelpie_core::mutant!("block_edit_not_seen_by_the_next") {
@@ -168,7 +174,7 @@ impl Desk<'_> {
     }
 
     /// Puts a block in the place of the one with its label, for what follows in this turn.
-    fn seen(&mut self, block: &Block) {
+    pub(super) fn seen(&mut self, block: &Block) {
         for kept in self.agent.blocks.iter_mut().filter(|kept| kept.label == block.label) {
             kept.clone_from(block);
         }

@@ -16,7 +16,7 @@ use kelpie_runtime::{HandlerError, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{self, Conversation, Life, Progress};
-use super::{blocks, code, manage};
+use super::{blocks, code, manage, undo};
 use crate::record::{AgentRecord, ForkOrigin};
 use crate::show;
 
@@ -42,7 +42,7 @@ pub(crate) struct CopyRows {
 }
 
 /// Whether a row of the source goes along: messages of its conversation up to its end, and all of
-/// its memory but the blocks, which come with the settings.
+/// its memory but the blocks, which come with the settings and begin without a past.
 pub(crate) fn goes_along(key: &[u8], talk: &Conversation, passages: u64) -> bool {
     for prefix in [layout::PASSAGES, layout::SEGMENTS] {
         if key.starts_with(prefix) {
@@ -54,7 +54,15 @@ pub(crate) fn goes_along(key: &[u8], talk: &Conversation, passages: u64) -> bool
         let position = layout::position(layout::LOG, key);
         return position.is_some_and(|at| (talk.log_first..talk.log_next).contains(&at));
     }
-    let own = [rows::AGENT, rows::PROGRESS, rows::RUNS, rows::CONVERSATIONS, rows::WAITING, layout::BLOCKS];
+    let own = [
+        rows::AGENT,
+        rows::PROGRESS,
+        rows::RUNS,
+        rows::CONVERSATIONS,
+        rows::WAITING,
+        undo::UNDO,
+        layout::BLOCKS,
+    ];
     !own.iter().any(|prefix| key.starts_with(prefix))
 }
 

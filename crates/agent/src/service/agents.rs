@@ -8,6 +8,7 @@ use kelpie_memory::block::{Block, BlockChange, NewBlock};
 use kelpie_runtime::RecordRange;
 
 use super::{Agents, failure, not_found};
+use crate::actor::undo::{self, PastValue};
 use crate::actor::{ACTOR_TYPE, UpdateBlock, operation, rows};
 use crate::error::{AgentError, Thing};
 use crate::query::{AgentQuery, Order, PAGE_MAX, Page, Scope};
@@ -97,6 +98,29 @@ impl Agents {
     ) -> Result<Block, AgentError> {
         let update = UpdateBlock { label: label.to_owned(), change };
         self.call(scope, agent, key, operation::UPDATE_BLOCK, &update).await
+    }
+
+    /// Takes the last change of a block of one agent back; a further one takes back the one before.
+    pub async fn undo_block(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        label: &str,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Block, AgentError> {
+        self.call(scope, agent, key, operation::UNDO_BLOCK, &label.to_owned()).await
+    }
+
+    /// What a block said before its last changes, newest first: what can be taken back.
+    pub async fn past_of_block(
+        &self,
+        scope: &Scope,
+        agent: &str,
+        label: &str,
+    ) -> Result<Vec<PastValue>, AgentError> {
+        let block = self.block(scope, agent, label).await?;
+        let view = self.view(scope, agent).await?;
+        undo::past(&view, &block.id).await.map_err(|error| failure::read(&error))
     }
 
     /// Adds a block of core memory.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kelpie_agent::archive::NewPassage;
 use kelpie_agent::budget::Budget;
 use kelpie_agent::conversation::ConversationName;
 use kelpie_agent::error::AgentError;
@@ -14,6 +15,7 @@ use kelpie_agent::record::UpdateAgent;
 use kelpie_agent::replay::{Fate, Replay};
 use kelpie_agent::service::Agents;
 use kelpie_core::run::StopReason;
+use kelpie_memory::archival::PassageQuery;
 use kelpie_memory::recall::{Ruling, Verdict};
 use serde_json::json;
 
@@ -256,7 +258,24 @@ fn a_fork_knows_what_its_source_knew_and_goes_its_own_way() {
         let archive = "archival_memory_insert {\"content\":\"a long story\"}";
         let first = send(&agents, &agent, "1", &format!("call {append} and {archive}\nsay kept")).await;
         send(&agents, &agent, "2", "say two").await;
+        let old = agents.passages(&scope(), &agent, &Page::default()).await.unwrap().remove(0);
+        let newer = NewPassage {
+            text: "a short story".into(),
+            supersedes: Some(old.id),
+            tags: Vec::new(),
+            created_ms: None,
+        };
+        agents.insert_passage(&scope(), &agent, None, newer).await.unwrap();
         let made = agents.fork(&scope(), &agent, Some(&key("fork")), None, None).await.unwrap();
+        let kept = agents.passages(&scope(), &made.id, &Page::default()).await.unwrap();
+        let superseded = kept.iter().find(|passage| passage.superseded_by.is_some()).unwrap();
+        assert!(
+            kept.iter().any(|passage| Some(&passage.id) == superseded.superseded_by.as_ref()),
+            "{kept:#?}"
+        );
+        let query = PassageQuery { text: "story".into(), ..PassageQuery::default() };
+        let found = agents.find_passages(&scope(), &made.id, &query).await.unwrap();
+        assert!(!found.is_empty(), "what it has taken over is found");
         assert_eq!((made.name.as_str(), made.id == agent), ("a-fork", false));
         assert_eq!(knows(&agents, &made.id).await, knows(&agents, &agent).await);
         let ids = |agent: &kelpie_agent::record::AgentRecord| {

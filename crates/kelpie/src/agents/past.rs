@@ -1,5 +1,5 @@
-//! `kelpie agent history`, `fork` and `replay`: what an agent did, another one from there, and
-//! the same again without its model.
+//! `kelpie agent history`, `fork`, `undo` and `replay`: what an agent did, another one from there,
+//! a change taken back, and the same again without its model.
 
 use kelpie_api::message::{Message, ToolCall};
 use kelpie_api::recording::{ReplayedStep, RunRecording, RunReplay};
@@ -49,6 +49,33 @@ pub(super) async fn fork(client: &Client, args: ForkArgs, json: bool) -> Result<
         text(&agent, "name")
     ))?;
     Ok(say::line(format!("talk to it: kelpie chat {name}"))?)
+}
+
+/// Takes the last change of a block back, or lists what can be taken back.
+pub(super) async fn undo(
+    client: &Client,
+    agent: &str,
+    label: &str,
+    list: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let agent = client.agent(agent).await?;
+    let id = text(&agent, "id");
+    if list {
+        let past = client.past_of_block(id, label).await?;
+        if json {
+            return Ok(say::json(&Value::Array(past))?);
+        }
+        for past in &past {
+            say::line(format!("until {}: {}", text(past, "until"), say::brief(text(past, "value"), BRIEF)))?;
+        }
+        return Ok(());
+    }
+    let block = client.undo_block(id, label).await?;
+    if json {
+        return Ok(say::json(&block)?);
+    }
+    Ok(say::line(format!("{label} says again: {}", text(&block, "value")))?)
 }
 
 /// Replays runs; a difference is a failure.

@@ -124,6 +124,17 @@ impl Client {
         self.get(&super::path("/v1/runs", &[run, what]), &[]).await
     }
 
+    /// Takes the last change of a block back.
+    pub(crate) async fn undo_block(&self, agent: &str, label: &str) -> Result<Value, ClientError> {
+        let path = super::path("/v1/agents", &[agent, "core-memory", "blocks", label, "undo"]);
+        self.change(Method::POST, &path, None, &self.fresh_key()).await
+    }
+
+    /// What a block said before, newest first.
+    pub(crate) async fn past_of_block(&self, agent: &str, label: &str) -> Result<Vec<Value>, ClientError> {
+        self.list(&super::path("/v1/agents", &[agent, "core-memory", "blocks", label, "past"]), &[]).await
+    }
+
     /// An agent's core memory blocks.
     pub(crate) async fn blocks(&self, agent: &str) -> Result<Vec<Value>, ClientError> {
         self.list(&format!("/v1/agents/{agent}/core-memory/blocks"), &[]).await

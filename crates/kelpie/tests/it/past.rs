@@ -29,7 +29,7 @@ async fn the_guide_s_commands_look_back_fork_and_replay() {
     };
     let section = blocks(SECTION, "sh");
     let commands: Vec<Vec<String>> = section[0].lines().map(words).collect();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 7, "{commands:?}");
     let mut said = Vec::new();
     for command in &commands {
         let command: Vec<String> =
@@ -38,7 +38,7 @@ async fn the_guide_s_commands_look_back_fork_and_replay() {
         assert_eq!(done.status.code(), Some(0), "{command:?}: {}{}", text(&done.stdout), text(&done.stderr));
         said.push(text(&done.stdout));
     }
-    let [history, forked, early, replayed, one] = &said[..] else { panic!("{said:#?}") };
+    let [history, forked, early, replayed, one, undone, before] = &said[..] else { panic!("{said:#?}") };
     for part in
         ["user: Remember that my favourite tea is Assam.", "  step 1", "calls core_memory_append", "end_turn"]
     {
@@ -48,6 +48,8 @@ async fn the_guide_s_commands_look_back_fork_and_replay() {
     assert!(forked.contains("made ada-fork (agent-") && early.contains(&first), "{forked}{early}");
     assert_eq!(replayed.lines().count(), 2, "{replayed}");
     assert!(replayed.contains("the same in") && one.starts_with(&first), "{replayed}{one}");
+    assert!(undone.starts_with("human says again:") && !undone.contains("Assam"), "{undone}");
+    assert_eq!(before, "", "nothing more can be taken back");
     let known = text(&at(&words("kelpie agents show ada-fork")).await.stdout);
     assert!(known.contains("Assam"), "{known}");
 
