@@ -47,6 +47,7 @@ mod tests {
         // 1/61 + 1/63 is more than 1/62 + 1/62.
         let found = [scores(2.0, 0.8), scores(3.0, 0.7), scores(1.0, 0.9)];
         assert_eq!(order(&found), [1, 2, 0]);
+        assert_eq!(order(&[scores(3.0, 0.0), scores(9.0, 0.0), scores(5.0, 0.0)]), [1, 2, 0]);
         assert_eq!(order(&[]), [0_usize; 0]);
     }
 }
