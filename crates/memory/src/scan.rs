@@ -108,14 +108,14 @@ impl<'a> PassageScan<'a> {
     pub fn add(&mut self, first: u64, row: &[u8]) -> Result<(), SegmentError> {
         let row = Row::read(row)?;
         let after = first + row.entries as u64;
-        if after < self.expected {
-            self.stale = Some(after);
+        if after != self.expected {
+            self.stale = Some(after.min(self.expected));
         }
         if self.model.is_some() && row.model != self.model {
             self.stale = Some(first);
         }
+        let counts = self.counting(first, &row)?;
         self.expected = first;
-        let counts = self.counting(&row)?;
         if self.query.is_open() {
             let places = (0..row.entries).rev().filter(|place| counts[*place]);
             self.newest.extend(places.map(|place| first + place as u64));
@@ -154,8 +154,8 @@ impl<'a> PassageScan<'a> {
         Ranked { candidates: fusion::order(&scores).into_iter().map(candidate).collect(), stale }
     }
 
-    /// Which entries of a row count.
-    fn counting(&self, row: &Row<'_>) -> Result<Vec<bool>, SegmentError> {
+    /// Which entries of a row count; those do not that a newer row has, too.
+    fn counting(&self, first: u64, row: &Row<'_>) -> Result<Vec<bool>, SegmentError> {
         let mut tagged = vec![0; row.entries];
         for tag in &self.tags {
             for (place, _) in row.tags.of(*tag)? {
@@ -172,7 +172,8 @@ impl<'a> PassageScan<'a> {
                 State::Superseded => self.query.history,
                 State::Gone => false,
             };
-            there && tagged[place] >= needed && self.query.is_in_time(row.created_ms(place))
+            let is_new = first + (place as u64) < self.expected;
+            is_new && there && tagged[place] >= needed && self.query.is_in_time(row.created_ms(place))
         };
         Ok((0..row.entries).map(counts).collect())
     }

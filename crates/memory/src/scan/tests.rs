@@ -128,6 +128,11 @@ fn positions_without_a_row_are_noticed() {
     assert_eq!(stale(&all, 4), Some(3));
     assert_eq!(stale(&[all[0].clone(), all[2].clone()], 3), Some(1));
     assert_eq!(stale(&all[1..], 3), Some(0));
+    // Two rows have it: one of them is a copy that was made while the other was packed.
+    let both = [(0, [&passages[0], &passages[1]]), (1, [&passages[1], &passages[2]])];
+    let both = both.map(|(first, passages)| (first, Segment::of(passages.map(Some), None).encoded()));
+    assert_eq!(stale(&both, 3), Some(1));
+    assert_eq!(positions(&search(&text(""), &both, None, 3)), [2, 1, 0]);
     assert_eq!(stale(&[], 0), None);
     assert_eq!(stale(&[], 2), Some(0));
 }
