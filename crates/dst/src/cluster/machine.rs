@@ -150,14 +150,15 @@ impl Machine {
     }
 
     /// It may be started again after a drain. One that still drains is ended, unless drains have
-    /// their time.
+    /// their time: then one that serves is not ended either, as somebody else has started it again
+    /// meanwhile.
     pub(crate) fn end_drain(&self) {
         self.hold(false);
-        let going = *self.seat.leaving.lock() == Leaving::Going;
-        if !(going && self.seat.patient) {
+        let gone = *self.seat.leaving.lock() == Leaving::Gone;
+        if gone || !self.seat.patient {
             self.end(false);
-            self.start_again();
         }
+        self.start_again();
     }
 
     /// Whether its process has been asked to go, has gone, and is to be started again.

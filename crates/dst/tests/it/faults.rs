@@ -84,3 +84,15 @@ fn sim_swizzled_ways_open_in_another_order_and_deliver_what_they_held() {
     assert!(!late.is_empty());
     assert!(late.iter().all(|message| message.arrived.iter().all(|at| *at >= opened)), "{late:?}");
 }
+
+#[test]
+fn sim_a_machine_that_two_people_drain_is_not_ended_while_it_serves() {
+    let drain =
+        |at_ms, for_ms| Fault { at_ms, for_ms, what: What::Machine { node: 0, fault: MachineFault::Drain } };
+    // It is started again after the second one, and serves when the first one is over.
+    let faults = vec![drain(100, 6_000), drain(200, 3_000)];
+    let drawn = schedule("counters", 10, 3, What::StorePause);
+    let verdict = clean(&Schedule { balanced: true, faults, ..drawn });
+    assert!(verdict.history.orderly);
+    assert_eq!(verdict.fired["process-kill"], 1, "that of the process which had left");
+}
