@@ -14,6 +14,7 @@ use kelpie_core::probe::Edge;
 use kelpie_core::protocol::Step;
 use kelpie_core::row;
 use kelpie_core::trace::TraceContext;
+use kelpie_storage::ReadError;
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
@@ -27,6 +28,9 @@ use crate::reminder::{Change, Firing, Reminders};
 use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Origin, Running, StepRecord};
 use crate::waits::Wait;
+
+/// How often a glance at rows that others write is tried again.
+const GLANCES_MAX: u32 = 16;
 
 /// What a turn leaves for its commit.
 #[derive(Debug, Default)]
@@ -352,7 +356,16 @@ impl Turn {
         let actor = self.actor();
         let key = |entry: &Vec<u8>| row::index(actor.tenant(), actor.actor_type(), index, entry);
         let keys: Vec<Bytes> = entries.iter().map(key).collect();
-        Ok(self.activation.node.store.begin().get_many_snapshot(&keys).await?)
+        let node = &self.activation.node;
+        let mut attempt = 0;
+        loop {
+            node.give_way(attempt).await;
+            match node.store.begin().get_many_snapshot(&keys).await {
+                // Many write there: some stores have a reader make way for them.
+                Err(ReadError::Conflict | ReadError::TooOld) if attempt < GLANCES_MAX => attempt += 1,
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Clears an entry of an index.

@@ -36,6 +36,47 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice_in_a_database() 
     assert!(seen.hits > kills / 4, "only {} of {kills} kills hit a running turn", seen.hits);
 }
 
+/// Their commits add to few rows of one tenant, which this store reads to do so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_answer_at_once_are_all_counted_for_their_tenant() {
+    const AGENTS: usize = 24;
+    const MESSAGES: usize = 4;
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await.on(&fresh()).arg("--tenant-steps-per-day", AGENTS * MESSAGES);
+    let (server, url, http) = (plan.start().await, plan.url(), client());
+    let mut agents = Vec::new();
+    for number in 0..AGENTS {
+        agents.push(create_agent(&http, &url, &format!("agent {number}"), &[]).await);
+    }
+    let talks = agents.iter().map(async |agent| {
+        let messages = format!("{url}/v1/agents/{agent}/messages");
+        for message in 0..MESSAGES {
+            let key = format!("{agent} {message}");
+            // What was not run in the crowd is asked again with its key, as the SDKs do.
+            loop {
+                let (status, body) = post(&http, &messages, &key, &says("Hello")).await.expect("an answer");
+                assert!(matches!(status, 200 | 503), "{status} {}", text(&body));
+                if status == 200 {
+                    break;
+                }
+            }
+        }
+    });
+    futures::future::join_all(talks).await;
+    let spending = get(&http, &format!("{url}/v1/spending")).await;
+    assert_eq!(spending["steps"], AGENTS * MESSAGES, "{spending}");
+    let mut tokens = 0;
+    for agent in &agents {
+        let own = get(&http, &format!("{url}/v1/spending?agent_id={agent}")).await;
+        tokens += own["tokens"].as_u64().expect("a number");
+    }
+    assert_eq!(spending["tokens"], tokens, "{spending}");
+    let messages = format!("{url}/v1/agents/{}/messages", agents[0]);
+    let (status, body) = post(&http, &messages, "one more", &says("Hello")).await.expect("an answer");
+    assert_eq!(status, 429, "{}", text(&body));
+    server.kill().await;
+}
+
 #[tokio::test]
 async fn a_name_whose_process_lives_is_not_taken_from_it() {
     let dir = tempfile::tempdir().expect("a directory");
