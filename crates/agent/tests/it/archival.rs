@@ -9,6 +9,7 @@ use kelpie_agent::service::Agents;
 use kelpie_memory::archival::{Passage, PassageQuery};
 use kelpie_memory::embedding::Embeddings;
 use kelpie_memory::layout;
+use kelpie_memory::scan::PassageScan;
 use kelpie_runtime::RecordRange;
 
 use crate::tiny;
@@ -54,6 +55,17 @@ async fn rows(agents: &Agents, id: &str) -> Vec<u64> {
     let actor = kelpie_core::id::ActorId::new(&scope().tenant, "agent", id).unwrap();
     let rows = agents.runtime().view(&actor).range(RecordRange::prefix(layout::SEGMENTS)).await.unwrap();
     rows.iter().map(|(key, _)| layout::position(layout::SEGMENTS, key).unwrap()).collect()
+}
+
+/// The positions that the rows for searches alone give for a question.
+async fn in_rows(agents: &Agents, id: &str, query: &PassageQuery, end: u64) -> Vec<u64> {
+    let actor = kelpie_core::id::ActorId::new(&scope().tenant, "agent", id).unwrap();
+    let range = RecordRange::prefix(layout::SEGMENTS).reversed();
+    let mut scan = PassageScan::new(query, None, end);
+    for (key, row) in agents.runtime().view(&actor).range(range).await.unwrap() {
+        scan.add(layout::position(layout::SEGMENTS, &key).unwrap(), &row).unwrap();
+    }
+    scan.finish(true).candidates.iter().map(|candidate| candidate.position).collect()
 }
 
 #[test]
@@ -193,6 +205,8 @@ fn rows_for_searches_are_packed_and_forget_what_is_deleted() {
             let query = text(&format!("{position}"));
             let hits = agents.find_in_archive(&scope(), &archive, &query).await.unwrap();
             assert!(hits.is_empty(), "{position} is found although it was deleted: {hits:?}");
+            let left = in_rows(&agents, &archive, &query, 300).await;
+            assert!(left.is_empty(), "a row for searches still has what was deleted: {left:?}");
         }
         for position in [4_usize, 126, 129, 298] {
             let query = text(&format!("{position}"));
@@ -218,6 +232,8 @@ fn a_fact_is_superseded_and_its_history_stays() {
         send(&agents, &agent, "moved", &moved).await;
         assert_eq!(found(&agents, &agent, text("where does Kai live")).await, ["Kai lives in Rome"]);
         assert_eq!(found(&agents, &agent, text("")).await, ["Kai lives in Rome"]);
+        // Before any passage is read: else old ones could crowd out the one that holds.
+        assert_eq!(in_rows(&agents, &agent, &text("Kai lives"), 2).await, [1]);
         let history = PassageQuery { history: true, ..text("Kai lives") };
         let all = agents.find_passages(&scope(), &agent, &history).await.unwrap();
         let rome = all.iter().find(|hit| hit.passage.text.ends_with("Rome")).unwrap().passage.clone();
