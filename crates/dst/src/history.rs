@@ -47,6 +47,8 @@ pub struct Call {
     pub attempts: u32,
     /// How many of these were not answered, or with an unknown outcome.
     pub lost: u32,
+    /// The last refusal of an attempt, whatever came of those after it.
+    pub refusal: Option<String>,
     /// Whether it was asked after the faults had been healed, so that an answer is owed.
     pub owed: bool,
     /// Whether it is one of the last looks at each actor, after everything had settled.
@@ -59,6 +61,15 @@ impl Call {
         match &self.ended {
             None | Some(Ended::Reply(_) | Ended::Unknown) => true,
             Some(Ended::App(_) | Ended::NotRun(_) | Ended::Fix(_)) => false,
+        }
+    }
+
+    /// What it was told, in words; of one without an end, what it heard last.
+    pub fn told(&self) -> String {
+        match (&self.ended, &self.refusal) {
+            (Some(ended), _) => format!("{ended:?}"),
+            (None, Some(reason)) => format!("no answer, the last refusal: {reason}"),
+            (None, None) => "no answer".to_owned(),
         }
     }
 

@@ -18,8 +18,10 @@ pub fn story(schedule: &Schedule, verdict: &Verdict) -> String {
     for call in &verdict.history.calls {
         let what = format!("{}/{} {} {}", call.actor_type, call.actor_key, call.operation, call.payload);
         lines.push((call.asked_at, format!("asks    {} {}", call.key, what.trim_end())));
-        let ended = call.ended.as_ref().map_or("no answer".to_owned(), |ended| format!("{ended:?}"));
-        lines.push((call.ended_at, format!("is told {} {ended} (attempts: {})", call.key, call.attempts)));
+        lines.push((
+            call.ended_at,
+            format!("is told {} {} (attempts: {})", call.key, call.told(), call.attempts),
+        ));
     }
     lines.push((verdict.healed, "the faults are over".to_owned()));
     lines.sort();

@@ -283,11 +283,10 @@ fn calls(verdict: &Verdict, seen: &Seen) -> Vec<CallSpan> {
         let actor = format!("{}/{}", call.actor_type, call.actor_key);
         let what = format!("{} {actor} {} {}", call.key, call.operation, call.payload).trim_end().to_owned();
         let to = if call.ended.is_some() { at(call.ended_at) } else { micros(verdict.simulated) };
-        let told = call.ended.as_ref().map_or("no answer".to_owned(), |ended| format!("{ended:?}"));
         CallSpan {
             from: at(call.asked_at),
             to,
-            told: format!("{told} (attempts: {})", call.attempts),
+            told: format!("{} (attempts: {})", call.told(), call.attempts),
             violates: verdict.violations.iter().any(|violation| names(&violation.what, &what)),
             what,
         }

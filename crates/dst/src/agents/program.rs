@@ -51,6 +51,8 @@ const TAG: &str = "team";
 /// How often somebody who wants to say something approves what waits before it.
 const APPROVALS_MAX: usize = 4;
 
+/// How long somebody waits for an answer before looking whether an approval is missing.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a process that goes looks whether somebody still waits for an answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What the runtime has to drain, however long that took.
@@ -113,7 +115,7 @@ impl Process for Running {
         let (env, agents, waiting) = (self.env.clone(), self.agents.clone(), self.front.clone());
         async move {
             let _waiting = waiting;
-            let served = env.timeout(request.deadline, Box::pin(serve(&agents, &request))).await;
+            let served = env.timeout(request.deadline, Box::pin(serve(&env, &agents, &request))).await;
             match served {
                 Ok(Ok(reply)) => Outcome::Reply(reply.into_bytes()),
                 Ok(Err(Refused::Request(why))) => Outcome::Fix(why),
@@ -235,7 +237,7 @@ fn whole() -> Page {
     Page { limit: PAGE_MAX, order: Order::Ascending, ..Page::default() }
 }
 
-async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
+async fn serve(env: &Env, agents: &Agents, request: &Request) -> Result<String, Refused> {
     let Request { actor_key, operation, payload, key: own, .. } = request;
     let payload = String::from_utf8_lossy(payload).into_owned();
     let Seat { scope, id, .. } = &Seat::new(actor_key)?;
@@ -248,7 +250,12 @@ async fn serve(agents: &Agents, request: &Request) -> Result<String, Refused> {
         // Under the key of its word, so that it can be said again, by whomever.
         "say" => {
             let run = accepted(agents, scope, id, payload).await?;
-            let result = agents.run_to_end(scope, id, &run.id).await?;
+            let result = loop {
+                match env.timeout(PATIENCE, Box::pin(agents.run_to_end(scope, id, &run.id))).await {
+                    Ok(result) => break result?,
+                    Err(_) => approve_before(agents, scope, id, &run.id).await?,
+                }
+            };
             if result.stop_reason == StopReason::RequiresApproval {
                 approve(agents, scope, id, &run.id).await?;
             }
@@ -289,6 +296,18 @@ async fn accepted(agents: &Agents, scope: &Scope, id: &str, payload: String) -> 
         }
     }
     Err(AgentError::NotRun { message: "there is always another call to approve".to_owned() }.into())
+}
+
+/// Approves what a run waits for that was accepted while the one before it did not ask for approval
+/// yet: whoever said that may be gone as well.
+async fn approve_before(agents: &Agents, scope: &Scope, id: &str, run_id: &str) -> Result<(), Refused> {
+    let runs = agents.runs(scope, id, &whole()).await?;
+    let before = runs.into_iter().take_while(|run| run.id != run_id);
+    let asks = |run: &RunRecord| run.stop_reason == Some(StopReason::RequiresApproval);
+    match before.filter(asks).last() {
+        Some(run) => approve(agents, scope, id, &run.id).await,
+        None => Ok(()),
+    }
 }
 
 /// Approves the calls that a run waits for, once, and waits for the end of the run in which the

@@ -201,6 +201,7 @@ impl Client {
                 Some(Outcome::Unknown(_)) | None => None,
             };
             lost += u32::from(refused.is_none());
+            self.attempted(index, attempts, lost, refused.as_deref());
             if attempts >= self.attempts_max() {
                 break match refused {
                     Some(reason) if lost == 0 => Outcome::NotRun(reason),
@@ -243,10 +244,21 @@ impl Client {
             ended: None,
             attempts: 0,
             lost: 0,
+            refusal: None,
             owed: self.clients.healed.load(Ordering::Relaxed),
             probe: self.number == PROBER,
         });
         history.calls.len() - 1
+    }
+
+    /// So that it can be told of a call that never ends why it waits.
+    fn attempted(&self, index: usize, attempts: u32, lost: u32, refused: Option<&str>) {
+        let mut history = self.clients.history.lock();
+        let call = &mut history.calls[index];
+        (call.attempts, call.lost) = (attempts, lost);
+        if let Some(reason) = refused {
+            call.refusal = Some(reason.to_owned());
+        }
     }
 
     fn end(&self, index: usize, ended: Ended, attempts: u32, lost: u32) {

@@ -200,7 +200,7 @@ impl State {
         self.hold(&Look { opened: true, differs, ..self.looked(now) });
         match held {
             Ok(held) => {
-                for entry in self.ledger.settle(held) {
+                for entry in self.ledger.settle(&held) {
                     self.enter(&entry, now.version);
                 }
             }
