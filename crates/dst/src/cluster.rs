@@ -23,7 +23,7 @@ pub use wire::Outcome;
 use crate::invariant::Invariants;
 use crate::schedule::{Peers, Schedule};
 
-pub(crate) use client::Clients;
+pub(crate) use client::{Clients, PROBER};
 use machine::PEERS;
 pub(crate) use machine::{Connect, Machine};
 pub(crate) use operator::{supervise, watch};

@@ -27,7 +27,7 @@ const BETWEEN: Duration = Duration::from_millis(150);
 /// After so many attempts a client gives up while faults go on.
 const ATTEMPTS_MAX: u32 = 12;
 /// The number of the client that looks at each actor in the end.
-const PROBER: u32 = u32::MAX;
+pub(crate) const PROBER: u32 = u32::MAX;
 /// Where clients get their answers.
 const ANSWERS: u16 = 1;
 
@@ -93,6 +93,13 @@ impl Clients {
 
     pub(crate) fn history(&self) -> History {
         self.history.lock().clone()
+    }
+
+    /// When a client asked what it has no answer to yet; nothing while it waits for none.
+    pub(crate) fn waits_since(&self, client: u32) -> Option<Duration> {
+        let history = self.history.lock();
+        let mut open = history.calls.iter().filter(|call| call.client == client && call.ended.is_none());
+        open.next().map(|call| call.asked_at)
     }
 
     /// The machine to ask, by a number that may be any; nothing if there is none.
