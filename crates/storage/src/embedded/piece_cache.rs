@@ -155,6 +155,7 @@ impl Pieces {
         while let Some(begin) = self.overlapping(range) {
             self.remove(&begin);
         }
+        self.tidy_clock();
     }
 
     fn add(&mut self, begin: Bytes, piece: Piece) {
@@ -182,7 +183,11 @@ impl Pieces {
                 None => {}
             }
         }
-        // Folds and overlaps leave entries without a piece.
+        self.tidy_clock();
+    }
+
+    /// Folds and overlaps leave entries without a piece.
+    fn tidy_clock(&mut self) {
         if self.clock.len() > 2 * self.by_begin.len() + 64 {
             let by_begin = &self.by_begin;
             self.clock.retain(|(number, begin)| by_begin.get(begin).is_some_and(|it| it.number == *number));

@@ -124,6 +124,19 @@ fn what_was_scanned_is_known_until_a_fold_changes_it() {
 }
 
 #[test]
+fn folds_leave_no_more_in_the_clock_than_scans_do() {
+    let (cache, map) = (PieceCache::new(1 << 20), Map::default());
+    for begin in 0..200 {
+        scan(&cache, &map, &range(begin, begin + 1), 1, false);
+    }
+    for key in 0..200 {
+        cache.forget(&[key]);
+        let pieces = cache.pieces.read();
+        assert!(pieces.clock.len() <= 2 * pieces.by_begin.len() + 64, "after {key}");
+    }
+}
+
+#[test]
 fn what_was_scanned_before_or_during_a_fold_is_not_kept() {
     let (cache, folds) = (PieceCache::new(1 << 20), Folds::default());
     let rows =
