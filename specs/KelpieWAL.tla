@@ -60,10 +60,11 @@
 (* specs/traces/KelpieWAL_Trace.tla.                                       *)
 (*                                                                         *)
 (* Not covered.  Flipped bits and lost files (crates/core has the tests of *)
-(* refused starts), a header that cannot be written (its batch is refused, *)
-(* its file is used again after the next start), spare files beyond what a *)
-(* rotation needs, closing, time, more numbers given between two starts    *)
-(* than a start skips.                                                     *)
+(* refused starts), a note of the newest file that is torn (one of its two *)
+(* places is always whole: storage/src/embedded/identity/tests.rs), a      *)
+(* header that cannot be written (its batch is refused, its file is used   *)
+(* again after the next start), spare files beyond what a rotation needs,  *)
+(* closing, time, more numbers given between two starts than a start skips.*)
 (***************************************************************************)
 EXTENDS Naturals, Sequences, FiniteSets, TLC
 

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!   format    "1 <store>": the layout of everything here, and the store's number
-//!   newest    two places, taken in turn: the newest segment that was begun
+//!   newest    two places: the newest segment that was begun, and one before it
 //! ```
+//!
+//! Invariant: one of the two places is on disk and readable. The other is the one that is written:
+//! not the other by number, for a note can fail, and its segment's number is not given again.
 //!
 //! Base and segments bear the store's number, so that none of another store is taken for
 //! one of this. A segment is noted before its first record is acknowledged, so that its loss
@@ -12,6 +15,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kelpie_env::{Disk, Env, File, Open};
 
@@ -26,7 +30,7 @@ pub(super) const BASE_FILE: &str = "base.redb";
 pub(super) const NEWEST_FILE: &str = "newest";
 const NEWEST_MAGIC: &[u8; 8] = b"kelpienw";
 /// A sector of its own for each place.
-const NEWEST_PLACE: usize = 512;
+const NEWEST_PLACE: u64 = 512;
 const NEWEST_BYTES: usize = 28;
 
 /// Reads the number of the store in a directory; gives a new one its format and number.
@@ -100,6 +104,11 @@ fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(super) struct Newest {
     file: Arc<dyn File>,
     store: u64,
+    /// The place that is readable, and on disk once the note is hardened.
+    place: AtomicU64,
+    /// What it says, where the other place is readable as well: which of them the disk has is not
+    /// known then, if the process before this one could not sync.
+    unsure: Option<u64>,
 }
 
 impl Newest {
@@ -116,7 +125,7 @@ impl Newest {
             |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.to_owned() };
         if fresh && !disk.exists(&path).map_err(at)? {
             let mut places = encode(store, 0).to_vec();
-            places.resize(2 * NEWEST_PLACE, 0);
+            places.resize(2 * NEWEST_PLACE as usize, 0);
             write_new(disk, &path, &places).map_err(at)?;
         }
         let file = match disk.open(&path, Open::Existing) {
@@ -125,22 +134,51 @@ impl Newest {
             }
             other => other.map_err(at)?,
         };
-        let mut newest = None;
-        for place in 0..2 {
-            let mut bytes = [0; NEWEST_BYTES];
-            match file.read_exact_at(&mut bytes, (place * NEWEST_PLACE) as u64) {
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
-                other => other.map_err(at)?,
-            }
-            newest = newest.max(decode(store, &bytes));
-        }
-        let newest = newest.ok_or_else(|| damaged("neither place says which log segment is the newest"))?;
-        Ok((Self { file, store }, newest))
+        let read = Self::read(file, store).map_err(at)?;
+        read.ok_or_else(|| damaged("neither place says which log segment is the newest"))
     }
 
-    /// Notes durably that a segment was begun. Not twice at a time.
+    /// Nothing if neither place says anything.
+    fn read(file: Arc<dyn File>, store: u64) -> io::Result<Option<(Self, u64)>> {
+        let mut said = [None; 2];
+        for (place, said) in (0..).zip(&mut said) {
+            let mut bytes = [0; NEWEST_BYTES];
+            match file.read_exact_at(&mut bytes, place * NEWEST_PLACE) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                other => other?,
+            }
+            *said = decode(store, &bytes);
+        }
+        let Some(newest) = said[0].max(said[1]) else { return Ok(None) };
+        let place = AtomicU64::new(u64::from(said[1] == Some(newest)));
+        let unsure = (said[0].is_some() && said[1].is_some()).then_some(newest);
+        Ok(Some((Self { file, store, place, unsure }, newest)))
+    }
+
+    /// Before anything is noted: what is read here is on disk.
+    pub(super) fn harden(&self) -> io::Result<()> {
+        match self.unsure {
+            // The other place is on disk if this one is not.
+            Some(newest) => self.write(self.place.load(Ordering::Relaxed), newest),
+            // It was on disk before the other place was written.
+            None => Ok(()),
+        }
+    }
+
+    /// Notes durably that a segment was begun. Not twice at a time, and not again after an error.
     pub(super) fn note(&self, generation: u64) -> io::Result<()> {
-        self.file.write_all_at(&encode(self.store, generation), generation % 2 * NEWEST_PLACE as u64)?;
+        let other = if kelpie_core::mutant!("wal_note_by_number") {
+            generation % 2
+        } else {
+            1 - self.place.load(Ordering::Relaxed)
+        };
+        self.write(other, generation)?;
+        self.place.store(other, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write(&self, place: u64, generation: u64) -> io::Result<()> {
+        self.file.write_all_at(&encode(self.store, generation), place * NEWEST_PLACE)?;
         self.file.sync()
     }
 }
@@ -164,3 +202,6 @@ fn decode(store: u64, bytes: &[u8; NEWEST_BYTES]) -> Option<u64> {
 pub(super) fn segment_path(dir: &Path, generation: u64) -> PathBuf {
     dir.join(format!("wal-{generation:016x}.log"))
 }
+
+#[cfg(test)]
+mod tests;

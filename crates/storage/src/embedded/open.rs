@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::body;
 use super::commit::{Tail, Writer};
 use super::flight::Batch;
-use super::identity::{BASE_FILE, Newest, identify, segment_path};
+use super::identity::{BASE_FILE, NEWEST_FILE, Newest, identify, segment_path};
 use super::inner::Inner;
 use super::meters::Meters;
 use super::new_base::NewBase;
@@ -72,6 +72,7 @@ pub(super) fn open(
     let recovered = judge(&loaded, known, dir)?;
     steps.started(&recovered);
     harden(&*disk, &loaded, position, &steps).map_err(at(dir))?;
+    newest.harden().map_err(at(&dir.join(NEWEST_FILE)))?;
     let base = Arc::new(base);
     let engine = Engine::new(Box::new(base.clone()), position, env.random_u64());
     replay(&engine, &loaded, &recovered)?;
