@@ -69,7 +69,7 @@ fn sim_mutant_wal_skip_checksum() {
 
 #[test]
 fn sim_mutant_wal_replay_past_torn() {
-    caught("wal_replay_past_torn", crash_points(8..20, 1), |found| matches!(found, Violation::NotAPrefix(_)));
+    caught("wal_replay_past_torn", crash_points(20..24, 1), |found| matches!(found, Violation::NotAPrefix(_)));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn sim_mutant_wal_position_in_second_commit() {
 
 #[test]
 fn sim_mutant_wal_reused_lsn() {
-    caught("wal_reused_lsn", crash_points(8..20, 1), |found| matches!(found, Violation::NumberReused(_)));
+    caught("wal_reused_lsn", crash_points(32..36, 1), |found| matches!(found, Violation::NumberReused(_)));
 }
 
 #[test]
