@@ -31,6 +31,7 @@ pub(super) const NEWEST_FILE: &str = "newest";
 const NEWEST_MAGIC: &[u8; 8] = b"kelpienw";
 /// A sector of its own for each place.
 const NEWEST_PLACE: u64 = 512;
+const NEWEST_FILE_BYTES: usize = 1024;
 const NEWEST_BYTES: usize = 28;
 
 /// Reads the number of the store in a directory; gives a new one its format and number.
@@ -125,7 +126,7 @@ impl Newest {
             |what: &str| OpenError::Damaged { file: path.clone(), offset: 0, what: what.to_owned() };
         if fresh && !disk.exists(&path).map_err(at)? {
             let mut places = encode(store, 0).to_vec();
-            places.resize(2 * NEWEST_PLACE as usize, 0);
+            places.resize(NEWEST_FILE_BYTES, 0);
             write_new(disk, &path, &places).map_err(at)?;
         }
         let file = match disk.open(&path, Open::Existing) {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::body;
 use super::commit::{Tail, Writer};
 use super::flight::Batch;
-use super::identity::{BASE_FILE, NEWEST_FILE, Newest, identify, segment_path};
+use super::identity::{BASE_FILE, Newest, identify, segment_path};
 use super::inner::Inner;
 use super::meters::Meters;
 use super::new_base::NewBase;
@@ -71,8 +71,7 @@ pub(super) fn open(
     let known = Known { store, newest: newest_segment, position };
     let recovered = judge(&loaded, known, dir)?;
     steps.started(&recovered);
-    harden(&*disk, &loaded, position, &steps).map_err(at(dir))?;
-    newest.harden().map_err(at(&dir.join(NEWEST_FILE)))?;
+    harden(&*disk, &loaded, position, &steps).and_then(|()| newest.harden()).map_err(at(dir))?;
     let base = Arc::new(base);
     let engine = Engine::new(Box::new(base.clone()), position, env.random_u64());
     replay(&engine, &loaded, &recovered)?;

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
@@ -28,14 +30,12 @@ struct Double(Mutex<Half>);
 
 impl File for Double {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let (half, at) = (self.0.lock(), usize::try_from(offset).unwrap());
-        buffer.copy_from_slice(&half.cache[at..at + buffer.len()]);
+        buffer.copy_from_slice(&self.0.lock().cache[place(offset, buffer.len())]);
         Ok(())
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let at = usize::try_from(offset).unwrap();
-        self.0.lock().cache[at..at + bytes.len()].copy_from_slice(bytes);
+        self.0.lock().cache[place(offset, bytes.len())].copy_from_slice(bytes);
         Ok(())
     }
 
@@ -57,10 +57,16 @@ impl File for Double {
     }
 }
 
+/// Where so many bytes stand.
+fn place(offset: u64, len: usize) -> Range<usize> {
+    let begin = usize::try_from(offset).unwrap();
+    begin..begin + len
+}
+
 impl Double {
     fn new() -> Arc<Self> {
         let mut bytes = encode(7, 0).to_vec();
-        bytes.resize(2 * NEWEST_PLACE as usize, 0);
+        bytes.resize(NEWEST_FILE_BYTES, 0);
         Arc::new(Self(Mutex::new(Half { cache: bytes.clone(), disk: bytes, syncs: true })))
     }
 

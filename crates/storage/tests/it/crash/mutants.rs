@@ -69,7 +69,9 @@ fn sim_mutant_wal_skip_checksum() {
 
 #[test]
 fn sim_mutant_wal_replay_past_torn() {
-    caught("wal_replay_past_torn", crash_points(20..24, 1), |found| matches!(found, Violation::NotAPrefix(_)));
+    caught("wal_replay_past_torn", crash_points(20..24, 1), |found| {
+        matches!(found, Violation::NotAPrefix(_))
+    });
 }
 
 #[test]
