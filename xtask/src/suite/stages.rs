@@ -149,7 +149,10 @@ fn clusters(context: &mut Context) -> Result<Ended> {
     }
     let failure = context.root.join("target/failed-simulation.json");
     let mut command = Command::new(repo::built(context.root)?.join("kelpie-sim"));
-    command.args(["run", "--seeds", seeds, "--check", checked, "--every-fault", "--failure"]).arg(&failure);
+    // The rarest fault, a power cut that reorders unsynced writes, is met by a hundredth of the seeds:
+    // the short run begins where some do.
+    command.args(["run", "--from", "100", "--seeds", seeds, "--check", checked, "--every-fault"]);
+    command.arg("--failure").arg(&failure);
     let status = command.status()?;
     Ok(Ended::Counted(if status.success() {
         Counts { passed: runs, failed: 0 }
