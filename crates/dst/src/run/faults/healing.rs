@@ -25,6 +25,11 @@ impl Faults<'_> {
                 lost.insert(node);
             }
         }
+        // The ends of a way that is cut take actors from each other, a lease term each: a third
+        // machine has to be left that reaches both.
+        if self.machines.len() - lost.len() < 3 {
+            lost_ways.clear();
+        }
         let mut state = self.state.lock();
         (state.lost, state.lost_ways) = (lost, lost_ways);
     }
