@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   built in   a change of the agent's own state: within the turn that records the call
-//!   outside    an HTTP service: after that turn's commit, with a key, result recorded later
+//!   outside    an HTTP service or a page: after that turn's commit, with a key, result recorded later
 //!   custom     source code that somebody gave: kept and listed; a call of it is refused
 //!   foreign    what other servers of this API have: an agent may name it; a call of it is refused
 //! ```
@@ -18,6 +18,7 @@ pub mod http;
 pub mod runner;
 pub mod schema;
 mod source;
+pub mod web;
 
 use builtin::BuiltIn;
 use custom::CustomTool;

@@ -2,6 +2,8 @@
 
 mod draw;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::agents::WorldFaults;
@@ -44,7 +46,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// Whether nothing goes wrong but that machines go in order and actors are moved, which clients
-    /// that look whom they ask are not to notice.
+    /// that look whom they ask are not to notice: there is always a machine that nobody asked to go.
     pub fn is_orderly(&self) -> bool {
         let in_order = |fault: &Fault| match &fault.what {
             What::RollingRestart => true,
@@ -65,7 +67,22 @@ impl Schedule {
             | What::StoreDisk { .. } => false,
         };
         let alone = self.nodes == 1 || self.peers == Peers::Alone;
-        self.balanced && !alone && self.capacity.is_none() && self.faults.iter().all(in_order)
+        let one_stays = usize::try_from(self.nodes).is_ok_and(|nodes| self.asked_to_go() < nodes);
+        self.balanced && !alone && self.capacity.is_none() && one_stays && self.faults.iter().all(in_order)
+    }
+
+    /// How many machines may be away at one time because they were asked to go.
+    fn asked_to_go(&self) -> usize {
+        let mut drained = BTreeSet::new();
+        for fault in &self.faults {
+            if let What::Machine { node, fault: MachineFault::Drain | MachineFault::ToldToDrain } =
+                &fault.what
+            {
+                drained.insert(*node);
+            }
+        }
+        let rolling = self.faults.iter().any(|fault| matches!(fault.what, What::RollingRestart));
+        drained.len() + usize::from(rolling)
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kelpie_agent::tool::web::allowed::Allowed;
 
 use crate::exit;
 pub(crate) use actor::{ActorAction, ActorArgs, ActorName};
@@ -70,6 +71,9 @@ pub(crate) struct ServeArgs {
     /// Tools that agents may be given (JSON: name, description, parameters, url)
     #[arg(long, value_name = "FILE", env = "KELPIE_TOOLS")]
     pub(crate) tools: Option<PathBuf>,
+    /// Hosts whose pages agents may read with the tool web_fetch: example.org,*.example.org; * is every public one
+    #[arg(long, value_name = "HOSTS", env = "KELPIE_WEB_FETCH")]
+    pub(crate) web_fetch: Option<Allowed>,
     /// Model by which archival memory is searched by meaning: the folder of its tokenizer and table
     #[arg(long, value_name = "FOLDER", env = "KELPIE_EMBEDDINGS")]
     pub(crate) embeddings: Option<PathBuf>,

@@ -19,13 +19,11 @@ use crate::fence::{Fence, fence_keys};
 use crate::handler::Finished;
 use crate::large;
 use crate::load::describe;
+use crate::node::COMMIT_ATTEMPTS_MAX;
 use crate::stored::{Dedup, Running};
 use crate::turn::Work;
 use crate::wake;
 
-/// Optimistic conflicts that one commit works off. The fence decides the real ones at once;
-/// what remains are brushes with neighbours in the store.
-const ATTEMPTS_MAX: u32 = 16;
 /// Every so many commits of an actor look at as many of its old dedup rows twice over.
 const SWEEP_EVERY: u64 = 32;
 const SWEEP_ROWS: usize = 64;
@@ -55,7 +53,7 @@ impl Activation {
         finished.written = Some(next.clone());
         let mut swept_to = None;
         let input = 'attempts: {
-            for attempt in 0..ATTEMPTS_MAX {
+            for attempt in 0..COMMIT_ATTEMPTS_MAX {
                 self.node.give_way(attempt).await;
                 let mut tx = self.node.store.begin();
                 match self.fill(&mut tx, &finished, (own, &head, &next), swept.as_deref()).await {

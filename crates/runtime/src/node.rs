@@ -35,8 +35,15 @@ use crate::runtime::Options;
 use crate::view::View;
 use crate::wake::Waker;
 
+/// Optimistic conflicts that one commit works off. The fence decides the real ones at once; what
+/// remains are brushes with neighbours in the store. On a database whose rows still fit on a few
+/// pages, every commit under way brushes with every other: with five of them one attempt in five
+/// lands, and of a hundred calls some lost sixteen times in a row.
+pub(crate) const COMMIT_ATTEMPTS_MAX: u32 = 50;
 /// Half of the longest pause before a commit is tried the second time.
 const GIVE_WAY_MIN: Duration = Duration::from_micros(500);
+/// Longer than a commit takes on a busy database: those who wait meet at other times.
+const GIVE_WAY_MAX: Duration = Duration::from_millis(100);
 
 /// One node, as its activations see it.
 pub(crate) struct Node {
@@ -172,7 +179,7 @@ impl Node {
     /// again at once, all together, brush once more.
     pub(crate) async fn give_way(&self, attempt: u32) {
         if attempt > 0 {
-            let longest = GIVE_WAY_MIN.saturating_mul(1 << attempt.min(6)).as_micros();
+            let longest = GIVE_WAY_MIN.saturating_mul(1 << attempt.min(16)).min(GIVE_WAY_MAX).as_micros();
             let longest = u64::try_from(longest).expect("less than a second");
             self.env.sleep(Duration::from_micros(1 + self.env.random_u64() % longest)).await;
         }

@@ -25,12 +25,12 @@ use crate::actor::{HandlerError, TurnError};
 use crate::fence::Fence;
 use crate::large;
 use crate::load::describe;
+use crate::node::COMMIT_ATTEMPTS_MAX;
 use crate::stored::{Running, StepRecord};
 use crate::turn::Turn;
 use crate::waits::Wait;
 use crate::wake;
 
-const ATTEMPTS_MAX: u32 = 16;
 /// Bytes of results of parallel steps that share one commit; a larger one is alone in its.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -289,7 +289,7 @@ impl Turn {
 
     /// Commits records of steps, conditional on the fence, and moves the fence.
     async fn record(&self, batch: &[(String, StepRecord)], running: Running) -> Result<(), TurnError> {
-        for attempt in 0..ATTEMPTS_MAX {
+        for attempt in 0..COMMIT_ATTEMPTS_MAX {
             self.activation.node.give_way(attempt).await;
             match self.try_record(batch, &running).await? {
                 Recorded::Yes => {

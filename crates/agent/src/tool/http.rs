@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kelpie_env::Env;
+use reqwest::Response;
 use serde_json::{Value, json};
 
 use super::file::HttpTool;
@@ -101,7 +102,9 @@ async fn post(client: &reqwest::Client, url: reqwest::Url, invocation: &Invocati
         }
     };
     let status = response.status();
-    match read(response).await {
+    // One byte more than the model gets to see, so that it is told of the cut.
+    let body = read(response, RESULT_BYTES_MAX + 1).await;
+    match body.map(|(body, _)| String::from_utf8_lossy(&body).into_owned()) {
         Ok(text) if status.is_success() => ToolOutcome::ok(text),
         Ok(text) => ToolOutcome::failed(format!("the tool answered HTTP {}: {text}", status.as_u16())),
         Err(error) => ToolOutcome::failed(format!(
@@ -112,21 +115,22 @@ async fn post(client: &reqwest::Client, url: reqwest::Url, invocation: &Invocati
     }
 }
 
-/// The body, as far as a model gets to see it.
-async fn read(response: reqwest::Response) -> Result<String, reqwest::Error> {
+/// The first bytes of a body, and whether there are more.
+pub(super) async fn read(response: Response, bytes_max: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
     let mut body = Vec::new();
     let mut parts = response.bytes_stream();
     while let Some(part) = parts.next().await {
         body.extend_from_slice(&part?);
-        if body.len() > RESULT_BYTES_MAX {
-            break;
+        if body.len() > bytes_max {
+            body.truncate(bytes_max);
+            return Ok((body, true));
         }
     }
-    Ok(String::from_utf8_lossy(&body).into_owned())
+    Ok((body, false))
 }
 
 /// The error and its causes, without the URL, which may hold a secret.
-fn words(error: reqwest::Error) -> String {
+pub(super) fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

@@ -90,6 +90,25 @@ pub trait ToolRunner: Send + Sync {
     fn run(&self, invocation: Invocation) -> BoxFuture<'static, ToolOutcome>;
 }
 
+/// Several runners as one: each carries out what it offers.
+pub struct Runners(pub Vec<Box<dyn ToolRunner>>);
+
+impl ToolRunner for Runners {
+    fn tools(&self) -> Vec<OutsideTool> {
+        self.0.iter().flat_map(|runner| runner.tools()).collect()
+    }
+
+    fn run(&self, invocation: Invocation) -> BoxFuture<'static, ToolOutcome> {
+        let offers = |runner: &&Box<dyn ToolRunner>| {
+            runner.tools().iter().any(|tool| tool.spec.name == invocation.tool)
+        };
+        match self.0.iter().find(offers) {
+            Some(runner) => runner.run(invocation),
+            None => NoTools.run(invocation),
+        }
+    }
+}
+
 /// No tools outside.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTools;

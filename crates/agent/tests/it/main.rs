@@ -22,4 +22,5 @@ mod talk;
 #[path = "../../../memory/src/embedding/tiny.rs"]
 mod tiny;
 mod tools;
+mod web;
 mod world;

@@ -10,6 +10,7 @@
 //! however many tasks wait. Wakers may be called from anywhere; what they do is push an
 //! index.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,6 +243,18 @@ impl Executor {
             }
         }
         removed
+    }
+
+    /// How many tasks of a life wait or are ready, by their names. A task whose turn it is now is
+    /// away and not counted.
+    pub(super) fn named(&self, life: &Arc<Life>) -> BTreeMap<&'static str, usize> {
+        let mut named = BTreeMap::new();
+        for task in self.slab.lock().slots.iter().filter_map(|slot| slot.task.as_ref()) {
+            if Arc::ptr_eq(&task.life, life) {
+                *named.entry(task.origin.name).or_default() += 1;
+            }
+        }
+        named
     }
 
     /// `node: task` of everything that waits.

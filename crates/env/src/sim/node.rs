@@ -9,6 +9,7 @@
 //! Invariant: nothing of an ended life has an effect: its tasks never run again, its files
 //! and connections fail, its timers stay silent.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
@@ -178,6 +179,12 @@ impl Node {
     fn place(&self) -> Arc<Place> {
         assert!(self.is_alive(), "{} is dead: restart it", self.name());
         Arc::new(Place { world: self.world.clone(), node: self.state.clone(), life: self.state.life() })
+    }
+
+    /// The tasks of its present life that wait or are ready, counted by the names that they were
+    /// started with. The task that asks is not among them.
+    pub fn tasks(&self) -> BTreeMap<&'static str, usize> {
+        self.world.executor.named(&self.state.life())
     }
 
     /// Whether it runs (a paused one does).

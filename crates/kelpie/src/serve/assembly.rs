@@ -12,6 +12,8 @@ use kelpie_agent::provider::Patience;
 use kelpie_agent::service::{Agents, Parts as AgentParts, StartError};
 use kelpie_agent::tool::file::{self, HttpTool};
 use kelpie_agent::tool::http::HttpTools;
+use kelpie_agent::tool::runner::{Runners, ToolRunner};
+use kelpie_agent::tool::web::{self, WebFetch};
 use kelpie_env::{Env, Open};
 use kelpie_memory::embedding::Embeddings;
 use kelpie_runtime::{Drained, Health, Options as RuntimeOptions, Runtime};
@@ -75,20 +77,15 @@ impl Node {
     ) -> Result<Self, Failure> {
         let metrics = kelpie_server::recorder::gathered();
         let models = models(&env)?;
-        let tools = match &args.tools {
-            Some(path) => read_tools(path, &env)?,
-            None => Vec::new(),
-        };
+        let runners = runners(args, &env)?;
         let embeddings = read_embeddings(args.embeddings.as_deref(), &env)?;
         let search = embeddings.as_deref().map_or_else(|| embeddings::NONE.to_owned(), embeddings::with);
-        let names = tools.iter().map(|tool| tool.tool.spec.name.clone()).collect();
-        let runner = HttpTools::new(env.clone(), tools)
-            .map_err(|error| Failure::caused(Exit::Failed, "tools", &error))?;
+        let names = runners.tools().into_iter().map(|tool| tool.spec.name).collect();
         let options = RuntimeOptions::alone(&args.node);
         let options =
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
-        let parts = AgentParts { models, tools: Arc::new(runner), embeddings, spending };
+        let parts = AgentParts { models, tools: Arc::new(runners), embeddings, spending };
         let prepared = Agents::prepare(parts).await;
         let (runtime, peer) = match peers::options(args, &options, &store, &env)? {
             Some(options) => {
@@ -206,6 +203,30 @@ async fn usual_model(models: &Models, env: &Env) -> Result<String, String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(elapsed) => Err(elapsed.to_string()),
     }
+}
+
+/// All that carries tools out, outside of the process.
+fn runners(args: &ServeArgs, env: &Env) -> Result<Runners, Failure> {
+    let tools = match &args.tools {
+        Some(path) => read_tools(path, env)?,
+        None => Vec::new(),
+    };
+    let taken = tools.iter().any(|tool| tool.tool.spec.name == web::NAME);
+    let tools = HttpTools::new(env.clone(), tools);
+    let mut runners: Vec<Box<dyn ToolRunner>> =
+        vec![Box::new(tools.map_err(|error| Failure::caused(Exit::Failed, "tools", &error))?)];
+    if let Some(allowed) = &args.web_fetch {
+        if taken {
+            let name = web::NAME;
+            let both = format!(
+                "--tools has a tool of the name `{name}`, and --web-fetch brings one: give the other a new name"
+            );
+            return Err(Failure::new(Exit::Usage, both));
+        }
+        let web = WebFetch::new(env.clone(), allowed.clone());
+        runners.push(Box::new(web.map_err(|error| Failure::caused(Exit::Failed, "tools", &error))?));
+    }
+    Ok(Runners(runners))
 }
 
 fn read_tools(path: &Path, env: &Env) -> Result<Vec<HttpTool>, Failure> {

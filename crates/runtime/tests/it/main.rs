@@ -7,6 +7,7 @@ mod control;
 mod counted;
 mod cycles;
 mod embedded;
+mod idle;
 mod keys;
 mod limits;
 mod lossy;
