@@ -22,6 +22,7 @@ use crate::record::{AgentRecord, AgentType};
 pub(crate) fn system_default(agent_type: AgentType) -> &'static str {
     match agent_type {
         AgentType::Memgpt => SYSTEM_OF_TOOLS,
+        AgentType::MemgptV2 => SYSTEM_OF_TOOLS_V2,
         AgentType::LettaV1 => SYSTEM_OF_TEXT,
         AgentType::React => SYSTEM_PLAIN,
     }
@@ -37,7 +38,7 @@ const SYSTEM_OF_TEXT: &str = "\
 You are a stateful agent: you keep your own memory and go on where the last conversation ended.\n\
 What you write without calling a tool is your answer to the person, and ends your turn.\n\
 What matters in every conversation stands in your core memory blocks below: keep them true and short with \
-core_memory_append and core_memory_replace. Put longer things aside with archival_memory_insert and find them with \
+memory_insert, memory_replace and memory_rethink. Put longer things aside with archival_memory_insert and find them with \
 archival_memory_search; find earlier conversation with conversation_search.";
 
 /// For agents that keep their memory and talk by a tool.
@@ -47,6 +48,15 @@ You talk to the person only by calling send_message; text outside of it is not m
 What matters in every conversation stands in your core memory blocks below: keep them true and short with \
 core_memory_append and core_memory_replace. Put longer things aside with archival_memory_insert and find them with \
 archival_memory_search; find earlier conversation with conversation_search.\n\
+After any other tool you are asked again; your turn ends when you have sent your message.";
+
+/// For agents that talk by a tool, and have the newer tools for their memory.
+const SYSTEM_OF_TOOLS_V2: &str = "\
+You are a stateful agent: you keep your own memory and go on where the last conversation ended.\n\
+You talk to the person only by calling send_message; text outside of it is not meant for them.\n\
+What matters in every conversation stands in your core memory blocks below: keep them true and short with \
+memory_insert, memory_replace and memory_rethink. Put longer things aside with archival_memory_insert and find them \
+with archival_memory_search; find earlier conversation with conversation_search.\n\
 After any other tool you are asked again; your turn ends when you have sent your message.";
 
 /// Rule of thumb: bytes of text per token.

@@ -25,6 +25,9 @@ pub enum AgentType {
     #[default]
     #[serde(rename = "memgpt_agent")]
     Memgpt,
+    /// As [`AgentType::Memgpt`], with the newer tools for its memory.
+    #[serde(rename = "memgpt_v2_agent")]
+    MemgptV2,
     /// Talks in plain text and keeps its memory through tools; done when it calls none.
     #[serde(rename = "letta_v1_agent")]
     LettaV1,
@@ -35,12 +38,13 @@ pub enum AgentType {
 
 impl AgentType {
     /// All of them, for messages about unknown ones.
-    pub const ALL: [Self; 3] = [Self::Memgpt, Self::LettaV1, Self::React];
+    pub const ALL: [Self; 4] = [Self::Memgpt, Self::MemgptV2, Self::LettaV1, Self::React];
 
     /// The word for it on the wire.
     pub fn word(self) -> &'static str {
         match self {
             Self::Memgpt => "memgpt_agent",
+            Self::MemgptV2 => "memgpt_v2_agent",
             Self::LettaV1 => "letta_v1_agent",
             Self::React => "react_agent",
         }
@@ -48,9 +52,15 @@ impl AgentType {
 
     /// The built-in tools that an agent of this type gets.
     pub fn base_tools(self) -> Vec<BuiltIn> {
+        const SEARCHES: [BuiltIn; 3] =
+            [BuiltIn::ConversationSearch, BuiltIn::ArchivalMemoryInsert, BuiltIn::ArchivalMemorySearch];
+        const EDITS: [BuiltIn; 2] = [BuiltIn::CoreMemoryAppend, BuiltIn::CoreMemoryReplace];
+        const EDITS_V2: [BuiltIn; 3] =
+            [BuiltIn::MemoryInsert, BuiltIn::MemoryReplace, BuiltIn::MemoryRethink];
         match self {
-            Self::Memgpt => BuiltIn::ALL.to_vec(),
-            Self::LettaV1 => BuiltIn::ALL.into_iter().filter(|tool| *tool != BuiltIn::SendMessage).collect(),
+            Self::Memgpt => [&[BuiltIn::SendMessage], &SEARCHES[..], &EDITS].concat(),
+            Self::MemgptV2 => [&[BuiltIn::SendMessage], &SEARCHES[..], &EDITS_V2].concat(),
+            Self::LettaV1 => [&SEARCHES[..], &EDITS_V2].concat(),
             Self::React => Vec::new(),
         }
     }
@@ -58,7 +68,7 @@ impl AgentType {
     /// Whether it is done once it has called `send_message`.
     pub fn talks_by_tool(self) -> bool {
         match self {
-            Self::Memgpt => true,
+            Self::Memgpt | Self::MemgptV2 => true,
             Self::LettaV1 | Self::React => false,
         }
     }

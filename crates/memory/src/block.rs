@@ -71,6 +71,38 @@ pub enum EditError {
         /// Where.
         label: String,
     },
+    /// There is nothing to replace, as those say it who want to replace one place.
+    #[error(
+        "No replacement was performed, old_string `{old}` did not appear verbatim in memory block with label `{label}`."
+    )]
+    Nowhere {
+        /// What was looked for.
+        old: String,
+        /// Where.
+        label: String,
+    },
+    /// It is not said which of several places is meant.
+    #[error(
+        "No replacement was performed. Multiple occurrences of old_string `{old}` in lines {lines:?}. Please ensure it \
+         is unique."
+    )]
+    ManyPlaces {
+        /// What was looked for.
+        old: String,
+        /// The lines where it begins, the first of them is 1.
+        lines: Vec<usize>,
+    },
+    /// The block has no such line.
+    #[error(
+        "Invalid `insert_line` parameter: {line}. It should be within the range of lines of the memory block: \
+         [0, {lines}], or -1 to append to the end of the memory block."
+    )]
+    NoSuchLine {
+        /// What was asked for.
+        line: i64,
+        /// How many lines there are.
+        lines: usize,
+    },
     /// The agent has no such block.
     #[error("Block field {label} does not exist (available sections = {})", available.join(", "))]
     NoSuchBlock {
@@ -185,22 +217,78 @@ impl Block {
 
     /// The block with every `old` replaced by `new`, as the agent edits it.
     pub fn replaced(&self, old: &str, new: &str) -> Result<Self, EditError> {
-        if old.is_empty() {
-            return Err(EditError::NothingToReplace { label: self.label.clone() });
-        }
+        self.may_replace(old)?;
         if !self.value.contains(old) {
             return Err(EditError::NotFound { old: old.to_owned(), label: self.label.clone() });
         }
         self.edited(self.value.replace(old, new))
     }
 
-    fn edited(&self, value: String) -> Result<Self, EditError> {
-        if self.read_only {
-            return Err(EditError::ReadOnly);
+    /// The block with the one `old` that there is replaced by `new`, as the agent edits it.
+    pub fn replaced_once(&self, old: &str, new: &str) -> Result<Self, EditError> {
+        self.may_replace(old)?;
+        let line = |at: usize| 1 + self.value[..at].matches('\n').count();
+        match places(&self.value, old).as_slice() {
+            [] => Err(EditError::Nowhere { old: old.to_owned(), label: self.label.clone() }),
+            [at] => self.edited([&self.value[..*at], new, &self.value[at + old.len()..]].concat()),
+            several => {
+                let mut lines: Vec<usize> = several.iter().map(|at| line(*at)).collect();
+                lines.dedup();
+                Err(EditError::ManyPlaces { old: old.to_owned(), lines })
+            }
         }
+    }
+
+    /// The block with text after a line, as the agent edits it: 0 is before the first line, -1 after
+    /// the last one.
+    pub fn inserted(&self, text: &str, after_line: i64) -> Result<Self, EditError> {
+        self.may_edit()?;
+        let mut lines: Vec<&str> =
+            if self.value.is_empty() { Vec::new() } else { self.value.split('\n').collect() };
+        let at = match after_line {
+            -1 => Some(lines.len()),
+            line => usize::try_from(line).ok().filter(|at| *at <= lines.len()),
+        };
+        let at = at.ok_or(EditError::NoSuchLine { line: after_line, lines: lines.len() })?;
+        lines.insert(at, text);
+        self.edited(lines.join("\n"))
+    }
+
+    /// The block with another text, as the agent edits it.
+    pub fn rewritten(&self, value: &str) -> Result<Self, EditError> {
+        self.edited(value.to_owned())
+    }
+
+    fn may_edit(&self) -> Result<(), EditError> {
+        if self.read_only { Err(EditError::ReadOnly) } else { Ok(()) }
+    }
+
+    fn may_replace(&self, old: &str) -> Result<(), EditError> {
+        self.may_edit()?;
+        if old.is_empty() {
+            return Err(EditError::NothingToReplace { label: self.label.clone() });
+        }
+        Ok(())
+    }
+
+    fn edited(&self, value: String) -> Result<Self, EditError> {
+        self.may_edit()?;
         fits(&value, self.limit)?;
         Ok(Self { value, ..self.clone() })
     }
+}
+
+/// Where a text begins in another, also where it begins anew within itself: of "aa" in "aaa" it is
+/// not clear which one is meant.
+fn places(text: &str, wanted: &str) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(at) = text[from..].find(wanted) {
+        places.push(from + at);
+        let step = text[from + at..].chars().next().map_or(1, char::len_utf8);
+        from += at + step;
+    }
+    places
 }
 
 /// The blocks as they stand in the prompt: by place, so that the text before an edited block

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use kelpie_memory::archival::{Hit, Passage, PassageQuery};
-use kelpie_memory::block::EditError;
+use kelpie_memory::block::{Block, EditError};
 use kelpie_memory::layout;
 use kelpie_memory::recall::Entry;
 use kelpie_memory::search::{HITS_DEFAULT, HITS_MAX, Query, ROWS_MAX};
@@ -39,6 +39,28 @@ struct Replace {
     label: String,
     old_content: String,
     new_content: String,
+}
+
+#[derive(Deserialize)]
+struct InsertLine {
+    label: String,
+    new_string: String,
+    /// Models say -1 for the end, or nothing.
+    #[serde(default)]
+    insert_line: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct ReplaceOnce {
+    label: String,
+    old_string: String,
+    new_string: String,
+}
+
+#[derive(Deserialize)]
+struct Rethink {
+    label: String,
+    new_memory: String,
 }
 
 #[derive(Deserialize)]
@@ -125,46 +147,55 @@ impl Desk<'_> {
         tool: BuiltIn,
         arguments: Map<String, Value>,
     ) -> Result<ToolOutcome, TurnError> {
-        let outcome = match tool {
-            BuiltIn::SendMessage => parsed::<Speech>(arguments).map(|_| "Message sent.".to_owned()),
-            BuiltIn::CoreMemoryAppend => match parsed(arguments) {
-                Ok(append) => self.core_append(&append).await,
-                Err(failed) => Err(failed),
-            },
-            BuiltIn::CoreMemoryReplace => match parsed(arguments) {
-                Ok(replace) => self.core_replace(&replace).await,
-                Err(failed) => Err(failed),
-            },
-            BuiltIn::ArchivalMemoryInsert => match parsed(arguments) {
-                Ok(insert) => self.archival_insert(insert).await,
-                Err(failed) => Err(failed),
-            },
-            BuiltIn::ConversationSearch => match parsed(arguments) {
-                Ok(search) => self.conversation_search(&search).await,
-                Err(failed) => Err(failed),
-            },
-            BuiltIn::ArchivalMemorySearch => match parsed(arguments) {
-                Ok(search) => self.archival_search(search).await,
-                Err(failed) => Err(failed),
-            },
-        };
-        match outcome {
+        match self.carried_out(tool, arguments).await {
             Ok(text) => Ok(ToolOutcome::ok(text).bounded()),
             Err(Failed::Words(text)) => Ok(ToolOutcome::failed(text)),
             Err(Failed::Turn(error)) => Err(error),
         }
     }
 
-    async fn core_append(&mut self, append: &Append) -> Result<String, Failed> {
-        let block = self.block(&append.label)?.appended(&append.content)?;
-        self.save_block(block).await??;
-        Ok(format!("Added to block '{}'.", append.label))
+    async fn carried_out(&mut self, tool: BuiltIn, arguments: Map<String, Value>) -> Result<String, Failed> {
+        match tool {
+            BuiltIn::SendMessage => parsed::<Speech>(arguments).map(|_| "Message sent.".to_owned()),
+            BuiltIn::CoreMemoryAppend => {
+                let Append { label, content } = parsed(arguments)?;
+                self.edit(&label, |block| block.appended(&content)).await?;
+                Ok(format!("Added to block '{label}'."))
+            }
+            BuiltIn::CoreMemoryReplace => {
+                let Replace { label, old_content, new_content } = parsed(arguments)?;
+                self.edit(&label, |block| block.replaced(&old_content, &new_content)).await?;
+                Ok(format!("Replaced in block '{label}'."))
+            }
+            BuiltIn::MemoryInsert => {
+                let InsertLine { label, new_string, insert_line } = parsed(arguments)?;
+                self.edit(&label, |block| block.inserted(&new_string, insert_line.unwrap_or(-1))).await?;
+                Ok(format!("Inserted into block '{label}'."))
+            }
+            BuiltIn::MemoryReplace => {
+                let ReplaceOnce { label, old_string, new_string } = parsed(arguments)?;
+                self.edit(&label, |block| block.replaced_once(&old_string, &new_string)).await?;
+                Ok(format!("Replaced in block '{label}'."))
+            }
+            BuiltIn::MemoryRethink => {
+                let Rethink { label, new_memory } = parsed(arguments)?;
+                self.edit(&label, |block| block.rewritten(&new_memory)).await?;
+                Ok(format!("Block '{label}' is written anew."))
+            }
+            BuiltIn::ArchivalMemoryInsert => self.archival_insert(parsed(arguments)?).await,
+            BuiltIn::ConversationSearch => self.conversation_search(&parsed(arguments)?).await,
+            BuiltIn::ArchivalMemorySearch => self.archival_search(parsed(arguments)?).await,
+        }
     }
 
-    async fn core_replace(&mut self, replace: &Replace) -> Result<String, Failed> {
-        let block = self.block(&replace.label)?.replaced(&replace.old_content, &replace.new_content)?;
-        self.save_block(block).await??;
-        Ok(format!("Replaced in block '{}'.", replace.label))
+    /// Edits a block as the agent itself.
+    async fn edit(
+        &mut self,
+        label: &str,
+        edited: impl FnOnce(&Block) -> Result<Block, EditError>,
+    ) -> Result<(), Failed> {
+        let block = edited(self.block(label)?)?;
+        Ok(self.save_block(block).await??)
     }
 
     async fn archival_insert(&mut self, insert: Insert) -> Result<String, Failed> {

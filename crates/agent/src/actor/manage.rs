@@ -159,6 +159,9 @@ pub(super) fn edit(error: EditError) -> HandlerError {
         | EditError::SharedTooLong { .. }
         | EditError::ReadOnly
         | EditError::NotFound { .. }
+        | EditError::Nowhere { .. }
+        | EditError::ManyPlaces { .. }
+        | EditError::NoSuchLine { .. }
         | EditError::NothingToReplace { .. } => "value",
         EditError::BadLabel | EditError::LabelTaken { .. } => "label",
         EditError::BadLimit { .. } => "limit",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::schema::Schema;
 use crate::provider::ToolSpec;
 
-static SCHEMAS: LazyLock<[(BuiltIn, Schema); 6]> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<[(BuiltIn, Schema); 9]> = LazyLock::new(|| {
     BuiltIn::ALL.map(|tool| (tool, Schema::new(&tool.spec().parameters).expect("ours are schemas")))
 });
 
@@ -20,6 +20,12 @@ pub enum BuiltIn {
     CoreMemoryAppend,
     /// Replaces text in a core memory block.
     CoreMemoryReplace,
+    /// Puts text after a line of a core memory block.
+    MemoryInsert,
+    /// Replaces the one place of a text in a core memory block.
+    MemoryReplace,
+    /// Writes a core memory block anew.
+    MemoryRethink,
     /// Searches what was said.
     ConversationSearch,
     /// Puts a passage aside.
@@ -30,13 +36,16 @@ pub enum BuiltIn {
 
 impl BuiltIn {
     /// All of them, in the order of the prompt.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::SendMessage,
         Self::ConversationSearch,
         Self::ArchivalMemoryInsert,
         Self::ArchivalMemorySearch,
         Self::CoreMemoryAppend,
         Self::CoreMemoryReplace,
+        Self::MemoryInsert,
+        Self::MemoryReplace,
+        Self::MemoryRethink,
     ];
 
     /// Its name.
@@ -45,6 +54,9 @@ impl BuiltIn {
             Self::SendMessage => "send_message",
             Self::CoreMemoryAppend => "core_memory_append",
             Self::CoreMemoryReplace => "core_memory_replace",
+            Self::MemoryInsert => "memory_insert",
+            Self::MemoryReplace => "memory_replace",
+            Self::MemoryRethink => "memory_rethink",
             Self::ConversationSearch => "conversation_search",
             Self::ArchivalMemoryInsert => "archival_memory_insert",
             Self::ArchivalMemorySearch => "archival_memory_search",
@@ -64,6 +76,9 @@ impl BuiltIn {
             Self::SendMessage
             | Self::CoreMemoryAppend
             | Self::CoreMemoryReplace
+            | Self::MemoryInsert
+            | Self::MemoryReplace
+            | Self::MemoryRethink
             | Self::ArchivalMemoryInsert => false,
         }
     }
@@ -73,19 +88,26 @@ impl BuiltIn {
         &SCHEMAS.iter().find(|(tool, _)| *tool == self).expect("all of them have one").1
     }
 
+    /// Whether it edits a block of core memory.
+    fn edits_a_block(self) -> bool {
+        match self {
+            Self::CoreMemoryAppend
+            | Self::CoreMemoryReplace
+            | Self::MemoryInsert
+            | Self::MemoryReplace
+            | Self::MemoryRethink => true,
+            Self::SendMessage
+            | Self::ConversationSearch
+            | Self::ArchivalMemoryInsert
+            | Self::ArchivalMemorySearch => false,
+        }
+    }
+
     /// What the model of an agent with blocks of these names gets to see: only they can be edited.
     pub fn spec_with(self, labels: &[&str]) -> ToolSpec {
         let mut spec = self.spec();
-        match self {
-            Self::CoreMemoryAppend | Self::CoreMemoryReplace if !labels.is_empty() => {
-                spec.parameters["properties"]["label"]["enum"] = json!(labels);
-            }
-            Self::CoreMemoryAppend
-            | Self::CoreMemoryReplace
-            | Self::SendMessage
-            | Self::ConversationSearch
-            | Self::ArchivalMemoryInsert
-            | Self::ArchivalMemorySearch => {}
+        if self.edits_a_block() && !labels.is_empty() {
+            spec.parameters["properties"]["label"]["enum"] = json!(labels);
         }
         spec
     }
@@ -112,6 +134,42 @@ impl BuiltIn {
                         "label": text("The block to edit."),
                         "old_content": text("The text to replace, exactly as it stands there."),
                         "new_content": text("What to write instead."),
+                    }),
+                ),
+            ),
+            Self::MemoryInsert => (
+                "Puts text into a block of core memory, as lines of its own.",
+                object(
+                    &["label", "new_string"],
+                    json!({
+                        "label": text("The block to edit."),
+                        "new_string": text("What to put there."),
+                        "insert_line": {
+                            "type": "integer",
+                            "description": "The line after which it goes: 0 is before the first one, -1 (also when \
+                                            absent) after the last one.",
+                        },
+                    }),
+                ),
+            ),
+            Self::MemoryReplace => (
+                "Replaces one piece of text in a block of core memory; for small, exact edits.",
+                object(
+                    &["label", "old_string", "new_string"],
+                    json!({
+                        "label": text("The block to edit."),
+                        "old_string": text("The text to replace, exactly as it stands there, and long enough to stand there once."),
+                        "new_string": text("What to write instead; empty to delete."),
+                    }),
+                ),
+            ),
+            Self::MemoryRethink => (
+                "Writes a block of core memory anew, to condense or reorganise it; not for small edits.",
+                object(
+                    &["label", "new_memory"],
+                    json!({
+                        "label": text("The block to write anew."),
+                        "new_memory": text("All that the block is to say, with what stays true of what it says now."),
                     }),
                 ),
             ),
@@ -180,9 +238,9 @@ mod tests {
     #[test]
     fn a_model_is_told_which_blocks_it_can_edit() {
         for tool in BuiltIn::ALL {
-            let edits = matches!(tool, BuiltIn::CoreMemoryAppend | BuiltIn::CoreMemoryReplace);
+            let takes_a_label = tool.spec().parameters["properties"].get("label").is_some();
             let label = &tool.spec_with(&["human"]).parameters["properties"]["label"];
-            assert_eq!(label["enum"] == json!(["human"]), edits, "{label}");
+            assert_eq!(label["enum"] == json!(["human"]), takes_a_label, "{}: {label}", tool.name());
             assert_eq!(tool.spec_with(&[]), tool.spec());
         }
     }

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use kelpie_agent::query::{Scope, SendOptions};
+use kelpie_agent::record::{AgentType, CreateAgent};
 use kelpie_agent::service::Agents;
+use kelpie_core::run::StopReason;
+use kelpie_memory::block::NewBlock;
 use proptest::prelude::*;
 
-use crate::world::{World, create, key, lines, say, scope, send};
+use crate::world::{World, block, create, key, lines, say, scope, send};
 
 fn append(fact: &str) -> String {
     format!("core_memory_append {{\"label\":\"human\",\"content\":\"{fact}\"}}")
@@ -83,6 +86,64 @@ proptest! {
     }
 }
 
+/// The newer tools, each after the other in one answer, and what the model reads when it is wrong.
+fn newer_tools() {
+    let world = World::new(13);
+    world.sim.block_on(async {
+        let agents = world.start().await;
+        for (agent_type, talks_by_tool) in [(AgentType::MemgptV2, true), (AgentType::LettaV1, false)] {
+            let create = CreateAgent {
+                name: Some("newer".into()),
+                agent_type,
+                blocks: vec![block("human", "Name: ?"), NewBlock { read_only: true, ..block("law", "Be kind.") }],
+                ..CreateAgent::default()
+            };
+            let agent = agents.create(&scope(), None, create).await.unwrap();
+            let has = |name: &str| agent.tools.iter().any(|tool| tool == name);
+            assert!(!has("core_memory_append") && has("send_message") == talks_by_tool, "{:?}", agent.tools);
+            let told = async |line: &str| {
+                let text = format!("call {line}\n{} ok", if talks_by_tool { "say" } else { "text" });
+                let run = agents.send(&scope(), &agent.id, None, say(&text), SendOptions::default()).await.unwrap();
+                assert_eq!(run.stop_reason, StopReason::EndTurn);
+                let lines: Vec<String> = lines(&run.messages).into_iter().filter(|line| !line.starts_with("calls")).collect();
+                lines[..lines.len() - 1].join("|")
+            };
+            let reads = async || agents.block(&scope(), &agent.id, "human").await.unwrap().value;
+            let insert = |line: &str| format!("memory_insert {{\"label\":\"human\",\"new_string\":\"tea\"{line}}}");
+            let replace = |old: &str| format!("memory_replace {{\"label\":\"human\",\"old_string\":\"{old}\",\"new_string\":\"Kai\"}}");
+            let all = [insert(""), insert(",\"insert_line\":0"), replace("?"), replace("tea"), insert(",\"insert_line\":9")];
+            let got = told(&all.join(" and ")).await;
+            let expected = [
+                "memory_insert Success: Inserted into block 'human'.",
+                "memory_insert Success: Inserted into block 'human'.",
+                "memory_replace Success: Replaced in block 'human'.",
+                "memory_replace Error: No replacement was performed. Multiple occurrences of old_string `tea` in lines \
+                 [1, 3]. Please ensure it is unique.",
+                "memory_insert Error: Invalid `insert_line` parameter: 9. It should be within the range of lines of the \
+                 memory block: [0, 3], or -1 to append to the end of the memory block.",
+            ];
+            assert_eq!(got, expected.join("|"));
+            assert_eq!(reads().await, "tea\nName: Kai\ntea", "each sees what the one before has made");
+            let rethink = |label: &str| format!("memory_rethink {{\"label\":\"{label}\",\"new_memory\":\"Kai, tea\"}}");
+            let got = told(&["human", "law", "none"].map(rethink).join(" and ")).await;
+            let expected = [
+                "memory_rethink Success: Block 'human' is written anew.",
+                "memory_rethink Error: This block is read-only and cannot be edited.",
+                "memory_rethink Error: Block field none does not exist (available sections = human, law)",
+            ];
+            assert_eq!(got, expected.join("|"));
+            assert_eq!(reads().await, "Kai, tea");
+            let undone = agents.undo_block(&scope(), &agent.id, "human", None).await.unwrap();
+            assert_eq!(undone.value, "tea\nName: Kai\ntea");
+        }
+    });
+}
+
+#[test]
+fn the_newer_tools_edit_in_their_order_and_tell_what_is_wrong() {
+    newer_tools();
+}
+
 /// Agents of two tenants, each with a secret; what each of them finds.
 fn search_among_agents() {
     let world = World::new(12);
@@ -91,7 +152,7 @@ fn search_among_agents() {
         let other = Scope { tenant: "other".into(), ..scope() };
         let mut all = Vec::new();
         for (name, scope) in [("ada", scope()), ("bob", scope()), ("cyd", other)] {
-            let create = kelpie_agent::record::CreateAgent { name: Some(name.into()), ..Default::default() };
+            let create = CreateAgent { name: Some(name.into()), ..Default::default() };
             let agent = agents.create(&scope, Some(&key(name)), create).await.unwrap().id;
             let text =
                 format!("call {}\nsay the word is {name}-said", keep(&format!("the word is {name}-kept")));
@@ -130,5 +191,7 @@ mod mutants {
     fn an_edit_that_the_next_one_does_not_see_is_caught() {
         let words = caught("block_edit_not_seen_by_the_next", || edit_at_once(1, &[vec![3]]));
         assert!(words.contains("lost or doubled edits"), "{words}");
+        let words = caught("block_edit_not_seen_by_the_next", newer_tools);
+        assert!(words.contains("memory_replace Error"), "{words}");
     }
 }

@@ -67,10 +67,19 @@ client.agents.update(agent.id, tool_rules=[])
 # Types of agents: one talks by a tool, the others in plain text.
 plain = client.agents.create(name="plain", agent_type="letta_v1_agent", memory_blocks=human)
 names = [tool.name for tool in plain.tools]
-check(plain, plain.agent_type == "letta_v1_agent" and "send_message" not in names and "core_memory_append" in names)
-reply = say(plain, APPEND)
+check(plain, plain.agent_type == "letta_v1_agent" and "send_message" not in names and "core_memory_append" not in names)
+assert {"memory_insert", "memory_replace", "memory_rethink"} <= set(names), names
+INSERT = 'Call the tool memory_insert {"label": "human", "new_string": "tea", "insert_line": 0}'
+reply = say(plain, INSERT)
+assert client.agents.blocks.retrieve("human", agent_id=plain.id).value == "tea\nKai"
 kinds = [m.message_type for m in reply.messages]
 assert reason(reply) == "end_turn" and kinds[-1] == "assistant_message" and "tool_return_message" in kinds, kinds
+newer = client.agents.create(name="newer", agent_type="memgpt_v2_agent", memory_blocks=human)
+assert {"send_message", "memory_insert", "memory_rethink"} <= {tool.name for tool in newer.tools}, newer.tools
+wrong = say(newer, 'Call the tool memory_replace {"label": "human", "old_string": "Bo", "new_string": "x"}')
+assert any("did not appear verbatim" in text for text in returns(wrong)), wrong.messages
+assert reason(say(newer, "Remember that I like tea")) == "end_turn"
+assert client.agents.blocks.retrieve("human", agent_id=newer.id).value == "Kai\nI like tea"
 react = client.agents.create(name="react", agent_type="react_agent", memory_blocks=human, tools=["conversation_search"])
 assert [tool.name for tool in react.tools] == ["conversation_search"], react.tools
 assert reason(say(react, "Hello")) == "end_turn"

@@ -65,3 +65,78 @@ fn the_prompt_is_the_same_bytes_whatever_order_the_rows_came_in() {
     assert!(text.find("<human>").unwrap() < text.find("<persona>").unwrap(), "{text}");
     assert!(text.contains("- chars_current=3\n- chars_limit=20"), "{text}");
 }
+
+fn lines(value: &str) -> Block {
+    Block { limit: 40, ..human(value) }
+}
+
+#[test]
+fn one_place_is_replaced_or_the_model_reads_which_are_meant() {
+    let block = lines("tea\nrum\ntea");
+    let read_only = Block { read_only: true, ..block.clone() };
+    let got = [
+        words(block.replaced_once("rum", "cocoa")),
+        words(block.replaced_once("\nrum", "")),
+        words(block.replaced_once("tea", "x")),
+        words(block.replaced_once("gin", "x")),
+        words(block.replaced_once("", "x")),
+        words(block.replaced_once("rum", &"x".repeat(40))),
+        words(read_only.replaced_once("gin", "x")),
+        words(lines("aaa").replaced_once("aa", "b")),
+        words(lines("ääb").replaced_once("ä", "b")),
+    ];
+    let expected = [
+        "tea\ncocoa\ntea",
+        "tea\ntea",
+        "No replacement was performed. Multiple occurrences of old_string `tea` in lines [1, 3]. Please ensure it is \
+         unique.",
+        "No replacement was performed, old_string `gin` did not appear verbatim in memory block with label `human`.",
+        "The content to replace in memory block 'human' must not be empty",
+        "Edit failed: Exceeds 40 character limit (requested 48).",
+        "This block is read-only and cannot be edited.",
+        "No replacement was performed. Multiple occurrences of old_string `aa` in lines [1]. Please ensure it is unique.",
+        "No replacement was performed. Multiple occurrences of old_string `ä` in lines [1]. Please ensure it is unique.",
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn a_line_is_put_where_it_is_asked_for() {
+    let block = lines("a\nb");
+    let read_only = Block { read_only: true, ..block.clone() };
+    let range = |line: &str| {
+        format!(
+            "Invalid `insert_line` parameter: {line}. It should be within the range of lines of the memory block: [0, \
+             2], or -1 to append to the end of the memory block."
+        )
+    };
+    let cases = [
+        (&block, -1, "a\nb\nx".to_owned()),
+        (&block, 0, "x\na\nb".to_owned()),
+        (&block, 1, "a\nx\nb".to_owned()),
+        (&block, 2, "a\nb\nx".to_owned()),
+        (&block, 3, range("3")),
+        (&block, -2, range("-2")),
+        (&block, i64::MAX, range(&i64::MAX.to_string())),
+        (&lines(""), -1, "x".to_owned()),
+        (&lines(""), 0, "x".to_owned()),
+        (&lines("a\n"), -1, "a\n\nx".to_owned()),
+        (&read_only, 9, "This block is read-only and cannot be edited.".to_owned()),
+    ];
+    for (block, line, expected) in cases {
+        assert_eq!(words(block.inserted("x", line)), expected, "{:?} after {line}", block.value);
+    }
+    let long = "x".repeat(40);
+    assert_eq!(words(block.inserted(&long, 0)), "Edit failed: Exceeds 40 character limit (requested 44).");
+}
+
+#[test]
+fn all_of_a_block_is_written_anew_within_its_limit() {
+    let block = lines("a\nb");
+    assert_eq!(words(block.rewritten("c")), "c");
+    assert_eq!(words(block.rewritten("")), "");
+    let long = "x".repeat(41);
+    assert_eq!(words(block.rewritten(&long)), "Edit failed: Exceeds 40 character limit (requested 41).");
+    let read_only = Block { read_only: true, ..block };
+    assert_eq!(words(read_only.rewritten("c")), "This block is read-only and cannot be edited.");
+}

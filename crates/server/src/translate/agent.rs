@@ -225,10 +225,14 @@ pub(crate) fn block_change(label: &str, wire: UpdateBlock) -> Result<BlockChange
     })
 }
 
+/// What the wire has a type of its own for.
+const EDITS_V2: [&str; 3] = ["memory_insert", "memory_replace", "memory_rethink"];
+
 /// A tool as clients see it.
 pub(crate) fn tool(tool: &ToolInfo) -> Tool {
     let tool_type = match tool.kind {
         ToolKind::BuiltIn if tool.spec.name.starts_with("core_memory_") => "letta_memory_core",
+        ToolKind::BuiltIn if EDITS_V2.contains(&tool.spec.name.as_str()) => "letta_sleeptime_core",
         ToolKind::BuiltIn => "letta_core",
         ToolKind::Outside | ToolKind::Custom => "custom",
     };

@@ -10,6 +10,9 @@ use crate::provider::{ModelRequest, PromptMessage};
 pub(super) const SEND_MESSAGE: &str = "send_message";
 const CORE_APPEND: &str = "core_memory_append";
 const CORE_REPLACE: &str = "core_memory_replace";
+/// What agents with the newer tools have instead.
+const MEMORY_INSERT: &str = "memory_insert";
+const MEMORY_REPLACE: &str = "memory_replace";
 const CONVERSATION_SEARCH: &str = "conversation_search";
 const ARCHIVAL_INSERT: &str = "archival_memory_insert";
 const ARCHIVAL_SEARCH: &str = "archival_memory_search";
@@ -143,14 +146,12 @@ fn act_on(
         }
         Wish::Name { name } => ("remember a name", name_act(request, human, name, results)),
         Wish::Remember { fact } => {
-            let arguments = json(&[("label", HUMAN), ("content", fact)]);
             let done = format!("I will remember that {fact}");
-            ("remember a fact", tool_then_say(request, CORE_APPEND, arguments, done, results))
+            ("remember a fact", append_then_say(request, fact, done, results))
         }
         Wish::Replace { old, new } => {
-            let arguments = json(&[("label", HUMAN), ("old_content", old), ("new_content", new)]);
             let done = format!("In my memory “{new}” now stands for “{old}”.");
-            ("change memory", tool_then_say(request, CORE_REPLACE, arguments, done, results))
+            ("change memory", replace_then_say(request, (old, new), done, results))
         }
         Wish::Archive { content } => {
             let done = format!("I put this into the archive: {content}");
@@ -187,15 +188,34 @@ fn name_act(request: &ModelRequest, human: &str, name: &str, results: &[Outcome<
     match name_line(human) {
         // Only before the call: afterwards this very line is in memory.
         Some(line) if line == new && results.is_empty() => Act::Say(format!("I know, {name}.")),
-        Some(line) if line != new => {
-            let arguments = json(&[("label", HUMAN), ("old_content", line), ("new_content", &new)]);
-            tool_then_say(request, CORE_REPLACE, arguments, done, results)
-        }
-        Some(_) | None => {
-            let arguments = json(&[("label", HUMAN), ("content", &new)]);
-            tool_then_say(request, CORE_APPEND, arguments, done, results)
-        }
+        Some(line) if line != new => replace_then_say(request, (line, &new), done, results),
+        Some(_) | None => append_then_say(request, &new, done, results),
     }
+}
+
+/// Adds to memory with the tool that there is for it.
+fn append_then_say(request: &ModelRequest, text: &str, done: String, results: &[Outcome<'_>]) -> Act {
+    let (tool, name) = if has_tool(request, MEMORY_INSERT) && !has_tool(request, CORE_APPEND) {
+        (MEMORY_INSERT, "new_string")
+    } else {
+        (CORE_APPEND, "content")
+    };
+    tool_then_say(request, tool, json(&[("label", HUMAN), (name, text)]), done, results)
+}
+
+/// Changes memory with the tool that there is for it.
+fn replace_then_say(
+    request: &ModelRequest,
+    (old, new): (&str, &str),
+    done: String,
+    results: &[Outcome<'_>],
+) -> Act {
+    let (tool, [from, to]) = if has_tool(request, MEMORY_REPLACE) && !has_tool(request, CORE_REPLACE) {
+        (MEMORY_REPLACE, ["old_string", "new_string"])
+    } else {
+        (CORE_REPLACE, ["old_content", "new_content"])
+    };
+    tool_then_say(request, tool, json(&[("label", HUMAN), (from, old), (to, new)]), done, results)
 }
 
 /// Calls a tool, then says `done`, or what went wrong.

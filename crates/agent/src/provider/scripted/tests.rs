@@ -90,6 +90,29 @@ fn it_remembers_through_the_memory_tools() {
 }
 
 #[test]
+fn it_remembers_with_the_newer_tools_where_it_has_only_those() {
+    let newer = |human: &str| {
+        let mut request = met(human);
+        request.tools.retain(|tool| !tool.name.starts_with("core_memory"));
+        request.tools.push(tool("memory_insert", &["label", "new_string"]));
+        request.tools.push(tool("memory_replace", &["label", "old_string", "new_string"]));
+        request
+    };
+    let first = |human: &str, text: &str| {
+        let said = talk(&mut newer(human), text);
+        said.lines().next().expect("a call").to_owned()
+    };
+    assert_eq!(
+        first("", "remember that I like tea"),
+        r#"memory_insert({"label": "human", "new_string": "I like tea"})"#
+    );
+    assert_eq!(
+        first("Name: Bob", "my name is Ada"),
+        r#"memory_replace({"label": "human", "old_string": "Name: Bob", "new_string": "Name: Ada"})"#
+    );
+}
+
+#[test]
 fn it_recalls_from_core_memory_in_the_prompt() {
     insta::assert_snapshot!(talk(&mut met("Likes tea.\nName: Ada"), "What is my name?"), @r#"send_message({"message": "Your name is Ada."})"#);
     insta::assert_snapshot!(talk(&mut met("The human's name is Ada."), "who am I"), @r#"send_message({"message": "Your name is Ada."})"#);
