@@ -33,6 +33,7 @@ mod summarize;
 mod talk;
 mod tools;
 pub(crate) mod undo;
+pub(crate) mod working;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,6 +113,8 @@ pub(crate) mod operation {
     pub(crate) const RESET: &str = "reset";
     pub(crate) const SET_TOOL: &str = "set_tool";
     pub(crate) const RUN_TOOL: &str = "run_tool";
+    pub(crate) const SET_WORKING: &str = "set_working";
+    pub(crate) const DELETE_WORKING: &str = "delete_working";
     pub(crate) const INSERT_PASSAGE: &str = "insert_passage";
     pub(crate) const DELETE_PASSAGE: &str = "delete_passage";
     /// Of whatever has passages: to make their rows for searches again.
@@ -146,6 +149,7 @@ pub(crate) mod code {
     pub(crate) const NO_RUN: &str = "agent.no_run";
     pub(crate) const NO_CONVERSATION: &str = "agent.no_conversation";
     pub(crate) const NO_PASSAGE: &str = "agent.no_passage";
+    pub(crate) const NO_NOTE: &str = "agent.no_note";
     pub(crate) const NO_MESSAGE: &str = "agent.no_message";
     pub(crate) const NO_TOOL: &str = "agent.no_tool";
     pub(crate) const NO_ARCHIVE: &str = "agent.no_archive";
@@ -359,6 +363,8 @@ async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Op
         DETACH_ARCHIVE => reply(&desk.detach_archive(&request::<String>(payload)?)?),
         SET_TOOL => reply(&desk.set_tool(request(payload)?).await?),
         RUN_TOOL => reply(&desk.run_tool(&request(payload)?).await?),
+        SET_WORKING => reply(&desk.set_working(request(payload)?).await?),
+        DELETE_WORKING => reply(&desk.delete_working(&request::<String>(payload)?).await?),
         INSERT_PASSAGE => reply(&desk.keep(request(payload)?).await?),
         DELETE_PASSAGE => reply(&desk.delete_passage(&request::<String>(payload)?).await?),
         _ => return Ok(None),

@@ -19,6 +19,8 @@ pub enum Thing {
     Conversation,
     /// An archival passage.
     Passage,
+    /// An entry of working memory.
+    Entry,
     /// An archive.
     Archive,
 }
@@ -33,6 +35,7 @@ impl std::fmt::Display for Thing {
             Self::Tool => "Tool",
             Self::Conversation => "Conversation",
             Self::Passage => "Passage",
+            Self::Entry => "Entry",
             Self::Archive => "Archive",
         })
     }

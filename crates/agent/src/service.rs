@@ -22,6 +22,7 @@ mod search;
 mod spending;
 mod tools;
 mod watch;
+mod working;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,3 +32,4 @@ pub mod spending;
 pub mod store;
 pub mod timestamp;
 pub mod tool;
+pub mod working;

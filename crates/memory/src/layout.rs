@@ -4,6 +4,8 @@
 
 /// What all blocks' keys begin with.
 pub const BLOCKS: &[u8] = b"block/";
+/// What the keys of all entries of working memory begin with.
+pub const WORKING: &[u8] = b"working/";
 /// What all log entries' keys begin with.
 pub const LOG: &[u8] = b"log/";
 /// What all passages' keys begin with.
@@ -30,6 +32,11 @@ pub fn conversation_of(position: u64) -> u64 {
 /// The row of a block.
 pub fn block(label: &str) -> Vec<u8> {
     [BLOCKS, label.as_bytes()].concat()
+}
+
+/// The row of an entry of working memory.
+pub fn working(key: &str) -> Vec<u8> {
+    [WORKING, key.as_bytes()].concat()
 }
 
 /// The row of a log entry.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   core blocks   always in the prompt, small, edited by the agent       block/<label>
+//!   working       what it notes down for a while                         working/<key>
 //!   recall        everything that was ever said, in order                log/<position>
 //!   archival      passages that the agent puts aside and searches        passage/<position>
 //!                 what a search needs of them, many in a row             segment/<position>
@@ -26,3 +27,4 @@ pub mod scan;
 pub mod search;
 pub mod segment;
 mod words;
+pub mod working;

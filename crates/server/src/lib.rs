@@ -49,5 +49,6 @@ mod tools;
 pub mod trace;
 mod translate;
 mod unbuilt;
+mod working;
 
 pub use router::router;

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use crate::{
     actors, agents, archives, blocks, cluster, context, conversations, messages, models, passages, recording,
-    runs, search, spending, store, system, tools,
+    runs, search, spending, store, system, tools, working,
 };
 
 #[derive(OpenApi)]
@@ -54,6 +54,10 @@ use crate::{
         passages::list,
         passages::search,
         passages::delete,
+        working::list,
+        working::retrieve,
+        working::set,
+        working::delete,
         conversations::create,
         conversations::list,
         conversations::retrieve,

@@ -13,13 +13,13 @@ use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
     actors, agents, archives, blocks, cluster, context, conversations, guard, messages, models, openapi,
-    panics, passages, recording, request_log, runs, search, spending, store, system, tools, unbuilt,
+    panics, passages, recording, request_log, runs, search, spending, store, system, tools, unbuilt, working,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
 pub fn router(front: Front) -> Router {
     let mut router = Router::new();
-    for (path, methods) in routes().into_iter().chain(shared_routes()) {
+    for (path, methods) in routes().into_iter().chain(memory_routes()).chain(shared_routes()) {
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     for &(path, what) in unbuilt::ROUTES {
@@ -61,15 +61,6 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/agents/{agent_id}/tools/detach/{tool_id}", patch(tools::detach)),
         ("/v1/agents/{agent_id}/tools/approval/{tool_name}", patch(tools::set_approval)),
         ("/v1/agents/{agent_id}/tools/{tool_name}/run", post(tools::run)),
-        ("/v1/agents/{agent_id}/archival-memory", get(passages::list).post(passages::create)),
-        ("/v1/agents/{agent_id}/archival-memory/search", get(passages::search)),
-        ("/v1/agents/{agent_id}/archival-memory/{memory_id}", delete(passages::delete)),
-        ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
-        ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
-        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/undo", post(blocks::undo)),
-        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/past", get(blocks::past)),
-        ("/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}", patch(blocks::attach)),
-        ("/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}", patch(blocks::detach)),
         ("/v1/agents/{agent_id}/messages", get(messages::list).post(messages::create)),
         ("/v1/agents/{agent_id}/messages/stream", post(messages::stream)),
         ("/v1/agents/{agent_id}/messages/async", post(messages::create_async)),
@@ -101,6 +92,26 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/store/stats", get(store::stats)),
         ("/v1/store/backup", get(store::backup)),
         ("/v1/store/checkpoint", post(store::checkpoint)),
+    ]
+}
+
+/// What an agent remembers.
+fn memory_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
+    vec![
+        ("/v1/agents/{agent_id}/archival-memory", get(passages::list).post(passages::create)),
+        ("/v1/agents/{agent_id}/archival-memory/search", get(passages::search)),
+        ("/v1/agents/{agent_id}/archival-memory/{memory_id}", delete(passages::delete)),
+        ("/v1/agents/{agent_id}/working-memory", get(working::list)),
+        (
+            "/v1/agents/{agent_id}/working-memory/{key}",
+            get(working::retrieve).put(working::set).delete(working::delete),
+        ),
+        ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/undo", post(blocks::undo)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/{label}/past", get(blocks::past)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}", patch(blocks::attach)),
+        ("/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}", patch(blocks::detach)),
     ]
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::desk::Desk;
 use super::index::KeepError;
 use super::rows;
+use super::working::{self, NoteError};
 use crate::archive::NewPassage;
 use crate::date;
 use crate::tool::builtin::BuiltIn;
@@ -61,6 +62,11 @@ struct ReplaceOnce {
 struct Rethink {
     label: String,
     new_memory: String,
+}
+
+#[derive(Deserialize)]
+struct Noted {
+    key: String,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +130,15 @@ impl From<KeepError> for Failed {
     }
 }
 
+impl From<NoteError> for Failed {
+    fn from(error: NoteError) -> Self {
+        match error {
+            NoteError::Turn(error) => Self::Turn(error),
+            NoteError::Working(error) => Self::Words(error.to_string()),
+        }
+    }
+}
+
 impl From<TurnError> for Failed {
     fn from(error: TurnError) -> Self {
         Self::Turn(error)
@@ -181,6 +196,25 @@ impl Desk<'_> {
                 let Rethink { label, new_memory } = parsed(arguments)?;
                 self.edit(&label, |block| block.rewritten(&new_memory)).await?;
                 Ok(format!("Block '{label}' is written anew."))
+            }
+            BuiltIn::WorkingMemorySet => {
+                let entry = self.set_working(parsed(arguments)?).await?;
+                Ok(format!("Noted down under '{}', {}.", entry.key, working::until(&entry)))
+            }
+            BuiltIn::WorkingMemoryGet => {
+                let Noted { key } = parsed(arguments)?;
+                let memory = self.working().await?;
+                Ok(memory.get(&key).map_or_else(|| nothing_under(&key), |entry| entry.value.clone()))
+            }
+            BuiltIn::WorkingMemoryList => {
+                let memory = self.working().await?;
+                let lines: Vec<String> = memory.entries().map(working::line).collect();
+                Ok(if lines.is_empty() { "Nothing is noted down.".to_owned() } else { lines.join("\n") })
+            }
+            BuiltIn::WorkingMemoryDelete => {
+                let Noted { key } = parsed(arguments)?;
+                let there = self.forget_working(&key).await?;
+                Ok(if there { format!("Deleted what was under '{key}'.") } else { nothing_under(&key) })
             }
             BuiltIn::ArchivalMemoryInsert => self.archival_insert(parsed(arguments)?).await,
             BuiltIn::ConversationSearch => self.conversation_search(&parsed(arguments)?).await,
@@ -291,6 +325,10 @@ fn hit_line(hit: &Hit) -> String {
         }
         _ => format!("[{kept}] ({id}) {text}"),
     }
+}
+
+fn nothing_under(key: &str) -> String {
+    format!("There is nothing under '{key}'.")
 }
 
 fn limit(search: &Search) -> usize {

@@ -12,6 +12,7 @@ use kelpie_core::record;
 use kelpie_memory::archival::Passage;
 use kelpie_memory::layout;
 use kelpie_memory::name::{self, Place};
+use kelpie_memory::working::WorkingEntry;
 use kelpie_runtime::{HandlerError, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,13 @@ pub(crate) fn goes_along(key: &[u8], talk: &Conversation, passages: u64) -> bool
 pub(super) async fn copy(turn: &mut Turn, copy: CopyRows) -> Result<(), HandlerError> {
     refuse_if_published(turn).await?;
     for (key, row) in copy.rows {
+        if key.starts_with(layout::WORKING) {
+            let entry: WorkingEntry = record::decode(&row).map_err(TurnError::from)?;
+            if entry.is_live(turn.now_ms()) {
+                turn.set(key, row);
+            }
+            continue;
+        }
         let row = match layout::position(layout::PASSAGES, &key) {
             // Its id leads to its agent.
             Some(position) => {

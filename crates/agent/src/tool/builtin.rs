@@ -2,12 +2,13 @@
 
 use std::sync::LazyLock;
 
+use kelpie_memory::working::TTL_MINUTES_MAX;
 use serde_json::{Value, json};
 
 use super::schema::Schema;
 use crate::provider::ToolSpec;
 
-static SCHEMAS: LazyLock<[(BuiltIn, Schema); 9]> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<[(BuiltIn, Schema); 13]> = LazyLock::new(|| {
     BuiltIn::ALL.map(|tool| (tool, Schema::new(&tool.spec().parameters).expect("ours are schemas")))
 });
 
@@ -26,6 +27,14 @@ pub enum BuiltIn {
     MemoryReplace,
     /// Writes a core memory block anew.
     MemoryRethink,
+    /// Notes something down for a while.
+    WorkingMemorySet,
+    /// Reads a note.
+    WorkingMemoryGet,
+    /// Lists the notes.
+    WorkingMemoryList,
+    /// Deletes a note.
+    WorkingMemoryDelete,
     /// Searches what was said.
     ConversationSearch,
     /// Puts a passage aside.
@@ -36,7 +45,7 @@ pub enum BuiltIn {
 
 impl BuiltIn {
     /// All of them, in the order of the prompt.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::SendMessage,
         Self::ConversationSearch,
         Self::ArchivalMemoryInsert,
@@ -46,6 +55,10 @@ impl BuiltIn {
         Self::MemoryInsert,
         Self::MemoryReplace,
         Self::MemoryRethink,
+        Self::WorkingMemorySet,
+        Self::WorkingMemoryGet,
+        Self::WorkingMemoryList,
+        Self::WorkingMemoryDelete,
     ];
 
     /// Its name.
@@ -57,6 +70,10 @@ impl BuiltIn {
             Self::MemoryInsert => "memory_insert",
             Self::MemoryReplace => "memory_replace",
             Self::MemoryRethink => "memory_rethink",
+            Self::WorkingMemorySet => "working_memory_set",
+            Self::WorkingMemoryGet => "working_memory_get",
+            Self::WorkingMemoryList => "working_memory_list",
+            Self::WorkingMemoryDelete => "working_memory_delete",
             Self::ConversationSearch => "conversation_search",
             Self::ArchivalMemoryInsert => "archival_memory_insert",
             Self::ArchivalMemorySearch => "archival_memory_search",
@@ -72,13 +89,18 @@ impl BuiltIn {
     /// wants to read; that an edit was made it need not be told.
     pub fn result_matters(self) -> bool {
         match self {
-            Self::ConversationSearch | Self::ArchivalMemorySearch => true,
+            Self::ConversationSearch
+            | Self::ArchivalMemorySearch
+            | Self::WorkingMemoryGet
+            | Self::WorkingMemoryList => true,
             Self::SendMessage
             | Self::CoreMemoryAppend
             | Self::CoreMemoryReplace
             | Self::MemoryInsert
             | Self::MemoryReplace
             | Self::MemoryRethink
+            | Self::WorkingMemorySet
+            | Self::WorkingMemoryDelete
             | Self::ArchivalMemoryInsert => false,
         }
     }
@@ -97,6 +119,10 @@ impl BuiltIn {
             | Self::MemoryReplace
             | Self::MemoryRethink => true,
             Self::SendMessage
+            | Self::WorkingMemorySet
+            | Self::WorkingMemoryGet
+            | Self::WorkingMemoryList
+            | Self::WorkingMemoryDelete
             | Self::ConversationSearch
             | Self::ArchivalMemoryInsert
             | Self::ArchivalMemorySearch => false,
@@ -137,41 +163,20 @@ impl BuiltIn {
                     }),
                 ),
             ),
-            Self::MemoryInsert => (
-                "Puts text into a block of core memory, as lines of its own.",
-                object(
-                    &["label", "new_string"],
-                    json!({
-                        "label": text("The block to edit."),
-                        "new_string": text("What to put there."),
-                        "insert_line": {
-                            "type": "integer",
-                            "description": "The line after which it goes: 0 is before the first one, -1 (also when \
-                                            absent) after the last one.",
-                        },
-                    }),
-                ),
+            Self::MemoryInsert => memory_insert(),
+            Self::MemoryReplace => memory_replace(),
+            Self::MemoryRethink => memory_rethink(),
+            Self::WorkingMemorySet => working_memory_set(),
+            Self::WorkingMemoryGet => (
+                "Reads what is noted down under a key.",
+                object(&["key"], json!({ "key": text("The name of the note.") })),
             ),
-            Self::MemoryReplace => (
-                "Replaces one piece of text in a block of core memory; for small, exact edits.",
-                object(
-                    &["label", "old_string", "new_string"],
-                    json!({
-                        "label": text("The block to edit."),
-                        "old_string": text("The text to replace, exactly as it stands there, and long enough to stand there once."),
-                        "new_string": text("What to write instead; empty to delete."),
-                    }),
-                ),
-            ),
-            Self::MemoryRethink => (
-                "Writes a block of core memory anew, to condense or reorganise it; not for small edits.",
-                object(
-                    &["label", "new_memory"],
-                    json!({
-                        "label": text("The block to write anew."),
-                        "new_memory": text("All that the block is to say, with what stays true of what it says now."),
-                    }),
-                ),
+            Self::WorkingMemoryList => {
+                ("Lists the keys of your notes, and until when they hold.", object(&[], json!({})))
+            }
+            Self::WorkingMemoryDelete => (
+                "Deletes what is noted down under a key.",
+                object(&["key"], json!({ "key": text("The name of the note.") })),
             ),
             Self::ConversationSearch => (
                 "Searches everything that was said in this conversation, also what is no longer in view.",
@@ -188,31 +193,99 @@ impl BuiltIn {
                     }),
                 ),
             ),
-            Self::ArchivalMemorySearch => (
-                "Searches the passages in long-term memory, by words and by meaning, best first.",
-                object(
-                    &["query"],
-                    json!({
-                        "query": text("What to find; empty for the newest."),
-                        "tags": tags("Only passages with these tags."),
-                        "tag_match_mode": {
-                            "type": "string",
-                            "enum": ["any", "all"],
-                            "description": "Whether one of the tags is enough, or all are needed; any when absent.",
-                        },
-                        "top_k": limit(),
-                        "start_datetime": text("Only passages of this time or later: 2026-11-23 or 2026-11-23T09:30:00Z."),
-                        "end_datetime": text("Only passages of this time or earlier."),
-                        "history": {
-                            "type": "boolean",
-                            "description": "Also passages that were superseded: what was true before.",
-                        },
-                    }),
-                ),
-            ),
+            Self::ArchivalMemorySearch => archival_memory_search(),
         };
         ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
     }
+}
+
+fn memory_insert() -> (&'static str, Value) {
+    (
+        "Puts text into a block of core memory, as lines of its own.",
+        object(
+            &["label", "new_string"],
+            json!({
+                "label": text("The block to edit."),
+                "new_string": text("What to put there."),
+                "insert_line": {
+                    "type": "integer",
+                    "description": "The line after which it goes: 0 is before the first one, -1 (also when \
+                                    absent) after the last one.",
+                },
+            }),
+        ),
+    )
+}
+
+fn memory_replace() -> (&'static str, Value) {
+    (
+        "Replaces one piece of text in a block of core memory; for small, exact edits.",
+        object(
+            &["label", "old_string", "new_string"],
+            json!({
+                "label": text("The block to edit."),
+                "old_string": text("The text to replace, exactly as it stands there, and long enough to stand there once."),
+                "new_string": text("What to write instead; empty to delete."),
+            }),
+        ),
+    )
+}
+
+fn memory_rethink() -> (&'static str, Value) {
+    (
+        "Writes a block of core memory anew, to condense or reorganise it; not for small edits.",
+        object(
+            &["label", "new_memory"],
+            json!({
+                "label": text("The block to write anew."),
+                "new_memory": text("All that the block is to say, with what stays true of what it says now."),
+            }),
+        ),
+    )
+}
+
+fn working_memory_set() -> (&'static str, Value) {
+    (
+        "Notes a text down under a key, for a while: what you need for the work at hand and not for ever.",
+        object(
+            &["key", "value"],
+            json!({
+                "key": text("The name to find it by; a note of that name is replaced."),
+                "value": text("What to note down."),
+                "ttl_minutes": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": TTL_MINUTES_MAX,
+                    "description": "For how many minutes it holds; until it is deleted when absent.",
+                },
+            }),
+        ),
+    )
+}
+
+fn archival_memory_search() -> (&'static str, Value) {
+    (
+        "Searches the passages in long-term memory, by words and by meaning, best first.",
+        object(
+            &["query"],
+            json!({
+                "query": text("What to find; empty for the newest."),
+                "tags": tags("Only passages with these tags."),
+                "tag_match_mode": {
+                    "type": "string",
+                    "enum": ["any", "all"],
+                    "description": "Whether one of the tags is enough, or all are needed; any when absent.",
+                },
+                "top_k": limit(),
+                "start_datetime": text("Only passages of this time or later: 2026-11-23 or 2026-11-23T09:30:00Z."),
+                "end_datetime": text("Only passages of this time or earlier."),
+                "history": {
+                    "type": "boolean",
+                    "description": "Also passages that were superseded: what was true before.",
+                },
+            }),
+        ),
+    )
 }
 
 fn text(description: &str) -> Value {

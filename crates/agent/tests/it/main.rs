@@ -23,4 +23,5 @@ mod talk;
 mod tiny;
 mod tools;
 mod web;
+mod working;
 mod world;

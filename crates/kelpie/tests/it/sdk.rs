@@ -82,21 +82,32 @@ async fn python_sdk_archival_memory_by_meaning_and_facts_that_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_sdk_the_guide_s_archival_memory() {
-    let dir = tempfile::tempdir().expect("a directory");
     let embeddings = tool("KELPIE_TEST_EMBEDDINGS");
-    let plan = Plan::new(dir.path()).await.arg("--embeddings", embeddings.display());
+    let expected = ["Kai drinks green tea in the morning", "Kai lives in Rome / Kai lives in Berlin"];
+    the_guide_prints("Archival memory", &[("--embeddings", &embeddings)], &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_the_guide_s_working_memory() {
+    the_guide_prints("Working memory", &[], &["['4711']", "[]"]).await;
+}
+
+/// Runs the program of a section of the guide, which says what it prints.
+async fn the_guide_prints(heading: &str, args: &[(&str, &Path)], expected: &[&str]) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let plan = args.iter().fold(plan, |plan, (name, value)| plan.arg(name, value.display()));
     let server = plan.start().await;
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/agents.md");
     let guide = std::fs::read_to_string(guide).expect("the guide");
-    let (_, section) = guide.split_once("\n## Archival memory\n").expect("the section");
+    let (_, section) = guide.split_once(&format!("\n## {heading}\n")).expect("the section");
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
-    let blocks = section.split("```python\n").skip(1).filter_map(|rest| rest.split_once("```"));
-    let source: String = blocks.map(|(block, _)| block).collect();
+    let source = crate::guide::blocks(heading, "python").concat();
     let program = dir.path().join("guide.py");
     std::fs::write(&program, source.replace(README_SERVER, &plan.url())).expect("a file");
     let said = python(&program, &[]).await;
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines, ["Kai drinks green tea in the morning", "Kai lives in Rome / Kai lives in Berlin"]);
+    assert_eq!(lines, expected);
     assert!(lines.iter().all(|line| section.contains(line)), "the guide says what it prints");
     server.kill().await;
 }

@@ -90,6 +90,29 @@ assert unknown.status == "error" and "not granted" in unknown.stderr[0], unknown
 hits = client.tools.search(query="archival memory")
 check(hits, {hit.tool.name for hit in hits} == {"archival_memory_insert", "archival_memory_search"})
 
+# Working memory, Kelpie's own: for a while, under keys, read by tools.
+notes = f"/v1/agents/{agent.id}/working-memory"
+door = client.put(f"{notes}/door%2Fback", body={"value": "4711", "ttl_minutes": 30}, cast_to=object)
+assert (door["key"], door["value"]) == ("door/back", "4711") and door["expires_at"] > door["set_at"], door
+plan = client.put(f"{notes}/plan", body={"value": "tea"}, cast_to=object)
+assert "expires_at" not in plan, plan
+assert client.get(notes, cast_to=object) == [door, plan]
+assert client.get(f"{notes}/door%2Fback", cast_to=object) == door
+refused(422, "between 1 and 525600", lambda: client.put(
+    f"{notes}/plan", body={"value": "x", "ttl_minutes": 0}, cast_to=object))
+refused(422, "at most 16384 bytes", lambda: client.put(f"{notes}/plan", body={"value": "x" * 16385}, cast_to=object))
+refused(404, "Entry not found", lambda: client.get(f"{notes}/none", cast_to=object))
+refused(404, "Agent not found", lambda: client.get("/v1/agents/agent-none/working-memory", cast_to=object))
+client.agents.tools.attach(tools["working_memory_list"].id, agent_id=agent.id)
+reply = client.agents.messages.create(
+    agent.id, messages=[{"role": "user", "content": "Call the tool working_memory_list {}"}]
+)
+returns = [message.tool_return for message in reply.messages if message.message_type == "tool_return_message"]
+assert "plan: 3 bytes" in returns[0] and "4711" not in client.agents.recompile(agent.id), returns
+client.delete(f"{notes}/plan", cast_to=object)
+refused(404, "Entry not found", lambda: client.delete(f"{notes}/plan", cast_to=object))
+assert client.get(f"/v1/agents/{other.id}/working-memory", cast_to=object) == []
+
 # The prompt, a run in the background, a message by its id, a search over all of them.
 prompt = client.agents.recompile(agent.id)
 check(prompt, "likes tea" in prompt and "<human>" in prompt)

@@ -17,4 +17,5 @@ mod rubbish;
 mod store;
 mod streams;
 mod system;
+mod working;
 mod world;
