@@ -104,6 +104,7 @@ pub(crate) mod operation {
     /// Of a block that belongs to no agent.
     pub(crate) const CREATE_OWN_BLOCK: &str = "create_own_block";
     pub(crate) const CHANGE_OWN_BLOCK: &str = "change_own_block";
+    pub(crate) const UNDO_OWN_BLOCK: &str = "undo_own_block";
     pub(crate) const DELETE_OWN_BLOCK: &str = "delete_own_block";
     pub(crate) const MESSAGE: &str = "message";
     pub(crate) const DECIDE: &str = "decide";
@@ -313,6 +314,7 @@ impl AgentActor {
             PUBLISH_FORK => return Ok(reply(&fork::publish(turn, request(payload)?).await?)),
             CREATE_OWN_BLOCK => return Ok(reply(&blocks::create(turn, request(payload)?).await?)),
             CHANGE_OWN_BLOCK => return Ok(reply(&blocks::change(turn, request(payload)?).await?)),
+            UNDO_OWN_BLOCK => return Ok(reply(&blocks::undo(turn).await?)),
             DELETE_OWN_BLOCK => return Ok(reply(&blocks::delete(turn).await?)),
             KEEP_TOOL => return Ok(reply(&tools::keep(turn, &self.shared, request(payload)?).await?)),
             CHANGE_TOOL => return Ok(reply(&tools::change(turn, request(payload)?).await?)),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use kelpie_agent::query::Order;
 use kelpie_agent::record::AgentRecord;
-use kelpie_agent::service::{BlockQuery, BlockRecord};
+use kelpie_agent::service::{BlockQuery, BlockRecord, PastValue};
 use kelpie_api::agent::AgentState;
 use kelpie_api::block::{Block, CreateBlock, PastBlock, UpdateBlock};
 use kelpie_api::error::ErrorBody;
@@ -91,9 +91,8 @@ pub(crate) async fn past(
     State(front): State<Front>,
     Path((id, label)): Path<(String, String)>,
 ) -> Answer<Json<Vec<PastBlock>>> {
-    let past = front.agents()?.past_of_block(front.scope(), &id, &label).await?.into_iter();
-    let shown = past.map(|past| PastBlock { value: past.value, until: Timestamp(past.until_ms) });
-    Ok(Json(shown.collect()))
+    let past = front.agents()?.past_of_block(front.scope(), &id, &label).await?;
+    Ok(Json(past.into_iter().map(show_past).collect()))
 }
 
 /// Blocks of a page that does not say how many.
@@ -174,6 +173,29 @@ pub(crate) async fn delete_by_id(
     Ok(Json(json!({ "message": format!("Block {id} deleted") })))
 }
 
+/// Takes the last change of the block of an id back, for all agents that have it.
+#[utoipa::path(post, path = "/v1/blocks/{block_id}/undo", tag = "blocks",
+    params(("block_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = Block), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(crate) async fn undo_by_id(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    Key(key): Key,
+) -> Answer<Json<Block>> {
+    Ok(Json(show(front.agents()?.undo_block_by_id(front.scope(), &id, key.as_ref()).await?)))
+}
+
+/// Lists what the block of an id said before its last changes, newest first.
+#[utoipa::path(get, path = "/v1/blocks/{block_id}/past", tag = "blocks", params(("block_id" = String, Path)),
+    responses((status = 200, body = Vec<PastBlock>), (status = 404, body = ErrorBody)))]
+pub(crate) async fn past_by_id(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+) -> Answer<Json<Vec<PastBlock>>> {
+    let past = front.agents()?.past_of_block_by_id(front.scope(), &id).await?;
+    Ok(Json(past.into_iter().map(show_past).collect()))
+}
+
 /// Lists the agents that have a block.
 #[utoipa::path(get, path = "/v1/blocks/{block_id}/agents", tag = "blocks",
     params(("block_id" = String, Path), ("before" = Option<String>, Query), ("after" = Option<String>, Query),
@@ -218,6 +240,10 @@ pub(crate) async fn detach(
 ) -> Answer<Json<AgentState>> {
     let agent = front.agents()?.detach_block(front.scope(), &id, key.as_ref(), &block_id).await?;
     show_agent(&front, agent).await
+}
+
+fn show_past(past: PastValue) -> PastBlock {
+    PastBlock { value: past.value, until: Timestamp(past.until_ms) }
 }
 
 fn show(record: BlockRecord) -> Block {

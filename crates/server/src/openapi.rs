@@ -80,6 +80,8 @@ use crate::{
         blocks::retrieve_by_id,
         blocks::update_by_id,
         blocks::delete_by_id,
+        blocks::undo_by_id,
+        blocks::past_by_id,
         blocks::agents_of,
         blocks::attach,
         blocks::detach,

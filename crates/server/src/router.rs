@@ -132,6 +132,8 @@ fn shared_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
             "/v1/blocks/{block_id}",
             get(blocks::retrieve_by_id).patch(blocks::update_by_id).delete(blocks::delete_by_id),
         ),
+        ("/v1/blocks/{block_id}/undo", post(blocks::undo_by_id)),
+        ("/v1/blocks/{block_id}/past", get(blocks::past_by_id)),
         ("/v1/blocks/{block_id}/agents", get(blocks::agents_of)),
         ("/v1/runs", get(runs::list)),
         ("/v1/runs/{run_id}", get(runs::retrieve)),

@@ -16,7 +16,7 @@ use kelpie_runtime::{HandlerError, Turn, TurnError};
 
 use super::desk::Desk;
 use super::manage::edit;
-use super::rows::{self, BlockHome, SharedBlock};
+use super::rows::{self, BlockHome, Changes, SharedBlock};
 use super::{ChangeBlock, CreateBlock, code, undo};
 use crate::record::AgentRecord;
 
@@ -29,21 +29,28 @@ pub(super) async fn create(turn: &mut Turn, create: CreateBlock) -> Result<Share
     }
     let block = Block { shared: true, ..Block::new(id, 0, block).map_err(edit)? };
     block.fits_shared().map_err(edit)?;
-    let shared = SharedBlock { block, created_ms: turn.now_ms(), kept };
+    let shared = SharedBlock { block, created_ms: turn.now_ms(), kept, changes: Changes::default() };
     list(turn, &shared.block.id, shared.created_ms);
-    set_home(turn, &shared.block.id, &BlockHome::Own(Box::new(shared.clone())));
+    set_shared(turn, &shared);
     Ok(shared)
 }
 
 /// Changes a block that belongs to no agent.
 pub(super) async fn change(turn: &mut Turn, change: ChangeBlock) -> Result<SharedBlock, HandlerError> {
     let ChangeBlock { change, kept } = change;
-    let mut shared = own(turn).await?;
-    shared.block = shared.block.changed(&change).map_err(edit)?;
-    shared.block.fits_shared().map_err(edit)?;
+    let before = own(turn).await?;
+    let block = before.block.changed(&change).map_err(edit)?;
+    block.fits_shared().map_err(edit)?;
+    let mut shared = undo::changed_shared(turn, before, block);
     shared.kept.extend(kept);
-    set_home(turn, &shared.block.id, &BlockHome::Own(Box::new(shared.clone())));
+    set_shared(turn, &shared);
     Ok(shared)
+}
+
+/// Takes the last change of a block that belongs to no agent back.
+pub(super) async fn undo(turn: &mut Turn) -> Result<SharedBlock, HandlerError> {
+    let shared = own(turn).await?;
+    undo::undone_shared(turn, shared).await
 }
 
 /// Deletes a block that belongs to no agent: those that have it lose it.
@@ -52,6 +59,7 @@ pub(super) async fn delete(turn: &mut Turn) -> Result<(), HandlerError> {
     let entry = rows::created_entry(shared.created_ms, &shared.block.id);
     turn.index_clear(rows::INDEX_BLOCKS_CREATED, &entry);
     turn.index_clear(rows::INDEX_BLOCKS, shared.block.id.as_bytes());
+    undo::forget_shared(turn, &shared);
     Ok(())
 }
 
@@ -60,12 +68,17 @@ async fn own(turn: &mut Turn) -> Result<SharedBlock, HandlerError> {
     rows::shared_block(turn, &id).await?.ok_or_else(no_block)
 }
 
-fn no_block() -> HandlerError {
+pub(super) fn no_block() -> HandlerError {
     HandlerError::app(code::NO_BLOCK, "Block not found")
 }
 
 fn set_home(turn: &mut Turn, id: &str, home: &BlockHome) {
     turn.index_set(rows::INDEX_BLOCKS, id.as_bytes(), record::encode(home));
+}
+
+/// Writes a shared block.
+pub(super) fn set_shared(turn: &mut Turn, shared: &SharedBlock) {
+    set_home(turn, &shared.block.id, &BlockHome::Own(Box::new(shared.clone())));
 }
 
 fn list(turn: &mut Turn, id: &str, created_ms: u64) {
@@ -117,10 +130,12 @@ impl Desk<'_> {
             Some(BlockHome::Agent { created_ms, .. }) => created_ms,
             Some(BlockHome::Own(_)) | None => return Err(no_block()),
         };
-        undo::forget(self.turn, id);
         block.shared = true;
-        let shared = SharedBlock { block: block.clone(), created_ms, kept: Default::default() };
-        set_home(self.turn, id, &BlockHome::Own(Box::new(shared)));
+        let changes = undo::share(self.turn, id).await?;
+        set_shared(
+            self.turn,
+            &SharedBlock { block: block.clone(), created_ms, kept: Default::default(), changes },
+        );
         link(self.turn, &self.agent, &block);
         self.seen(&block);
         Ok(())
@@ -158,8 +173,8 @@ impl Desk<'_> {
                 let available = self.agent.blocks.iter().map(|block| block.label.clone()).collect();
                 return Ok(Err(EditError::NoSuchBlock { label: block.label, available }));
             };
-            let home = BlockHome::Own(Box::new(SharedBlock { block: block.clone(), ..shared }));
-            set_home(self.turn, &block.id, &home);
+            let shared = undo::changed_shared(self.turn, shared, block.clone());
+            set_shared(self.turn, &shared);
         } else {
             let before = self.agent.blocks.iter().find(|before| before.id == block.id);
             if let Some(before) = before.filter(|before| before.value != block.value) {

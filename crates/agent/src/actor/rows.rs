@@ -52,6 +52,8 @@ pub(crate) const INDEX_OWNERS: &str = "owners";
 pub(crate) const INDEX_BLOCKS: &str = "blocks";
 /// Blocks by time of creation.
 pub(crate) const INDEX_BLOCKS_CREATED: &str = "blocks_created";
+/// What shared blocks said before, by their id and a number.
+pub(crate) const INDEX_BLOCKS_PAST: &str = "blocks_past";
 /// The agents of each block.
 pub(crate) const INDEX_BLOCK_AGENTS: &str = "block_agents";
 /// Tools of source code by their id.
@@ -105,6 +107,18 @@ pub(crate) struct SharedBlock {
     /// Fields of the wire format that come back as given.
     #[serde(default)]
     pub(crate) kept: BTreeMap<String, Value>,
+    /// Its last changes, see [`super::undo`].
+    #[serde(default)]
+    pub(crate) changes: Changes,
+}
+
+/// The numbers of the changes that can be taken back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    /// Of the oldest one.
+    pub(crate) from: u64,
+    /// After the newest one.
+    pub(crate) to: u64,
 }
 
 /// Where an agent stands.
@@ -308,6 +322,9 @@ pub(crate) async fn blocks(turn: &mut Turn) -> Result<Vec<Block>, TurnError> {
 
 /// Where a block is.
 pub(crate) async fn home(turn: &mut Turn, id: &str) -> Result<Option<BlockHome>, TurnError> {
+    if kelpie_core::mutant!("shared_block_not_compared") {
+        return decoded(turn.index_glance(INDEX_BLOCKS, &[id.as_bytes().to_vec()]).await?.swap_remove(0));
+    }
     decoded(turn.index_get(INDEX_BLOCKS, id.as_bytes()).await?)
 }
 

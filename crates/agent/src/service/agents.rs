@@ -100,7 +100,8 @@ impl Agents {
         self.call(scope, agent, key, operation::UPDATE_BLOCK, &update).await
     }
 
-    /// Takes the last change of a block of one agent back; a further one takes back the one before.
+    /// Takes the last change of a block back, also for others who have it; a further one takes back the
+    /// one before.
     pub async fn undo_block(
         &self,
         scope: &Scope,
@@ -119,6 +120,9 @@ impl Agents {
         label: &str,
     ) -> Result<Vec<PastValue>, AgentError> {
         let block = self.block(scope, agent, label).await?;
+        if block.shared {
+            return self.past_of_shared_block(scope, &block.id).await;
+        }
         let view = self.view(scope, agent).await?;
         undo::past(&view, &block.id).await.map_err(|error| failure::read(&error))
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use kelpie_core::call::{CallKey, IdempotencyKey};
+use kelpie_core::record::{self, RecordError};
 use kelpie_memory::block::{Block, BlockChange, NewBlock};
 use kelpie_memory::name;
 use kelpie_runtime::RecordRange;
 use serde_json::Value;
 
-use super::{Agents, failure, not_found};
+use super::{Agents, PastValue, failure, not_found};
 use crate::actor::rows::{self, BlockHome, SharedBlock};
 use crate::actor::{ACTOR_TYPE, ChangeBlock, CreateBlock, UpdateBlock, operation};
 use crate::error::{AgentError, Thing};
@@ -104,6 +105,49 @@ impl Agents {
                 Ok(BlockRecord { block, created_ms, kept: BTreeMap::new() })
             }
         }
+    }
+
+    /// Takes the last change of the block of an id back, for all who have it.
+    pub async fn undo_block_by_id(
+        &self,
+        scope: &Scope,
+        id: &str,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<BlockRecord, AgentError> {
+        match self.block_home(scope, id).await? {
+            BlockHome::Own(_) => {
+                let actor = Self::actor(scope, id)?;
+                let undone: SharedBlock =
+                    self.call_actor(scope, actor, key, operation::UNDO_OWN_BLOCK, &()).await?;
+                Ok(undone.into())
+            }
+            BlockHome::Agent { agent_id, label, created_ms } => {
+                let block = self.undo_block(scope, &agent_id, &label, key).await?;
+                Ok(BlockRecord { block, created_ms, kept: BTreeMap::new() })
+            }
+        }
+    }
+
+    /// What the block of an id said before its last changes, newest first.
+    pub async fn past_of_block_by_id(&self, scope: &Scope, id: &str) -> Result<Vec<PastValue>, AgentError> {
+        match self.block_home(scope, id).await? {
+            BlockHome::Own(_) => self.past_of_shared_block(scope, id).await,
+            BlockHome::Agent { agent_id, label, .. } => self.past_of_block(scope, &agent_id, &label).await,
+        }
+    }
+
+    /// What a shared block said before.
+    pub(super) async fn past_of_shared_block(
+        &self,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Vec<PastValue>, AgentError> {
+        let range = RecordRange::prefix(&rows::value_prefix(id)).reversed();
+        let found = self.runtime.index(&scope.tenant, ACTOR_TYPE, rows::INDEX_BLOCKS_PAST, range).await;
+        let found = found.map_err(|error| failure::index(&error))?;
+        let past: Result<Vec<PastValue>, RecordError> =
+            found.iter().map(|(_, value)| record::decode(value)).collect();
+        past.map_err(|error| failure::damaged(&error))
     }
 
     /// Deletes the block of an id: all who have it lose it.
@@ -250,7 +294,7 @@ impl Agents {
 
 impl From<SharedBlock> for BlockRecord {
     fn from(shared: SharedBlock) -> Self {
-        let SharedBlock { block, created_ms, kept } = shared;
+        let SharedBlock { block, created_ms, kept, .. } = shared;
         Self { block, created_ms, kept }
     }
 }

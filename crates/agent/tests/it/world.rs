@@ -17,7 +17,7 @@ use kelpie_env::sim::{Node, Sim};
 use kelpie_memory::block::NewBlock;
 use kelpie_memory::embedding::Embeddings;
 use kelpie_runtime::Options;
-use kelpie_storage::{Backend, Memory, Store};
+use kelpie_storage::{Backend, EmbeddedOptions, Memory, Store, StoreConfig};
 
 use crate::doubles::{Asked, Effects, Puppet, Tools};
 
@@ -71,6 +71,13 @@ impl World {
         };
         let options = Options { idle_after: Duration::from_secs(8), ..Options::alone("n1").unwrap() };
         Agents::start(env, store, options, parts).await
+    }
+
+    /// Starts the node's present life over a store on its disk, where a commit takes a while.
+    pub(crate) async fn start_on_a_disk(&self) -> Agents {
+        let config = StoreConfig::Embedded { dir: "data".into(), options: EmbeddedOptions::default() };
+        let store = Store::open(&config, &self.node.env()).await.unwrap();
+        self.start_over(store).await.unwrap()
     }
 
     /// Ends the node's life without a word and begins the next one.

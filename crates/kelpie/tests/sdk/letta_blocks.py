@@ -55,6 +55,21 @@ for value in (
 ):
     assert value == "We build ships.\nAnd kayaks.", value
 assert "And kayaks." in client.agents.recompile(two.id)
+
+# Kelpie's own: changes of a shared block are taken back, whoever made them.
+past = client.get(f"/v1/blocks/{team.id}/past", cast_to=object)
+assert [entry["value"] for entry in past] == ["We build ships.", "We build boats."], past
+assert client.get(f"/v1/agents/{two.id}/core-memory/blocks/team/past", cast_to=object) == past
+undone = client.post(f"/v1/blocks/{team.id}/undo", cast_to=object)
+assert (undone["id"], undone["value"], undone["tags"]) == (team.id, "We build ships.", ["shared"]), undone
+undone = client.post(f"/v1/agents/{two.id}/core-memory/blocks/team/undo", cast_to=object)
+assert undone["value"] == client.agents.blocks.retrieve("team", agent_id=one.id).value == "We build boats.", undone
+try:
+    client.post(f"/v1/blocks/{team.id}/undo", cast_to=object)
+    raise AssertionError("a change was taken back that nobody made")
+except APIStatusError as error:
+    assert error.status_code == 422 and "no change" in str(error), error
+client.agents.blocks.update("team", agent_id=one.id, value="We build ships.\nAnd kayaks.")
 client.blocks.update(team.id, read_only=True)
 reply = client.agents.messages.create(two.id, messages=[{"role": "user", "content": wish}])
 told = [m.tool_return for m in reply.messages if m.message_type == "tool_return_message"]

@@ -24,6 +24,30 @@ async fn blocks_are_listed_shown_and_changed() {
 }
 
 #[tokio::test]
+async fn changes_are_taken_back_by_label_and_by_id() {
+    let world = World::new().await;
+    let id = world.agent("Kel").await;
+    let path = format!("/v1/agents/{id}/core-memory/blocks/human");
+    let block = world.get(&path).await.ok()["id"].as_str().unwrap().to_owned();
+    for value in ["Ann", "Bob"] {
+        world.patch(&format!("/v1/blocks/{block}"), json!({"value": value})).await.ok();
+    }
+    let past = world.get(&format!("/v1/blocks/{block}/past")).await.ok();
+    assert_eq!((past.as_array().unwrap().len(), &past[0]["value"]), (2, &json!("Ann")));
+    assert_eq!(world.get(&format!("{path}/past")).await.ok(), past);
+    assert_eq!(world.post(&format!("/v1/blocks/{block}/undo"), json!({})).await.ok()["value"], "Ann");
+    world.post(&format!("{path}/undo"), json!({})).await.ok();
+    let refused = world.post(&format!("/v1/blocks/{block}/undo"), json!({})).await;
+    refused.refused(StatusCode::UNPROCESSABLE_ENTITY);
+    for (method, path) in [("past", "block-none/past"), ("undo", "block-none/undo")] {
+        let path = format!("/v1/blocks/{path}");
+        let reply =
+            if method == "past" { world.get(&path).await } else { world.post(&path, json!({})).await };
+        assert_eq!(reply.refused(StatusCode::NOT_FOUND), "Block not found");
+    }
+}
+
+#[tokio::test]
 async fn a_block_that_is_missing_or_too_long_is_refused_and_nothing_changes() {
     let world = World::new().await;
     let id = world.agent("Kel").await;

@@ -12,6 +12,7 @@ async fn the_description_names_every_route_and_its_fields() {
         ("/v1/agents/{agent_id}/messages", "post"),
         ("/v1/agents/{agent_id}/messages/stream", "post"),
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", "patch"),
+        ("/v1/blocks/{block_id}/undo", "post"),
         ("/v1/agents/{agent_id}/working-memory/{key}", "put"),
         ("/v1/models/", "get"),
         ("/v1/actors/{type}", "get"),
