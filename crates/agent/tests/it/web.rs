@@ -68,7 +68,13 @@ async fn a_page_is_read_as_a_person_reads_it() {
                 <body><h1>Kelpie</h1><p>A <b>horse</b> of the <a href='/lake'>lake</a>.</p></body></html>";
     let outcome = fetched(&[page("text/html; charset=utf-8", html)]).await;
     assert!(outcome.ok, "{outcome:?}");
-    insta::assert_snapshot!(outcome.text, @"");
+    insta::assert_snapshot!(outcome.text, @"
+    # Kelpie
+
+    A **horse** of the [lake][1].
+
+    [1]: /lake
+    ");
     assert_eq!(fetched(&[page("application/json", "{\"a\":1}")]).await, ToolOutcome::ok("{\"a\":1}"));
 }
 

@@ -54,8 +54,9 @@ fn entry(word: &str) -> Result<Entry, NotAHost> {
     let (below, host) = word.strip_prefix("*.").map_or((false, word), |host| (true, host));
     // Written as a URL has it: in small letters, and in ASCII whatever the language.
     let url = Url::parse(&format!("http://{host}/")).map_err(|_| wrong())?;
-    let host = url.domain().filter(|_| url.port().is_none() && url.path() == "/").ok_or_else(wrong)?;
-    if host.contains(['*', '%']) || url.as_str() != format!("http://{host}/") {
+    let host = url.domain().ok_or_else(wrong)?;
+    // The usual port goes without saying in a URL.
+    if host.contains(['*', '%']) || word.contains([':', '/', '@', '?', '#']) {
         return Err(wrong());
     }
     Ok(if below { Entry::Below(format!(".{host}")) } else { Entry::Host(host.to_owned()) })
