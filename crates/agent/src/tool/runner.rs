@@ -99,13 +99,12 @@ impl ToolRunner for Runners {
     }
 
     fn run(&self, invocation: Invocation) -> BoxFuture<'static, ToolOutcome> {
-        let offers = |runner: &&Box<dyn ToolRunner>| {
-            runner.tools().iter().any(|tool| tool.spec.name == invocation.tool)
-        };
-        match self.0.iter().find(offers) {
-            Some(runner) => runner.run(invocation),
-            None => NoTools.run(invocation),
+        for runner in &self.0 {
+            if runner.tools().iter().any(|tool| tool.spec.name == invocation.tool) {
+                return runner.run(invocation);
+            }
         }
+        NoTools.run(invocation)
     }
 }
 

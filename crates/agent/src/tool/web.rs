@@ -69,18 +69,22 @@ impl WebFetch {
             .user_agent(concat!("kelpie/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(WebFetchError)?;
-        let spec = ToolSpec {
-            name: NAME.to_owned(),
-            description: format!("Reads a page of the web as text. It can be at: {allowed}."),
-            parameters: json!({
-                "type": "object",
-                "properties": { "url": { "type": "string", "description": "The page: https://…" } },
-                "required": ["url"],
-            }),
-        };
-        let tool = OutsideTool::new(spec, true, TIME_MAX).expect("ours is a schema");
-        Ok(Self { env, allowed: Arc::new(allowed), tool, client })
+        Ok(Self { env, tool: offered(&allowed), allowed: Arc::new(allowed), client })
     }
+}
+
+/// The tool, as a model gets to see it.
+fn offered(allowed: &Allowed) -> OutsideTool {
+    let spec = ToolSpec {
+        name: NAME.to_owned(),
+        description: format!("Reads a page of the web as text. It can be at: {allowed}."),
+        parameters: json!({
+            "type": "object",
+            "properties": { "url": { "type": "string", "description": "The page: https://…" } },
+            "required": ["url"],
+        }),
+    };
+    OutsideTool::new(spec, true, TIME_MAX).expect("ours is a schema")
 }
 
 impl ToolRunner for WebFetch {
