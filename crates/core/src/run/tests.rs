@@ -308,7 +308,7 @@ impl Judge {
                 for (number, decision) in decisions {
                     match decision {
                         Decision::Approved => drop(self.unapproved.remove(&(*step, *number))),
-                        Decision::Answered { .. } if self.unapproved.contains(&(*step, *number)) => {
+                        Decision::Answered { .. } if self.undecided(*step, *number) => {
                             self.close(*step, *number);
                         }
                         Decision::Answered { .. } | Decision::Denied => {}
@@ -345,6 +345,11 @@ impl Judge {
             wakes.next_back().is_none_or(|at| at.is_some() != self.finished),
             "{effects:?}: a run that goes on wakes up"
         );
+    }
+
+    /// Whether a decision on this call counts: later ones on the same call change nothing.
+    fn undecided(&self, step: u32, call: usize) -> bool {
+        self.unapproved.contains(&(step, call)) && self.closed.get(&(step, call)) == Some(&false)
     }
 
     fn close(&mut self, step: u32, call: usize) {
@@ -444,6 +449,13 @@ proptest! {
     ) {
         judge(steps_max, inputs);
     }
+}
+
+#[test]
+fn only_the_first_decision_on_a_call_counts() {
+    let first = decided(1, &[(0, Decision::Denied)]);
+    let second = decided(1, &[(0, Decision::Answered { ok: true })]);
+    judge(1, vec![answered(1, 1, &[ASKS, ASKS], None), first, second]);
 }
 
 #[cfg(feature = "mutants")]
