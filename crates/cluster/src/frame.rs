@@ -1,10 +1,10 @@
 //! What travels on a connection once both ends know each other.
 //!
 //! ```text
-//!   u32 length │ u8 protocol version │ u32 CRC │ postcard(Frame)          length ≤ FRAME_BYTES_MAX
+//!   u8 protocol version │ u32 CRC │ postcard(Frame)          FRAME_BYTES_MAX at most
 //! ```
 //!
-//! The length is checked before anything is allocated for the body; a body that does not end
+//! [`crate::codec`] cuts the stream into frames. A body that does not end
 //! where its frame ends is an error, and so is any other version than the one agreed on. The
 //! checksum finds what TCP's lets through; against people it protects nothing.
 //!

@@ -13,6 +13,7 @@
 //! [`Timing::silent_max`].
 
 mod advertised;
+mod codec;
 mod connection;
 mod failure;
 mod frame;

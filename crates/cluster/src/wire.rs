@@ -4,15 +4,16 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use kelpie_env::{Env, Stream};
 use tokio::io::AsyncWriteExt;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::codec::Framed;
 
+use crate::codec::Codec;
 use crate::frame::{FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX};
 use crate::handshake::{self, Ended};
 use crate::stream::{Progress, Watched};
 
 /// A stream cut into messages.
 pub(crate) struct Wire {
-    pub(crate) framed: Framed<Watched, LengthDelimitedCodec>,
+    pub(crate) framed: Framed<Watched, Codec>,
 }
 
 /// Why a handshake came to nothing.
@@ -31,17 +32,12 @@ impl Wire {
     /// For a handshake, whose messages are small.
     pub(crate) fn new(env: &Env, inner: Box<dyn Stream>) -> Self {
         let progress = Progress::new(env.clone());
-        // The length is checked before anything is allocated for what it announces.
-        let codec = LengthDelimitedCodec::builder()
-            .length_field_length(4)
-            .max_frame_length(HANDSHAKE_BYTES_MAX)
-            .new_codec();
-        Self { framed: Framed::new(Watched { inner, progress }, codec) }
+        Self { framed: Framed::new(Watched { inner, progress }, Codec::new(HANDSHAKE_BYTES_MAX)) }
     }
 
     /// From now on frames go through.
     pub(crate) fn shaken(mut self) -> Self {
-        self.framed.codec_mut().set_max_frame_length(FRAME_BYTES_MAX);
+        self.framed.codec_mut().allow(FRAME_BYTES_MAX);
         self
     }
 

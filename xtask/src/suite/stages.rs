@@ -10,6 +10,9 @@ use crate::process::{cargo, shown, works};
 use crate::tools::postgres::Server;
 use crate::{repo, specs, tidy, tools};
 
+/// What `proptest` draws its cases from.
+const PROPERTY_SEED: &str = "PROPTEST_RNG_SEED";
+
 /// One stage of the suite.
 pub(super) struct Stage {
     pub(super) name: &'static str,
@@ -349,6 +352,10 @@ fn with_tools(context: &Context) -> Command {
     command.env(conformance::VARIABLE, &context.records);
     if context.length == Length::Full {
         command.env("KELPIE_TEST_FULL", "1");
+    } else if std::env::var_os(PROPERTY_SEED).is_none() {
+        // The same cases each time, so that no change is refused for what another one did; the
+        // full length, and whoever runs a test by hand, draws new ones.
+        command.env(PROPERTY_SEED, "1");
     }
     command
 }

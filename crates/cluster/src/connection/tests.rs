@@ -8,6 +8,7 @@ use kelpie_env::sim::Sim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::codec::prefix;
 use crate::frame::FRAME_BYTES_MAX;
 use crate::handshake::InFlight;
 
@@ -74,7 +75,7 @@ fn framed(frames: &[Frame]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     for frame in frames {
         let body = frame::encode(1, frame);
-        bytes.put_u32(u32::try_from(body.len()).unwrap());
+        bytes.put_slice(&prefix(u32::try_from(body.len()).unwrap()));
         bytes.put_slice(&body);
     }
     bytes.to_vec()
@@ -123,13 +124,13 @@ fn a_cancelled_request_makes_room_and_its_end_is_told() {
 #[test]
 fn a_frame_that_is_announced_too_large_ends_the_connection_before_it_is_read() {
     for length in [u32::try_from(FRAME_BYTES_MAX + 1).unwrap(), u32::MAX] {
-        let why = say(length.to_be_bytes().to_vec(), &Arc::default()).0;
-        assert_eq!(why, "frame size too big");
+        let why = say(prefix(length).to_vec(), &Arc::default()).0;
+        assert_eq!(why, format!("a message of {length} bytes, of {FRAME_BYTES_MAX} allowed"));
         let sim = Sim::new(1);
         let (mut near, far) = tokio::io::duplex(64);
         let mut wire = Wire::new(&sim.node("b").env(), Box::new(far)).shaken();
         sim.block_on(async {
-            near.write_all(&length.to_be_bytes()).await.unwrap();
+            near.write_all(&prefix(length)).await.unwrap();
             assert!(wire.hear().await.is_err());
         });
         assert!(wire.framed.read_buffer().capacity() <= 8 << 10, "it made room for it");
@@ -149,7 +150,7 @@ fn no_bytes_make_it_panic_or_exceed_its_limits() {
                 2 => framed(&[Frame::Note { body }]),
                 3 => framed(&[Frame::Ping]),
                 4 => {
-                    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+                    let length = prefix(u32::try_from(body.len()).unwrap());
                     [&length[..], &body].concat()
                 }
                 _ => body.to_vec(),
