@@ -5,16 +5,17 @@
 (*                                                                         *)
 (* What is modelled.  The model is asked, its answer calls tools, their    *)
 (* results come back; some calls need somebody's approval first; a summary *)
-(* may have to be made before a question.  What is committed is the run's  *)
-(* state, the results in its history, and one wake-up.  What is carried    *)
-(* out is in the memory of a process that may crash at any moment: a tool  *)
-(* has acted then, or has not, and nobody knows.  Results may come twice.  *)
-(* A run may be cancelled at any time.                                     *)
+(* may have to be made before a question; an answer may ask for a pause,   *)
+(* which ends by itself, or when somebody speaks.  What is committed is    *)
+(* the run's state, the results in its history, and one wake-up.  What is  *)
+(* carried out is in the memory of a process that may crash at any moment: *)
+(* a tool has acted then, or has not, and nobody knows.  Results may come  *)
+(* twice.  A run may be cancelled at any time.                             *)
 (*                                                                         *)
 (* What is abstracted.  A turn commits in one step: that it does, and that *)
 (* its answer may be lost, is KelpieActorState's.  Times are wake-ups that *)
-(* come at any moment; that of an approval's end as well.  What is said,   *)
-(* and which tool it is.                                                   *)
+(* come at any moment; those of an approval's end and a pause's end as     *)
+(* well.  What is said, and which tool it is.                              *)
 (*                                                                         *)
 (* Where the code is (the actions have the names of the machine's inputs): *)
 (*   machine: crates/core/src/run/exchange.rs                              *)
@@ -57,11 +58,14 @@ vars == <<run, wake, closed, made, approved, flight, outside, told, wrong, fault
 
 Places == 1..2
 Ids == (1..StepsMax) \X Places
-Kinds == {"done", "idempotent", "plain", "asks"}
+Kinds == {"done", "pauses", "idempotent", "plain", "asks"}
+
+\* What the turn itself does, with the answer.
+Within == {"done", "pauses"}
 
 \* Some ways in which a model may answer.
-Few == {<<>>, <<"done">>, <<"idempotent", "plain">>, <<"plain", "asks">>}
-One == {<<>>, <<"asks">>, <<"plain">>}
+Few == {<<>>, <<"done">>, <<"idempotent", "plain">>, <<"plain", "asks">>, <<"plain", "pauses">>, <<"pauses", "asks">>}
+One == {<<>>, <<"asks">>, <<"plain">>, <<"pauses">>}
 
 Init ==
     /\ run = [phase |-> "new", step |-> 0, attempt |-> 0, put_off |-> 0, calls |-> <<>>, summarized |-> 0]
@@ -105,8 +109,14 @@ Summarize(r, step, put_off, going) ==
     /\ flight' = going \cup {Item("summary", step, 0, 1)}
     /\ wake' = Wakes
 
-\* Starts what is planned; goes to the model, or ends, when all calls are closed; waits when the
-\* rest needs a decision.
+\* All calls are closed. That a pause is over before the others are makes it a short one.
+Pause(r, going) ==
+    /\ run' = [r EXCEPT !.phase = "paused", !.attempt = 0, !.put_off = 0, !.calls = <<>>]
+    /\ flight' = going
+    /\ wake' = (Bug # "pause_forgotten")
+
+\* Starts what is planned; goes to the model, pauses, or ends, when all calls are closed; waits when
+\* the rest needs a decision.
 GoOn(r, ends, going) ==
     LET calls == r.calls
         planned == {n \in 1..Len(calls) : calls[n].state = "planned"}
@@ -115,7 +125,9 @@ GoOn(r, ends, going) ==
                     IF n \in planned THEN [calls[n] EXCEPT !.state = "started", !.attempt = 1] ELSE calls[n]]
     IN
     IF \A n \in 1..Len(calls) : Closed(calls[n].state)
-    THEN IF ends \/ r.step >= StepsMax THEN Finish(r, going) ELSE Ask(r, r.step + 1, 1, going)
+    THEN IF ends \/ r.step >= StepsMax THEN Finish(r, going)
+         ELSE IF \E n \in 1..Len(calls) : calls[n].kind = "pauses" THEN Pause(r, going)
+         ELSE Ask(r, r.step + 1, 1, going)
     ELSE IF open = {}
     THEN /\ run' = [r EXCEPT !.phase = "waiting", !.attempt = 0]
          /\ flight' = going
@@ -139,7 +151,7 @@ Began(n) ==
     /\ UNCHANGED <<closed, made, approved, outside, told, wrong, faults>>
 
 \* The model's answer, with the calls that it makes. What the turn itself does is done with it.
-State(kind) == CASE kind = "done" -> "succeeded"
+State(kind) == CASE kind \in Within -> "succeeded"
                  [] kind = "asks" /\ Bug # "approval_not_asked_for" -> "proposed"
                  [] OTHER -> "planned"
 
@@ -152,11 +164,11 @@ ModelAnswered(i) ==
                 made2 == [c \in Ids |-> IF c[1] = i.step /\ c[2] <= Len(answer) THEN answer[c[2]] ELSE made[c]]
             IN
             /\ made' = made2
-            /\ closed' = [c \in Ids |-> IF c[1] = i.step /\ c[2] <= Len(answer) /\ answer[c[2]] = "done"
+            /\ closed' = [c \in Ids |-> IF c[1] = i.step /\ c[2] <= Len(answer) /\ answer[c[2]] \in Within
                                         THEN closed[c] + 1 ELSE closed[c]]
             \* What is not done yet has to be seen by the model, whatever the answer wanted.
             /\ GoOn([run EXCEPT !.calls = calls],
-                    answer = <<>> \/ (then /\ \A n \in 1..Len(answer) : answer[n] = "done"), flight \ {i})
+                    answer = <<>> \/ (then /\ \A n \in 1..Len(answer) : answer[n] \in Within), flight \ {i})
             /\ UNCHANGED <<approved, outside, told, wrong>>
     /\ UNCHANGED faults
 
@@ -242,6 +254,12 @@ Summarized(i) ==
        ELSE Unchanged(flight \ {i})
     /\ UNCHANGED faults
 
+\* Somebody speaks to an agent that pauses: what is said begins a run of its own.
+Spoken(n) ==
+    /\ run.phase = "paused"
+    /\ Finish(run, flight)
+    /\ UNCHANGED <<closed, made, approved, outside, told, wrong, faults>>
+
 \* All calls are closed with it.
 Close(r, states) ==
     [c \in Ids |-> IF c[1] = r.step /\ c[2] <= Len(r.calls) /\ r.calls[c[2]].state \in states
@@ -289,6 +307,11 @@ Woken(late) ==
               /\ late = TRUE
               /\ closed' = Close(run, {"proposed"})
               /\ Finish(run, flight)
+         [] run.phase = "paused" ->
+              \* The pause is over.
+              /\ late = TRUE
+              /\ Ask(run, run.step + 1, 1, flight)
+              /\ UNCHANGED closed
          [] OTHER -> FALSE
     /\ UNCHANGED <<made, approved, outside, told, wrong, faults>>
 
@@ -300,7 +323,7 @@ Crashed ==
 
 -----------------------------------------------------------------------------
 Next ==
-    \/ \E n \in {1} : Began(n) \/ Cancelled(n)
+    \/ \E n \in {1} : Began(n) \/ Spoken(n) \/ Cancelled(n)
     \/ \E i \in flight :
         \/ ModelAnswered(i) \/ ModelFailed(i) \/ Acted(i) \/ ToolReturned(i)
         \/ Overflowed(i) \/ Summarized(i) \/ ActedEarly(i)
@@ -329,11 +352,11 @@ EffectAfterRecord == "EffectAfterRecord" \notin wrong
 \* What needs approval acts only after it.
 ApprovedOnly == "ApprovedOnly" \notin wrong
 
-\* Each call has one result at most, and has it before the model is asked again or the run ends.
+\* Each call has one result at most, and has it before the model is asked again, the run pauses or ends.
 NoOrphanCall ==
     \A c \in Ids :
         /\ closed[c] <= 1
-        /\ made[c] # "none" /\ (Over \/ (run.phase = "asking" /\ c[1] < run.step)) => closed[c] = 1
+        /\ made[c] # "none" /\ (Over \/ run.phase = "paused" \/ (run.phase = "asking" /\ c[1] < run.step)) => closed[c] = 1
 
 \* Who was told that a call is decided was told the truth.
 DecisionKept ==
@@ -342,10 +365,13 @@ DecisionKept ==
 \* What has begun and is not over wakes up some time: no pause, no approval and no crash is for ever.
 OwedWake == ~Over => wake
 
+\* Who pauses goes on by itself, though nobody speaks or cancels.
+PauseEnds == run.phase = "paused" ~> run.phase # "paused"
+
 \* And so every run ends.
 Ends == <>Over
 
 TypeOK ==
-    /\ run.phase \in {"new", "asking", "calling", "waiting", "summarizing", "finished"}
+    /\ run.phase \in {"new", "asking", "calling", "waiting", "paused", "summarizing", "finished"}
     /\ \A n \in 1..Len(run.calls) : run.calls[n].kind \in Kinds
 =============================================================================

@@ -61,6 +61,7 @@ Summing ==
 
 Deciding ==
     /\ \/ E.action = "Began" /\ Began(1)
+       \/ E.action = "Spoken" /\ Spoken(1)
        \/ E.action = "Cancelled" /\ Cancelled(1)
        \/ E.action = "Decided" /\ Decided(E.yes)
     /\ IsAsSeen /\ Closes /\ Seen

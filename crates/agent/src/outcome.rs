@@ -126,6 +126,13 @@ pub struct RunRecord {
     /// The number of its conversation.
     #[serde(default)]
     pub conversation: u64,
+    /// Until when its agent pauses after it, if it has asked for that; a pause that ended earlier says
+    /// when it did.
+    #[serde(default)]
+    pub paused_until_ms: Option<u64>,
+    /// The run after whose pause it began by itself.
+    #[serde(default)]
+    pub continues: Option<String>,
 }
 
 /// The answer to a message, once its run has ended. A pure function of committed records: the

@@ -58,7 +58,9 @@ impl AgentType {
         const EDITS_V2: [BuiltIn; 3] =
             [BuiltIn::MemoryInsert, BuiltIn::MemoryReplace, BuiltIn::MemoryRethink];
         match self {
-            Self::Memgpt => [&[BuiltIn::SendMessage], &SEARCHES[..], &EDITS].concat(),
+            Self::Memgpt => {
+                [&[BuiltIn::SendMessage], &SEARCHES[..], &EDITS, &[BuiltIn::PauseHeartbeats]].concat()
+            }
             Self::MemgptV2 => [&[BuiltIn::SendMessage], &SEARCHES[..], &EDITS_V2].concat(),
             Self::LettaV1 => [&SEARCHES[..], &EDITS_V2].concat(),
             Self::React => Vec::new(),

@@ -10,14 +10,16 @@
 //! are taken from the log. Nothing is written and no tool is called. A step that turns out
 //! otherwise is the last one: what came after it is not comparable.
 
-use kelpie_core::run::{Closing, Decision, Input, NewCall, Owed, Run, State, StopReason};
+use kelpie_core::run::{Closing, Decision, Input, NewCall, Owed, Pause, Run, State, StopReason};
 use kelpie_memory::recall::{CallMade, Entry, Ruling, Said, Verdict};
 
-use crate::actor::closing;
 use crate::actor::judge::{Judge, Meaning, new_call, was_refused};
+use crate::actor::{builtin, closing};
 use crate::outcome::RunRecord;
 use crate::provider::{ModelAnswer, Stop, ToolCall, Usage};
 use crate::rules::Called;
+use crate::tool;
+use crate::tool::builtin::BuiltIn;
 
 /// A run, replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,12 +97,14 @@ const LATER_MS: u64 = 1 << 53;
 
 const ASKS: &str = "the model is asked again";
 const WAITS: &str = "waits for a decision";
+const PAUSES: &str = "pauses";
 const GOES_ON: &str = "goes on";
 
 /// What was recorded of a run.
 pub(crate) struct Recording<'a> {
     pub(crate) run: &'a RunRecord,
-    /// Its entries, oldest first, and those of the runs before it whose decision it brought.
+    /// Its entries, oldest first, and those of the runs before it whose decision it brought, or after
+    /// whose pause it began.
     pub(crate) entries: &'a [Entry],
     /// Answers that it may have.
     pub(crate) steps_max: u32,
@@ -161,6 +165,7 @@ impl Replaying<'_> {
             State::Asking { .. }
             | State::Calling { .. }
             | State::Waiting { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. }
             | State::Finished { .. } => {
                 return StepReplay { step, calls: Vec::new(), recorded, replayed: self.outcome(step) };
@@ -180,6 +185,7 @@ impl Replaying<'_> {
         if is_last {
             self.without_answer();
         } else {
+            self.pause_is_over();
             self.ends_by_tool();
         }
         let calls = judged.iter().map(|judged| judged.replayed(after)).collect();
@@ -204,21 +210,22 @@ impl Replaying<'_> {
     fn done_within(&mut self, judged: &Judged<'_>, after: &[Entry]) -> NewCall {
         let Judged { made, meaning } = judged;
         if !matches!(meaning, Meaning::BuiltIn(..)) {
-            return new_call(meaning, false);
+            return new_call(meaning, false, None);
         }
-        let Some((text, ok)) = result(after, &made.id) else { return new_call(meaning, true) };
+        let pause = pause(made);
+        let Some((text, ok)) = result(after, &made.id) else { return new_call(meaning, true, pause) };
         self.called.returned(&self.judge.agent.rules, &made.name, text, ok);
-        new_call(meaning, ok)
+        new_call(meaning, ok, pause)
     }
 
     /// Feeds what was recorded between two answers.
     fn in_between(&mut self, entries: &[Entry], judged: &[Judged<'_>]) {
         for entry in entries {
             match &entry.said {
-                Said::Result { call_id, name, text, is_error, .. } => {
+                Said::Result { call_id, text, is_error, .. } => {
                     let place = judged.iter().position(|judged| judged.made.id == *call_id);
                     if let Some(place) = place {
-                        self.returned(place, name, text, !is_error);
+                        self.returned(place, judged[place].made, text, !is_error);
                     }
                 }
                 Said::Decided { verdicts } => self.decided(verdicts, judged),
@@ -228,7 +235,7 @@ impl Replaying<'_> {
         }
     }
 
-    fn returned(&mut self, place: usize, name: &str, text: &str, ok: bool) {
+    fn returned(&mut self, place: usize, made: &CallMade, text: &str, ok: bool) {
         let owed = self.machine.owed();
         let result =
             owed.iter().copied().find(|owed| matches!(owed, Owed::Result { call, .. } if *call == place));
@@ -245,8 +252,9 @@ impl Replaying<'_> {
             }
             None => {
                 let Some(Owed::Result { step, call, attempt }) = result else { return };
-                self.called.returned(&self.judge.agent.rules, name, text, ok);
-                self.machine.step(0, Input::ToolReturned { step, call, attempt, ok });
+                self.called.returned(&self.judge.agent.rules, &made.name, text, ok);
+                let pause = pause(made);
+                self.machine.step(0, Input::ToolReturned { step, call, attempt, ok, pause });
             }
         }
     }
@@ -278,6 +286,13 @@ impl Replaying<'_> {
         }
         if let State::Summarizing { step, attempt, .. } = *self.machine.state() {
             self.machine.step(0, Input::Summarized { step, attempt });
+        }
+    }
+
+    /// The model was asked again: the pause before that had ended.
+    fn pause_is_over(&mut self) {
+        if self.machine.pauses() {
+            self.machine.step(LATER_MS, Input::Woken { in_flight: Vec::new() });
         }
     }
 
@@ -314,6 +329,7 @@ impl Replaying<'_> {
         }
         match self.run.stop_reason {
             Some(StopReason::RequiresApproval) => WAITS.to_owned(),
+            Some(StopReason::PauseHeartbeats) => PAUSES.to_owned(),
             Some(reason) => ends(reason),
             None => GOES_ON.to_owned(),
         }
@@ -324,6 +340,7 @@ impl Replaying<'_> {
         match self.machine.state() {
             State::Finished { reason } => ends(*reason),
             State::Waiting { .. } => WAITS.to_owned(),
+            State::Paused { .. } => PAUSES.to_owned(),
             _ if self.run.stop_reason.is_none() => GOES_ON.to_owned(),
             State::Asking { step: asked, .. } | State::Summarizing { step: asked, .. } if *asked > step => {
                 ASKS.to_owned()
@@ -352,6 +369,12 @@ impl Judged<'_> {
 
 fn ends(reason: StopReason) -> String {
     format!("ends: {}", reason.word())
+}
+
+/// The pause that a call asks for, if it is one that can.
+fn pause(made: &CallMade) -> Option<Pause> {
+    let arguments = tool::arguments(&made.arguments).ok()?;
+    builtin::pause(BuiltIn::from_name(&made.name)?, &arguments)
 }
 
 fn call(made: &CallMade) -> ToolCall {

@@ -27,6 +27,13 @@ pub struct Run {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// Until when its agent pauses after it, or when that pause ended early (a field of Kelpie's);
+    /// absent unless it ended with `pause_heartbeats`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// The run after whose pause it began by itself (a field of Kelpie's).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
 }
 
 /// What a run has cost, summed over its steps.

@@ -13,6 +13,8 @@
 //!  Asking ── Overflowed ─▶ Summarizing ── Summarized ─▶ Asking (the same step)
 //!  Calling ─ only calls that need approval are left ─▶ Waiting ── Decided ─▶ Calling
 //!                                                        └─ its time is over · Cancelled ─▶ Finished
+//!  Calling ─ all are closed, and one asked for a pause ─▶ Paused ── its time is over ─▶ Asking
+//!                                                        └─ Spoken · Cancelled ─▶ Finished
 //! ```
 //!
 //! Each turn feeds one input and commits what comes out: this machine's state together with
@@ -24,18 +26,22 @@
 //! closed exactly once, and all are closed before the model is asked again or the run ends;
 //! a result that is not of the current attempt changes nothing; a call that needs approval is
 //! asked for only after somebody approved it, and a run that waits for that wakes up when the
-//! time for it is over.
+//! time for it is over; so does one that pauses, and no text begins or ends a pause.
 
 use serde::{Deserialize, Serialize};
 
 mod call;
 mod exchange;
+mod pause;
+mod state;
 mod stop;
 #[cfg(test)]
 mod tests;
 
 pub use call::{Call, CallState, Closing, Decision, NewCall};
 pub use exchange::{Effect, Input, Late, Owed};
+pub use pause::Pause;
+pub use state::State;
 pub use stop::StopReason;
 
 /// Calls of tools that go on at once; further ones of the same answer wait their turn.
@@ -63,51 +69,6 @@ pub struct Run {
     wakes: u32,
     /// Where it stands.
     state: State,
-}
-
-/// Where a run stands.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// The model is being asked.
-    Asking {
-        /// Which answer, from 1.
-        step: u32,
-        /// The how-manieth question for it, from 1.
-        attempt: u32,
-    },
-    /// Tools are being called.
-    Calling {
-        /// The answer that called them.
-        step: u32,
-        /// What the run ends with when they are done, if the model need not see their results.
-        then: Option<StopReason>,
-        /// The calls, in the order of the answer.
-        calls: Vec<Call>,
-    },
-    /// Calls wait for somebody's decision; all others are closed.
-    Waiting {
-        /// The answer that called them.
-        step: u32,
-        /// The calls, in the order of the answer.
-        calls: Vec<Call>,
-        /// When they count as denied.
-        until_ms: u64,
-    },
-    /// The model is being asked for a summary of the oldest part.
-    Summarizing {
-        /// The answer that comes after it.
-        step: u32,
-        /// The how-manieth question for it, from 1.
-        attempt: u32,
-        /// Attempts of the answer that it puts off: the next one gets a new number.
-        put_off: u32,
-    },
-    /// It is over.
-    Finished {
-        /// Why.
-        reason: StopReason,
-    },
 }
 
 impl Run {
@@ -142,9 +103,15 @@ impl Run {
             State::Waiting { step, calls, .. } => Some((*step, call::proposed(calls))),
             State::Asking { .. }
             | State::Calling { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. }
             | State::Finished { .. } => None,
         }
+    }
+
+    /// Whether it pauses until a time, or until somebody speaks to the agent.
+    pub fn pauses(&self) -> bool {
+        matches!(self.state, State::Paused { .. })
     }
 
     /// Where it stands.
@@ -159,6 +126,7 @@ impl Run {
             State::Asking { .. }
             | State::Calling { .. }
             | State::Waiting { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. } => None,
         }
     }
@@ -166,7 +134,10 @@ impl Run {
     /// The effects whose results it waits for.
     pub fn owed(&self) -> Vec<Owed> {
         match &self.state {
-            State::Asking { step: 0, .. } | State::Waiting { .. } | State::Finished { .. } => Vec::new(),
+            State::Asking { step: 0, .. }
+            | State::Waiting { .. }
+            | State::Paused { .. }
+            | State::Finished { .. } => Vec::new(),
             State::Asking { step, attempt } => vec![Owed::Answer { step: *step, attempt: *attempt }],
             State::Summarizing { step, attempt, .. } => {
                 vec![Owed::Summary { step: *step, attempt: *attempt }]
@@ -196,12 +167,15 @@ impl Run {
                 self.model_answered(now_ms, step, attempt, &calls, then)
             }
             Input::ModelFailed { step, attempt, reason } => self.model_failed(step, attempt, reason),
-            Input::ToolReturned { step, call, attempt, ok } => {
-                self.tool_returned(now_ms, step, call, attempt, ok)
+            Input::ToolReturned { step, call, attempt, ok, pause } => {
+                let left = if ok { CallState::Succeeded } else { CallState::Failed };
+                let until_ms = pause.filter(|_| ok).map(|pause| pause.until_ms(now_ms));
+                self.tool_returned(now_ms, Owed::Result { step, call, attempt }, left, until_ms)
             }
             Input::Decided { step, decisions } => self.decided(now_ms, step, &decisions),
             Input::Overflowed { step } => self.overflowed(now_ms, step),
             Input::Summarized { step, attempt } => self.summarized(now_ms, step, attempt),
+            Input::Spoken => self.spoken(),
             Input::Cancelled => self.cancelled(),
             Input::Woken { in_flight } => self.woken(now_ms, &in_flight),
         }
@@ -214,6 +188,7 @@ impl Run {
             State::Asking { .. }
             | State::Calling { .. }
             | State::Waiting { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. }
             | State::Finished { .. } => vec![Effect::Drop(Late::NotAwaited)],
         }
@@ -230,7 +205,7 @@ impl Run {
         if !self.asks(step, attempt) {
             return vec![Effect::Drop(Late::NotAwaited)];
         }
-        let calls: Vec<Call> = calls.iter().map(Call::new).collect();
+        let calls: Vec<Call> = calls.iter().map(|call| Call::new(now_ms, call)).collect();
         // A failure or an outside result has to be seen, whatever else the answer wanted.
         let unseen = calls.iter().any(|call| call.state != CallState::Succeeded);
         let then = if unseen { None } else { then };
@@ -249,16 +224,23 @@ impl Run {
         }
     }
 
-    fn tool_returned(&mut self, now_ms: u64, step: u32, call: usize, attempt: u32, ok: bool) -> Vec<Effect> {
-        let late = !self.owed().contains(&Owed::Result { step, call, attempt });
+    fn tool_returned(
+        &mut self,
+        now_ms: u64,
+        result: Owed,
+        left: CallState,
+        pauses_until_ms: Option<u64>,
+    ) -> Vec<Effect> {
+        let late = !self.owed().contains(&result);
         if late && !crate::mutant!("run_late_result_accepted") {
             return vec![Effect::Drop(Late::NotAwaited)];
         }
-        let State::Calling { calls, .. } = &mut self.state else {
+        let (State::Calling { calls, .. }, Owed::Result { call, .. }) = (&mut self.state, result) else {
             return vec![Effect::Drop(Late::NotAwaited)];
         };
         let Some(open) = calls.get_mut(call) else { return vec![Effect::Drop(Late::NotAwaited)] };
-        open.state = if ok { CallState::Succeeded } else { CallState::Failed };
+        open.state = left;
+        open.pauses_until_ms = pauses_until_ms;
         self.wakes = 0;
         self.go_on(now_ms)
     }
@@ -269,6 +251,7 @@ impl Run {
             State::Waiting { .. }
             | State::Asking { .. }
             | State::Calling { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. }
             | State::Finished { .. } => return vec![Effect::Drop(Late::NotAwaited)],
         };
@@ -296,6 +279,7 @@ impl Run {
             State::Asking { .. }
             | State::Calling { .. }
             | State::Waiting { .. }
+            | State::Paused { .. }
             | State::Summarizing { .. }
             | State::Finished { .. } => vec![Effect::Drop(Late::NotAwaited)],
         }
@@ -312,6 +296,7 @@ impl Run {
             | State::Asking { .. }
             | State::Calling { .. }
             | State::Waiting { .. }
+            | State::Paused { .. }
             | State::Finished { .. } => return vec![Effect::Drop(Late::NotAwaited)],
         };
         self.wakes = 0;
@@ -326,6 +311,15 @@ impl Run {
     fn summarize(&mut self, now_ms: u64, step: u32, put_off: u32) -> Vec<Effect> {
         self.state = State::Summarizing { step, attempt: 1, put_off };
         vec![self.next_wake(now_ms), Effect::Perform(Owed::Summary { step, attempt: 1 })]
+    }
+
+    /// What was said begins a run of its own: it must not wait until the agent has had its rest.
+    fn spoken(&mut self) -> Vec<Effect> {
+        if self.pauses() {
+            self.finish(StopReason::PauseHeartbeats)
+        } else {
+            vec![Effect::Drop(Late::NotAwaited)]
+        }
     }
 
     fn cancelled(&mut self) -> Vec<Effect> {
@@ -353,6 +347,13 @@ impl Run {
                 });
                 effects.extend(self.finish(StopReason::Cancelled));
                 effects
+            }
+            State::Paused { until_ms, .. } if now_ms < *until_ms => vec![Effect::WakeAt(Some(*until_ms))],
+            State::Paused { step, .. } => {
+                let next = *step + 1;
+                self.wakes = 0;
+                let asks = self.ask(now_ms, next, 1);
+                std::iter::once(Effect::Resume).chain(asks).collect()
             }
             State::Summarizing { step, attempt, .. } => {
                 let (step, tried) = (*step, *attempt);
@@ -391,8 +392,8 @@ impl Run {
         }
     }
 
-    /// Starts planned calls while there is room; goes to the model, or ends, when all calls
-    /// are closed.
+    /// Starts planned calls while there is room; goes to the model, pauses, or ends, when all
+    /// calls are closed.
     fn go_on(&mut self, now_ms: u64) -> Vec<Effect> {
         let State::Calling { step, then, calls } = &mut self.state else { return Vec::new() };
         let (step, then) = (*step, *then);
@@ -400,7 +401,10 @@ impl Run {
             return match then {
                 Some(reason) => self.finish(reason),
                 None if step >= self.steps_max => self.finish(StopReason::MaxSteps),
-                None => self.ask(now_ms, step + 1, 1),
+                None => match calls.iter().filter_map(|call| call.pauses_until_ms).max() {
+                    Some(until_ms) => self.pause(step, until_ms),
+                    None => self.ask(now_ms, step + 1, 1),
+                },
             };
         }
         let open = |call: &Call| matches!(call.state, CallState::Planned | CallState::Started { .. });
@@ -431,7 +435,15 @@ impl Run {
         self.wakes = 0;
         self.state = State::Waiting { step, calls, until_ms };
         let wake = (!crate::mutant!("run_approval_never_expires")).then_some(until_ms);
-        vec![Effect::WakeAt(wake), Effect::Pause { step, calls: undecided }]
+        vec![Effect::WakeAt(wake), Effect::Wait { step, calls: undecided }]
+    }
+
+    /// Pauses: all calls are closed. That may already be over, when others took longer.
+    fn pause(&mut self, step: u32, until_ms: u64) -> Vec<Effect> {
+        self.wakes = 0;
+        self.state = State::Paused { step, until_ms };
+        let wake = (!crate::mutant!("run_pause_forgotten")).then_some(until_ms);
+        vec![Effect::WakeAt(wake), Effect::Pause { until_ms }]
     }
 
     fn ask(&mut self, now_ms: u64, step: u32, attempt: u32) -> Vec<Effect> {

@@ -50,6 +50,7 @@ pub const ALL: &[Mutant] = &[
     Mutant { name: "run_orphan_call_at_cancel", scenario: "agents" },
     Mutant { name: "run_approval_lost", scenario: "agents" },
     Mutant { name: "run_next_not_begun", scenario: "agents" },
+    Mutant { name: "run_pause_forgotten", scenario: "agents" },
     Mutant { name: "prompt_cut_in_an_exchange", scenario: "agents" },
     Mutant { name: "block_edit_not_seen_by_the_next", scenario: "agents" },
     Mutant { name: "passage_position_not_counted", scenario: "agents" },

@@ -394,7 +394,8 @@ impl<'a> World<'a> {
         let jumps =
             |fault: &Fault| matches!(fault.what, What::Machine { fault: MachineFault::WallJump { .. }, .. });
         let is_long = outside.is_some() || schedule.faults.iter().any(jumps);
-        let settle = if is_long { SETTLE_LONG } else { SETTLE };
+        let rests = workload::rests(&schedule.operations);
+        let settle = rests + if is_long || !rests.is_zero() { SETTLE_LONG } else { SETTLE };
         let faults = faults::Faults::new(
             sim,
             machines.clone(),

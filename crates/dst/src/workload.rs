@@ -6,6 +6,7 @@ mod couriers;
 mod outside;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agents::AgentProgram;
 use crate::cluster::{Actors, PEEK, Program};
@@ -174,6 +175,11 @@ pub fn probes(operations: &[Operation]) -> Vec<Operation> {
         Some(Operation { client: 0, after_ms: 0, actor, operation, payload: String::new() })
     };
     agents::probes(operations).into_iter().chain(actors.into_iter().filter_map(probe)).collect()
+}
+
+/// How much longer than others agents may take for what they have asked of themselves.
+pub(crate) fn rests(operations: &[Operation]) -> Duration {
+    if agents::pauses(operations) { Duration::from_mins(1) } else { Duration::ZERO }
 }
 
 /// Agents have names within their tenants, of which there are two.

@@ -22,6 +22,8 @@ pub type Id = (u32, usize);
 pub enum Kind {
     /// It is done within the turn.
     Done,
+    /// The same, and asks for a pause.
+    Pauses,
     /// Its tool knows keys.
     Idempotent,
     /// Its tool knows no keys.
@@ -85,9 +87,11 @@ pub enum Action {
     Overflowed(Owed),
     /// A summary is there.
     Summarized(Owed),
+    /// Somebody speaks to the agent.
+    Spoken,
     /// Somebody wants the run to end.
     Cancelled,
-    /// The wake-up comes; whether the time for a decision is over.
+    /// The wake-up comes; whether the time for a decision, or of a pause, is over.
     Woken(bool),
     /// The process dies.
     Crashed,
@@ -113,7 +117,7 @@ impl Model for AgentTurn {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        actions.extend([Action::Began, Action::Cancelled, Action::Crashed]);
+        actions.extend([Action::Began, Action::Spoken, Action::Cancelled, Action::Crashed]);
         for either in [false, true] {
             actions.extend([Action::Decided(either), Action::Woken(either)]);
         }

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use kelpie_core::protocol::Step;
 use kelpie_core::record;
-use kelpie_core::run::{Closing, Effect, Input, Owed, Run, StopReason};
+use kelpie_core::run::{Closing, Effect, Input, NewCall, Owed, Run, StopReason};
 use kelpie_memory::recall::{CallMade, Entry, Said};
 use kelpie_runtime::{HandlerError, Turn};
 
+use super::builtin::Done;
 use super::desk::Desk;
 use super::judge::{self, Meaning, Onward};
 use super::perform::{Ask, Invoke, Job};
@@ -50,8 +51,7 @@ impl Desk<'_> {
         self.record_answer(&run_id, step, answer, &calls, &meanings)?;
         let mut new_calls = Vec::new();
         for (call, meaning) in calls.iter().zip(meanings) {
-            let ok = self.record_inner_result(&run_id, step, call, &meaning).await?;
-            new_calls.push(judge::new_call(&meaning, ok));
+            new_calls.push(self.record_inner_result(&run_id, step, call, &meaning).await?);
         }
         let Onward { then, told } = self.judge().onward(&self.called(), then, &new_calls, &text);
         if let Some(told) = told {
@@ -87,19 +87,21 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Carries out what is done within this turn; `true` also for what is left to others.
+    /// Carries out what is done within this turn; says what the call is for the machine.
     async fn record_inner_result(
         &mut self,
         run_id: &str,
         step: u32,
         call: &ToolCall,
         meaning: &Meaning,
-    ) -> Result<bool, HandlerError> {
-        let (outcome, of_speech) = match meaning {
-            Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => return Ok(true),
+    ) -> Result<NewCall, HandlerError> {
+        let (Done { outcome, pause }, of_speech) = match meaning {
+            Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => {
+                return Ok(judge::new_call(meaning, true, None));
+            }
             Meaning::Refused(why) => {
                 self.write_result(run_id, step, &call.id, &call.name, ToolOutcome::failed(why), false);
-                return Ok(false);
+                return Ok(judge::new_call(meaning, false, None));
             }
             Meaning::BuiltIn(tool, arguments) => {
                 (self.built_in(*tool, arguments.clone()).await?, *tool == BuiltIn::SendMessage)
@@ -108,7 +110,7 @@ impl Desk<'_> {
         metrics::counter!("kelpie_agent_tool_calls_total", "kind" => "built_in").increment(1);
         let ok = outcome.ok;
         self.record_result(run_id, step, &call.id, &call.name, outcome, of_speech && ok);
-        Ok(ok)
+        Ok(judge::new_call(meaning, ok, pause))
     }
 
     /// Records what came of a call that was made.
@@ -163,7 +165,7 @@ impl Desk<'_> {
         let Some(made) = self.call_made(call).await? else { return Ok(()) };
         let ok = outcome.ok;
         self.record_result(&run_id, step, &made.id, &made.name, outcome.bounded(), false);
-        self.feed(Input::ToolReturned { step, call, attempt, ok }).await
+        self.feed(Input::ToolReturned { step, call, attempt, ok, pause: None }).await
     }
 
     /// The agent wakes up: what is owed and not under way is asked for again, or settled, in
@@ -243,7 +245,14 @@ impl Desk<'_> {
                 Effect::WakeAt(at) => self.wake_talk_at(at),
                 Effect::Drop(_) => metrics::counter!("kelpie_agent_late_inputs_total").increment(1),
                 Effect::Close { step, call, why } => self.close_call(step, call, why).await?,
-                Effect::Pause { .. } => self.pause().await?,
+                Effect::Wait { .. } => self.wait_for_decisions().await?,
+                Effect::Pause { until_ms } => {
+                    self.begin_pause(until_ms).await?;
+                    if !self.talk.waiting.is_empty() {
+                        effects.extend(self.machine_step(Input::Spoken)?);
+                    }
+                }
+                Effect::Resume => self.resume().await?,
                 Effect::Finish(reason) => {
                     self.finish(reason).await?;
                     if kelpie_core::mutant!("run_next_not_begun") {
@@ -338,13 +347,13 @@ impl Desk<'_> {
         let run_id = show::run_id(&self.agent.id, self.current()?.number);
         let made = self.call_made(call).await?.ok_or_else(|| lost("call"))?;
         if let Some(tool) = BuiltIn::from_name(&made.name) {
-            let outcome = match tool::arguments(&made.arguments) {
+            let Done { outcome, pause } = match tool::arguments(&made.arguments) {
                 Ok(arguments) => self.built_in(tool, arguments).await?,
-                Err(problem) => ToolOutcome::failed(problem),
+                Err(problem) => Done::from(ToolOutcome::failed(problem)),
             };
             let ok = outcome.ok;
             self.record_result(&run_id, step, &made.id, &made.name, outcome, false);
-            return self.machine_step(Input::ToolReturned { step, call, attempt, ok });
+            return self.machine_step(Input::ToolReturned { step, call, attempt, ok, pause });
         }
         // An empty text was taken for an empty object when the call was judged.
         let arguments = if made.arguments.trim().is_empty() { "{}".to_owned() } else { made.arguments };
@@ -376,6 +385,10 @@ impl Desk<'_> {
     async fn finish(&mut self, reason: StopReason) -> Result<(), HandlerError> {
         let Some(current) = self.talk.current.take() else { return Ok(()) };
         let mut run = self.run(current.number).await?.ok_or_else(|| lost("run"))?;
+        if run.stop_reason == Some(StopReason::PauseHeartbeats) {
+            self.end_pause(current.number, run);
+            return Ok(());
+        }
         run.failure = self.failure_for(reason);
         run.status = if reason == StopReason::Cancelled {
             RunStatus::Cancelled
@@ -413,7 +426,12 @@ pub(super) fn stepped(turn: &mut Turn, number: u64, machine: &mut Run, input: In
         match effect {
             Effect::Close { call, .. } => closed.push(*call),
             Effect::WakeAt(at) => wakes = Some(at.is_some()),
-            Effect::Finish(_) | Effect::Pause { .. } | Effect::Perform(_) | Effect::Drop(_) => {}
+            Effect::Finish(_)
+            | Effect::Wait { .. }
+            | Effect::Pause { .. }
+            | Effect::Resume
+            | Effect::Perform(_)
+            | Effect::Drop(_) => {}
         }
     }
     turn.record_protocol(Step::Run { actor, run, input, closed, wakes, before, after: machine.clone() });

@@ -18,18 +18,18 @@ use crate::tool::runner::ToolOutcome;
 
 impl Desk<'_> {
     /// Records that the run waits: for whoever sent the message it has ended.
-    pub(super) async fn pause(&mut self) -> Result<(), HandlerError> {
+    pub(super) async fn wait_for_decisions(&mut self) -> Result<(), HandlerError> {
         let number = self.talk.current.as_ref().ok_or_else(|| lost("current run"))?.number;
         let run = self.run(number).await?.ok_or_else(|| lost("run"))?;
-        let paused = RunRecord {
+        let waits = RunRecord {
             status: RunStatus::Completed,
             stop_reason: Some(StopReason::RequiresApproval),
             completed_ms: Some(self.turn.now_ms()),
             end: Some(self.talk.log_next),
             ..run
         };
-        self.save_run(number, &paused);
-        self.announce_end(&paused.id);
+        self.save_run(number, &waits);
+        self.announce_end(&waits.id);
         metrics::counter!("kelpie_agent_approvals_asked_total").increment(1);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! the call, so that no crash and no second call can come between.
 
 use bytes::Bytes;
+use kelpie_core::run::Pause;
 use kelpie_memory::archival::{Hit, Passage, PassageQuery};
 use kelpie_memory::block::{Block, EditError};
 use kelpie_memory::layout;
@@ -109,6 +110,25 @@ struct Insert {
     supersedes: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Rest {
+    minutes: u64,
+}
+
+/// What a built-in tool has done. What it says to the agent's machine stands beside its text: no text
+/// of a tool is ever looked at for it.
+pub(super) struct Done {
+    pub(super) outcome: ToolOutcome,
+    /// The pause that begins.
+    pub(super) pause: Option<Pause>,
+}
+
+impl From<ToolOutcome> for Done {
+    fn from(outcome: ToolOutcome) -> Self {
+        Self { outcome, pause: None }
+    }
+}
+
 /// Why a built-in tool did nothing: words for the model, or the turn's own failure.
 enum Failed {
     Words(String),
@@ -155,16 +175,23 @@ pub(super) fn speech(arguments: &Map<String, Value>) -> Option<String> {
     parsed::<Speech>(arguments.clone()).ok().map(|speech| speech.message)
 }
 
+/// The pause that a call with these arguments asks for, if it is one of the tool for that.
+pub(crate) fn pause(tool: BuiltIn, arguments: &Map<String, Value>) -> Option<Pause> {
+    let rest = (tool == BuiltIn::PauseHeartbeats).then(|| parsed::<Rest>(arguments.clone()).ok())?;
+    Pause::of_minutes(rest?.minutes)
+}
+
 impl Desk<'_> {
     /// Carries out a built-in tool.
     pub(super) async fn built_in(
         &mut self,
         tool: BuiltIn,
         arguments: Map<String, Value>,
-    ) -> Result<ToolOutcome, TurnError> {
+    ) -> Result<Done, TurnError> {
+        let pause = pause(tool, &arguments);
         match self.carried_out(tool, arguments).await {
-            Ok(text) => Ok(ToolOutcome::ok(text).bounded()),
-            Err(Failed::Words(text)) => Ok(ToolOutcome::failed(text)),
+            Ok(text) => Ok(Done { outcome: ToolOutcome::ok(text).bounded(), pause }),
+            Err(Failed::Words(text)) => Ok(ToolOutcome::failed(text).into()),
             Err(Failed::Turn(error)) => Err(error),
         }
     }
@@ -219,7 +246,19 @@ impl Desk<'_> {
             BuiltIn::ArchivalMemoryInsert => self.archival_insert(parsed(arguments)?).await,
             BuiltIn::ConversationSearch => self.conversation_search(&parsed(arguments)?).await,
             BuiltIn::ArchivalMemorySearch => self.archival_search(parsed(arguments)?).await,
+            BuiltIn::PauseHeartbeats => match pause(tool, &arguments) {
+                Some(pause) => Ok(self.paused(pause)),
+                None => Err(Failed::Words(format!(
+                    "`minutes` must be a whole number from 1 to {}",
+                    Pause::MINUTES_MAX
+                ))),
+            },
         }
+    }
+
+    fn paused(&self, pause: Pause) -> String {
+        let until = date::iso8601(pause.until_ms(self.turn.now_ms()));
+        format!("Pausing until {until}, or until somebody speaks to you.")
     }
 
     /// Edits a block as the agent itself.

@@ -117,7 +117,8 @@ impl Desk<'_> {
     /// results, and nothing of a run that goes on.
     async fn fork_end(&mut self, source: &Conversation, to: Option<u64>) -> Result<u64, HandlerError> {
         let mut end = source.log_next;
-        if let Some(current) = &source.current {
+        // What pauses has been said whole.
+        if let Some(current) = source.current.as_ref().filter(|current| !current.machine.pauses()) {
             end = self.run(current.number).await?.and_then(|run| run.first).unwrap_or(end);
             if let Some(first) = self.first_of_machine(source, end).await? {
                 end = first;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kelpie_core::run::{NewCall, StopReason};
+use kelpie_core::run::{NewCall, Pause, StopReason};
 use kelpie_runtime::HandlerError;
 use serde_json::{Map, Value};
 
@@ -76,7 +76,11 @@ impl Desk<'_> {
             Meaning::Refused(why) => Ok(ToolOutcome::failed(why)),
             Meaning::BuiltIn(..) | Meaning::Outside { .. } | Meaning::NeedsApproval { .. } => {
                 match (BuiltIn::from_name(&call.name), tool::arguments(&call.arguments)) {
-                    (Some(tool), Ok(arguments)) => Ok(self.built_in(tool, arguments).await?),
+                    // Nobody but the agent itself can send it to rest.
+                    (Some(BuiltIn::PauseHeartbeats), Ok(_)) => {
+                        Ok(ToolOutcome::failed("only the agent itself can pause, in a run"))
+                    }
+                    (Some(tool), Ok(arguments)) => Ok(self.built_in(tool, arguments).await?.outcome),
                     (_, Err(problem)) => Ok(ToolOutcome::failed(problem)),
                     (None, Ok(_)) => Ok(ToolOutcome::failed("the tool is not a built-in one")),
                 }
@@ -130,7 +134,8 @@ impl Judge<'_> {
     ) -> Onward {
         let then = if called.ended() { Some(StopReason::ToolRule) } else { then };
         let by_itself = [StopReason::EndTurn, StopReason::NoToolCall, StopReason::ToolRule];
-        let all_done = calls.iter().all(|call| matches!(call, NewCall::Done { ok: true }));
+        let all_done =
+            calls.iter().all(|call| matches!(call, NewCall::Done { ok: true } | NewCall::Pauses(_)));
         let Some(reason) = then.filter(|then| all_done && by_itself.contains(then)) else {
             return Onward { then, told: None };
         };
@@ -262,11 +267,12 @@ fn ending(agent_type: AgentType, answer: &ModelAnswer, meanings: &[Meaning]) -> 
     (speaks && !wants_more).then_some(StopReason::EndTurn)
 }
 
-/// What the machine has to know of a call.
-pub(crate) fn new_call(meaning: &Meaning, ok: bool) -> NewCall {
-    match meaning {
-        Meaning::BuiltIn(..) | Meaning::Refused(_) => NewCall::Done { ok },
-        Meaning::Outside { idempotent } => NewCall::Outside { idempotent: *idempotent },
-        Meaning::NeedsApproval { idempotent } => NewCall::NeedsApproval { idempotent: *idempotent },
+/// What the machine has to know of a call that succeeded, or not, and brought a pause or none.
+pub(crate) fn new_call(meaning: &Meaning, ok: bool, pause: Option<Pause>) -> NewCall {
+    match (meaning, pause.filter(|_| ok)) {
+        (Meaning::BuiltIn(..), Some(pause)) => NewCall::Pauses(pause),
+        (Meaning::BuiltIn(..) | Meaning::Refused(_), _) => NewCall::Done { ok },
+        (Meaning::Outside { idempotent }, _) => NewCall::Outside { idempotent: *idempotent },
+        (Meaning::NeedsApproval { idempotent }, _) => NewCall::NeedsApproval { idempotent: *idempotent },
     }
 }

@@ -42,7 +42,7 @@ impl Desk<'_> {
         self.checked_overrides(&options.overrides)?;
         self.go_to(options.conversation).await?;
         self.refuse_while_pending()?;
-        if options.refuse_when_busy {
+        if options.refuse_when_busy && !self.pauses() {
             self.refuse_while_busy()?;
         }
         if self.talk.waiting.len() >= RUNS_WAITING_MAX {
@@ -58,7 +58,7 @@ impl Desk<'_> {
         self.take_in(&options, &queued).await
     }
 
-    /// Records a run and what it is to work on; it begins at once if none goes on.
+    /// Records a run and what it is to work on; it begins at once if none goes on, and ends a pause.
     pub(super) async fn take_in(
         &mut self,
         options: &SendOptions,
@@ -74,6 +74,8 @@ impl Desk<'_> {
         if self.talk.current.is_none() {
             let effects = self.begin_next().await?;
             self.carry_out(effects).await?;
+        } else if self.pauses() {
+            self.feed(Input::Spoken).await?;
         }
         Ok(Accepted { run_id: run.id })
     }
@@ -94,6 +96,8 @@ impl Desk<'_> {
             max_steps: options.max_steps,
             tool_calls_verbatim: options.tool_calls_verbatim,
             conversation: self.talk.number,
+            paused_until_ms: None,
+            continues: None,
         }
     }
 

@@ -123,7 +123,10 @@ async fn end_of(view: &View, agent: &str, run_id: &str) -> Result<u64, AgentErro
 
 /// Where the conversation ends, without the run that goes on and what that began with.
 async fn end_of_talk(view: &View, agent: &str, talk: &Conversation) -> Result<u64, AgentError> {
-    let Some(current) = &talk.current else { return Ok(talk.log_next) };
+    // What pauses has been said whole.
+    let Some(current) = talk.current.as_ref().filter(|current| !current.machine.pauses()) else {
+        return Ok(talk.log_next);
+    };
     let mut run = run_in(view, agent, &show::run_id(agent, current.number)).await?;
     loop {
         let first = run.first.unwrap_or(talk.log_next);

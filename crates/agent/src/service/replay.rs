@@ -62,13 +62,16 @@ impl Agents {
         let view = self.view(scope, agent).await?;
         let run = run_in(&view, agent, run_id).await?;
         let mut found = entries(&view, &run).await?;
-        // What a decision brought goes on where an earlier run stood still.
-        while matches!(found.first(), Some((_, Entry { said: Said::Decided { .. }, .. }))) {
-            let before = before(&view, &run, found.first().map_or(0, |(position, _)| *position)).await?;
-            let Some(before) = before else { break };
+        // What a decision brought, or the end of a pause, goes on where an earlier run stood still.
+        let mut earliest = run.clone();
+        while earliest.continues.is_some()
+            || matches!(found.first(), Some((_, Entry { said: Said::Decided { .. }, .. })))
+        {
+            let first = earliest.first.unwrap_or_default();
+            let Some(before) = before(&view, &run, first).await? else { break };
             let mut earlier = entries(&view, &before).await?;
             earlier.append(&mut found);
-            found = earlier;
+            (found, earliest) = (earlier, before);
         }
         let entries: Vec<Entry> = found.into_iter().map(|(_, entry)| entry).collect();
         let agent = self.get(scope, agent).await?;

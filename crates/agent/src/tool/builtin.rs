@@ -1,14 +1,15 @@
-//! The built-in tools: how an agent talks and keeps its memory.
+//! The built-in tools: how an agent talks, keeps its memory and rests.
 
 use std::sync::LazyLock;
 
+use kelpie_core::run::Pause;
 use kelpie_memory::working::TTL_MINUTES_MAX;
 use serde_json::{Value, json};
 
 use super::schema::Schema;
 use crate::provider::ToolSpec;
 
-static SCHEMAS: LazyLock<[(BuiltIn, Schema); 13]> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<[(BuiltIn, Schema); 14]> = LazyLock::new(|| {
     BuiltIn::ALL.map(|tool| (tool, Schema::new(&tool.spec().parameters).expect("ours are schemas")))
 });
 
@@ -41,11 +42,13 @@ pub enum BuiltIn {
     ArchivalMemoryInsert,
     /// Searches the passages.
     ArchivalMemorySearch,
+    /// Lets the agent rest for some minutes, after which it goes on by itself.
+    PauseHeartbeats,
 }
 
 impl BuiltIn {
     /// All of them, in the order of the prompt.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SendMessage,
         Self::ConversationSearch,
         Self::ArchivalMemoryInsert,
@@ -59,6 +62,7 @@ impl BuiltIn {
         Self::WorkingMemoryGet,
         Self::WorkingMemoryList,
         Self::WorkingMemoryDelete,
+        Self::PauseHeartbeats,
     ];
 
     /// Its name.
@@ -77,6 +81,7 @@ impl BuiltIn {
             Self::ConversationSearch => "conversation_search",
             Self::ArchivalMemoryInsert => "archival_memory_insert",
             Self::ArchivalMemorySearch => "archival_memory_search",
+            Self::PauseHeartbeats => "pause_heartbeats",
         }
     }
 
@@ -86,13 +91,14 @@ impl BuiltIn {
     }
 
     /// Whether the model has to see its result before the run may end. Results of searches it
-    /// wants to read; that an edit was made it need not be told.
+    /// wants to read, and after a pause it wants to go on; that an edit was made it need not be told.
     pub fn result_matters(self) -> bool {
         match self {
             Self::ConversationSearch
             | Self::ArchivalMemorySearch
             | Self::WorkingMemoryGet
-            | Self::WorkingMemoryList => true,
+            | Self::WorkingMemoryList
+            | Self::PauseHeartbeats => true,
             Self::SendMessage
             | Self::CoreMemoryAppend
             | Self::CoreMemoryReplace
@@ -125,7 +131,8 @@ impl BuiltIn {
             | Self::WorkingMemoryDelete
             | Self::ConversationSearch
             | Self::ArchivalMemoryInsert
-            | Self::ArchivalMemorySearch => false,
+            | Self::ArchivalMemorySearch
+            | Self::PauseHeartbeats => false,
         }
     }
 
@@ -194,7 +201,21 @@ impl BuiltIn {
                 ),
             ),
             Self::ArchivalMemorySearch => archival_memory_search(),
+            Self::PauseHeartbeats => return self.pause_spec(),
         };
+        ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
+    }
+
+    fn pause_spec(self) -> ToolSpec {
+        let description = "Pauses for some minutes: nothing is asked of you until then. After them you go on where you \
+                           are, without anybody calling; a message that comes earlier ends the pause.";
+        let minutes = json!({
+            "type": "integer",
+            "minimum": 1,
+            "maximum": Pause::MINUTES_MAX,
+            "description": "How long, from 1 to 60.",
+        });
+        let parameters = object(&["minutes"], json!({ "minutes": minutes }));
         ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
     }
 }

@@ -14,6 +14,7 @@ mod lists;
 mod manage;
 mod memory;
 mod past;
+mod pauses;
 mod providers;
 mod real;
 mod rules;

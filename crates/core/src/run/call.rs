@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS_MAX, Effect, Owed};
+use super::{ATTEMPTS_MAX, Effect, Owed, Pause};
 
 /// One call of a tool by the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -11,6 +11,9 @@ pub struct Call {
     pub idempotent: bool,
     /// How far it came.
     pub state: CallState,
+    /// Until when the agent pauses once all calls are closed, if this one asked for it with success.
+    #[serde(default)]
+    pub pauses_until_ms: Option<u64>,
 }
 
 /// How far a call came.
@@ -52,6 +55,8 @@ pub enum NewCall {
         /// Whether it succeeded.
         ok: bool,
     },
+    /// The same, with success; and the agent has asked for a pause with it.
+    Pauses(Pause),
     /// Somebody else carries it out, after the commit.
     Outside {
         /// Whether asking twice with the same key has one effect.
@@ -94,15 +99,18 @@ pub enum Closing {
 }
 
 impl Call {
-    pub(super) fn new(new: &NewCall) -> Self {
+    pub(super) fn new(now_ms: u64, new: &NewCall) -> Self {
+        let call = |idempotent, state| Self { idempotent, state, pauses_until_ms: None };
         match *new {
-            NewCall::Done { ok: true } => Self { idempotent: true, state: CallState::Succeeded },
-            NewCall::Done { ok: false } => Self { idempotent: true, state: CallState::Failed },
-            NewCall::Outside { idempotent } => Self { idempotent, state: CallState::Planned },
+            NewCall::Done { ok: true } => call(true, CallState::Succeeded),
+            NewCall::Done { ok: false } => call(true, CallState::Failed),
+            NewCall::Pauses(pause) => {
+                Self { pauses_until_ms: Some(pause.until_ms(now_ms)), ..call(true, CallState::Succeeded) }
+            }
+            NewCall::Outside { idempotent } => call(idempotent, CallState::Planned),
             NewCall::NeedsApproval { idempotent } => {
                 let unasked = crate::mutant!("run_approval_not_asked_for");
-                let state = if unasked { CallState::Planned } else { CallState::Proposed };
-                Self { idempotent, state }
+                call(idempotent, if unasked { CallState::Planned } else { CallState::Proposed })
             }
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{Closing, Decision, NewCall};
+use super::pause::Pause;
 use super::stop::StopReason;
 
 /// What the shell observed.
@@ -40,6 +41,9 @@ pub enum Input {
         attempt: u32,
         /// Whether it succeeded.
         ok: bool,
+        /// The pause that the agent has asked for with it. No tool but the one for it brings any.
+        #[serde(default)]
+        pause: Option<Pause>,
     },
     /// Somebody decided about calls that wait for it.
     Decided {
@@ -60,6 +64,8 @@ pub enum Input {
         /// In which attempt.
         attempt: u32,
     },
+    /// Somebody has spoken to the agent, whose run is to begin now if this one pauses.
+    Spoken,
     /// Somebody wants the run to end.
     Cancelled,
     /// The wake-up came; these effects are being carried out by this process.
@@ -113,12 +119,19 @@ pub enum Effect {
     /// Record the end of the run.
     Finish(StopReason),
     /// Record that the run waits for decisions about calls.
-    Pause {
+    Wait {
         /// The step of the calls.
         step: u32,
         /// Their places in the answer.
         calls: Vec<usize>,
     },
+    /// Record that the run pauses.
+    Pause {
+        /// When the model is asked again.
+        until_ms: u64,
+    },
+    /// Record that a run goes on that paused. What comes now is of another one for whoever looks.
+    Resume,
     /// Keep one wake-up at this time (or none), instead of the one before.
     WakeAt(Option<u64>),
     /// Carry out after the commit: ask the model, or a tool.

@@ -22,6 +22,8 @@ pub enum StopReason {
     ContextWindowOverflowInSystemPrompt,
     /// A call waits for somebody's approval; the run goes on in the one that brings it.
     RequiresApproval,
+    /// The agent has asked for a pause; it goes on in a run that begins by itself.
+    PauseHeartbeats,
     /// Somebody cancelled it.
     Cancelled,
     /// A rule says that it ends after a tool that was called.
@@ -42,6 +44,7 @@ impl StopReason {
             Self::InvalidLlmResponse => "invalid_llm_response",
             Self::ContextWindowOverflowInSystemPrompt => "context_window_overflow_in_system_prompt",
             Self::RequiresApproval => "requires_approval",
+            Self::PauseHeartbeats => "pause_heartbeats",
             Self::Cancelled => "cancelled",
             Self::ToolRule => "tool_rule",
             Self::Error => "error",
@@ -60,6 +63,7 @@ impl StopReason {
             | Self::MaxTokensExceeded
             | Self::MaxSteps
             | Self::RequiresApproval
+            | Self::PauseHeartbeats
             | Self::ToolRule
             | Self::Cancelled => false,
         }

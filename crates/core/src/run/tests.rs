@@ -1,7 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod judge;
 
 use proptest::prelude::*;
 
+use self::judge::{Judge, any_input};
 use super::*;
 
 const OUTSIDE: NewCall = NewCall::Outside { idempotent: false };
@@ -10,12 +11,17 @@ const ASKS: NewCall = NewCall::NeedsApproval { idempotent: false };
 const OK: NewCall = NewCall::Done { ok: true };
 const FAILED: NewCall = NewCall::Done { ok: false };
 
+/// A call that asks for ten minutes.
+fn pauses() -> NewCall {
+    NewCall::Pauses(Pause::of_minutes(10).unwrap())
+}
+
 fn answered(step: u32, attempt: u32, calls: &[NewCall], then: Option<StopReason>) -> Input {
     Input::ModelAnswered { step, attempt, calls: calls.to_vec(), then }
 }
 
 fn returned(step: u32, call: usize, attempt: u32, ok: bool) -> Input {
-    Input::ToolReturned { step, call, attempt, ok }
+    Input::ToolReturned { step, call, attempt, ok, pause: None }
 }
 
 fn decided(step: u32, decisions: &[(usize, Decision)]) -> Input {
@@ -46,7 +52,9 @@ fn line(effect: &Effect) -> String {
         Effect::Perform(Owed::Answer { step, attempt }) => format!("ask {step} ({attempt})"),
         Effect::Perform(Owed::Result { step, call, attempt }) => format!("call {step}.{call} ({attempt})"),
         Effect::Perform(Owed::Summary { step, attempt }) => format!("summarize {step} ({attempt})"),
-        Effect::Pause { step, calls } => format!("pause {step}.{calls:?}"),
+        Effect::Wait { step, calls } => format!("wait {step}.{calls:?}"),
+        Effect::Pause { until_ms } => format!("pause until {}s", until_ms / 1_000),
+        Effect::Resume => "resume".to_owned(),
         Effect::Drop(late) => format!("drop {late:?}"),
     }
 }
@@ -170,7 +178,7 @@ fn a_call_that_needs_approval_waits_for_it_and_the_others_do_not() {
         got,
         "0s wake 2s, ask 1 (1)\n\
          1s wake 3s, call 1.1 (1)\n\
-         2s wake 86402s, pause 1.[0, 2]\n\
+         2s wake 86402s, wait 1.[0, 2]\n\
          3s drop NotAwaited\n\
          4s wake 86402s\n\
          5s close 1.2 Denied, wake 7s, call 1.0 (1)\n\
@@ -193,8 +201,8 @@ fn what_is_left_undecided_waits_on_and_an_answer_of_the_decider_is_a_result() {
     assert_eq!(
         got,
         "0s wake 2s, ask 1 (1)\n\
-         1s wake 86401s, pause 1.[0, 1]\n\
-         2s wake 86402s, pause 1.[0]\n\
+         1s wake 86401s, wait 1.[0, 1]\n\
+         2s wake 86402s, wait 1.[0]\n\
          3s wake 5s, ask 2 (1)\n"
     );
 }
@@ -209,6 +217,97 @@ fn an_approval_that_does_not_come_or_a_cancel_denies() {
     assert_eq!(last(cancelled).as_deref(), Some("2s close 1.0 NotRun, finish cancelled, no wake"));
     let late = [asked(), vec![(86_401, woken()), (86_402, decided(1, &[(0, Decision::Approved)]))]].concat();
     assert_eq!(last(late).as_deref(), Some("86402s drop Finished"));
+}
+
+#[test]
+fn an_agent_that_asks_for_a_pause_is_asked_again_when_it_is_over() {
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (1, answered(1, 1, &[OK, pauses()], Some(StopReason::EndTurn))),
+            (2, answered(2, 1, &[], Some(StopReason::EndTurn))),
+        ],
+    );
+    // What ends a run for good comes before a rest.
+    assert_eq!(got, "0s wake 2s, ask 1 (1)\n1s finish end_turn, no wake\n2s drop Finished\n");
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (1, answered(1, 1, &[OK, pauses()], None)),
+            (2, answered(2, 1, &[], None)),
+            (3, woken()),
+            (601, woken()),
+            (602, woken()),
+            (603, answered(2, 2, &[OK], None)),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s wake 2s, ask 1 (1)\n\
+         1s wake 601s, pause until 601s\n\
+         2s drop NotAwaited\n\
+         3s wake 601s\n\
+         601s resume, wake 603s, ask 2 (1)\n\
+         602s wake 606s, ask 2 (2)\n\
+         603s wake 605s, ask 3 (1)\n"
+    );
+}
+
+#[test]
+fn a_pause_waits_for_the_other_calls_and_counts_from_its_own() {
+    let until = |minutes| Some(Pause::of_minutes(minutes).unwrap());
+    let approved = Input::ToolReturned { step: 1, call: 0, attempt: 1, ok: true, pause: until(1) };
+    let got = trace(
+        5,
+        vec![
+            (0, Input::Began),
+            (1, answered(1, 1, &[ASKS, OUTSIDE, pauses()], None)),
+            (2, returned(1, 1, 1, true)),
+            (1_000, decided(1, &[(0, Decision::Approved)])),
+            (1_001, approved),
+            (1_001, woken()),
+        ],
+    );
+    assert_eq!(
+        got,
+        "0s wake 2s, ask 1 (1)\n\
+         1s wake 3s, call 1.1 (1)\n\
+         2s wake 86402s, wait 1.[0]\n\
+         1000s wake 1002s, call 1.0 (1)\n\
+         1001s wake 1061s, pause until 1061s\n\
+         1001s wake 1061s\n"
+    );
+    let failed = Input::ToolReturned { step: 1, call: 0, attempt: 1, ok: false, pause: until(1) };
+    let got = trace(5, vec![(0, Input::Began), (1, answered(1, 1, &[OUTSIDE], None)), (2, failed)]);
+    assert!(got.ends_with("2s wake 4s, ask 2 (1)\n"), "a call that failed asks for nothing: {got}");
+}
+
+#[test]
+fn a_pause_ends_when_somebody_speaks_or_cancels_and_does_not_begin_at_the_last_step() {
+    let paused = || vec![(0, Input::Began), (1, answered(1, 1, &[pauses()], None))];
+    let last = |steps_max, more: Vec<(u64, Input)>| {
+        let got = trace(steps_max, [paused(), more].concat());
+        got.lines().last().map(str::to_owned)
+    };
+    assert_eq!(last(5, vec![(2, Input::Spoken)]).as_deref(), Some("2s finish pause_heartbeats, no wake"));
+    assert_eq!(last(5, vec![(2, Input::Cancelled)]).as_deref(), Some("2s finish cancelled, no wake"));
+    assert_eq!(last(1, vec![]).as_deref(), Some("1s finish max_steps, no wake"));
+    let speaks_while_asking = trace(5, vec![(0, Input::Began), (1, Input::Spoken)]);
+    assert!(speaks_while_asking.ends_with("1s drop NotAwaited\n"), "{speaks_while_asking}");
+}
+
+#[test]
+fn a_pause_has_one_to_sixty_minutes_also_when_it_is_read() {
+    let made: Vec<u64> = (0..=300).filter(|minutes| Pause::of_minutes(*minutes).is_some()).collect();
+    assert_eq!(made, (1..=60).collect::<Vec<u64>>());
+    assert_eq!(Pause::of_minutes(u64::MAX), None);
+    let pause = Pause::of_minutes(60).unwrap();
+    let bytes = rmp_serde::to_vec_named(&pause).unwrap();
+    assert_eq!(rmp_serde::from_slice::<Pause>(&bytes).unwrap(), pause);
+    rmp_serde::from_slice::<Pause>(&rmp_serde::to_vec_named(&61).unwrap()).unwrap_err();
+    assert_eq!(pause.until_ms(5), 3_600_005);
 }
 
 #[test]
@@ -267,157 +366,19 @@ fn the_record_reads_back_as_it_was_written() {
         assert_eq!(rmp_serde::from_slice::<Run>(&bytes).unwrap(), run);
     };
     step(Input::Began);
-    step(answered(1, 1, &[OUTSIDE, OK], Some(StopReason::EndTurn)));
+    step(answered(1, 1, &[OUTSIDE, pauses()], Some(StopReason::EndTurn)));
+    step(returned(1, 0, 1, true));
     step(Input::Cancelled);
-}
-
-/// What any order of inputs must keep, judged from outside the machine.
-#[derive(Default)]
-struct Judge {
-    /// The calls of each recorded answer, and whether each has its result.
-    closed: BTreeMap<(u32, usize), bool>,
-    asked: BTreeSet<Owed>,
-    /// Calls that nobody has approved.
-    unapproved: BTreeSet<(u32, usize)>,
-    finished: bool,
-}
-
-impl Judge {
-    fn see(&mut self, input: &Input, effects: &[Effect]) {
-        let dropped = matches!(effects, [Effect::Drop(_)]);
-        match input {
-            Input::ModelAnswered { step, calls, .. } if !dropped => {
-                for (number, call) in calls.iter().enumerate() {
-                    if matches!(call, NewCall::NeedsApproval { .. }) {
-                        self.unapproved.insert((*step, number));
-                    }
-                    let done = matches!(call, NewCall::Done { .. });
-                    assert_eq!(
-                        self.closed.insert((*step, number), done),
-                        None,
-                        "an answer was recorded twice"
-                    );
-                }
-            }
-            Input::ToolReturned { step, call, attempt, .. } if !dropped => {
-                let owed = Owed::Result { step: *step, call: *call, attempt: *attempt };
-                assert!(self.asked.contains(&owed), "a result of {owed:?}, which nobody asked for");
-                self.close(*step, *call);
-            }
-            Input::Decided { step, decisions } if !dropped => {
-                for (number, decision) in decisions {
-                    match decision {
-                        Decision::Approved => drop(self.unapproved.remove(&(*step, *number))),
-                        Decision::Answered { .. } if self.undecided(*step, *number) => {
-                            self.close(*step, *number);
-                        }
-                        Decision::Answered { .. } | Decision::Denied => {}
-                    }
-                }
-            }
-            Input::Began
-            | Input::ModelAnswered { .. }
-            | Input::ModelFailed { .. }
-            | Input::ToolReturned { .. }
-            | Input::Decided { .. }
-            | Input::Overflowed { .. }
-            | Input::Summarized { .. }
-            | Input::Cancelled
-            | Input::Woken { .. } => {}
-        }
-        assert!(!self.finished || dropped, "{effects:?} after the end");
-        for effect in effects {
-            match effect {
-                Effect::Close { step, call, .. } => self.close(*step, *call),
-                Effect::Perform(owed) => self.perform(*owed),
-                Effect::Finish(_) => {
-                    self.all_closed();
-                    self.finished = true;
-                }
-                Effect::Pause { calls, .. } => assert!(!calls.is_empty(), "a pause for nothing"),
-                Effect::WakeAt(_) | Effect::Drop(_) => {}
-            }
-        }
-        let mut wakes = effects
-            .iter()
-            .filter_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
-        assert!(
-            wakes.next_back().is_none_or(|at| at.is_some() != self.finished),
-            "{effects:?}: a run that goes on wakes up"
-        );
-    }
-
-    /// Whether a decision on this call counts: later ones on the same call change nothing.
-    fn undecided(&self, step: u32, call: usize) -> bool {
-        self.unapproved.contains(&(step, call)) && self.closed.get(&(step, call)) == Some(&false)
-    }
-
-    fn close(&mut self, step: u32, call: usize) {
-        let open = self.closed.get_mut(&(step, call)).expect("a result belongs to a call");
-        assert!(!*open, "call {step}.{call} got two results");
-        *open = true;
-    }
-
-    fn perform(&mut self, owed: Owed) {
-        assert!(self.asked.insert(owed), "{owed:?} twice");
-        match owed {
-            Owed::Answer { .. } | Owed::Summary { .. } => self.all_closed(),
-            Owed::Result { step, call, .. } => {
-                assert!(!self.unapproved.contains(&(step, call)), "{owed:?} without approval");
-                assert_eq!(
-                    self.closed.get(&(step, call)),
-                    Some(&false),
-                    "{owed:?} is recorded and asked for again"
-                );
-            }
-        }
-    }
-
-    fn all_closed(&self) {
-        assert!(self.closed.values().all(|closed| *closed), "orphan calls: {:?}", self.closed);
-    }
-}
-
-fn any_input() -> impl Strategy<Value = Input> {
-    let call = prop_oneof![Just(OK), Just(FAILED), Just(OUTSIDE), Just(IDEMPOTENT), Just(ASKS)];
-    let then = prop_oneof![Just(None), Just(Some(StopReason::EndTurn))];
-    let calls = proptest::collection::vec(call, 0..4);
-    let decision = prop_oneof![
-        Just(Decision::Approved),
-        Just(Decision::Denied),
-        Just(Decision::Answered { ok: true }),
-        Just(Decision::Answered { ok: false }),
-    ];
-    let decisions = proptest::collection::btree_map(0..4usize, decision, 0..4);
-    let lost = proptest::bool::ANY;
-    prop_oneof![
-        4 => (1..4u32, decisions).prop_map(|(step, decisions)| Input::Decided {
-            step, decisions: decisions.into_iter().collect()
-        }),
-        1 => (1..4u32).prop_map(|step| Input::Overflowed { step }),
-        1 => (1..4u32, 1..3u32).prop_map(|(step, attempt)| Input::Summarized { step, attempt }),
-        1 => Just(Input::Began),
-        6 => (1..4u32, 1..3u32, calls, then).prop_map(|(step, attempt, calls, then)| Input::ModelAnswered {
-            step, attempt, calls, then
-        }),
-        1 => (1..4u32, 1..3u32).prop_map(|(step, attempt)| Input::ModelFailed {
-            step, attempt, reason: StopReason::LlmApiError
-        }),
-        8 => (1..4u32, 0..4usize, 1..3u32, proptest::bool::ANY).prop_map(|(step, call, attempt, ok)| {
-            Input::ToolReturned { step, call, attempt, ok }
-        }),
-        1 => Just(Input::Cancelled),
-        2 => lost.prop_map(|lost| Input::Woken {
-            in_flight: if lost { Vec::new() } else { vec![Owed::Answer { step: 1, attempt: 1 }] }
-        }),
-    ]
 }
 
 /// Any order of inputs, then whatever is owed in the end is answered: it must end.
 fn judge(steps_max: u32, inputs: Vec<Input>) {
     let (mut run, mut judge) = (Run::new(steps_max), Judge::default());
+    let mut now_ms = 0;
     let mut feed = |run: &mut Run, input: Input| {
-        let effects = run.step(0, input.clone());
+        // Some wake-ups come when a pause is over, and some before.
+        now_ms += 200_000;
+        let effects = run.step(now_ms, input.clone());
         judge.see(&input, &effects);
     };
     feed(&mut run, Input::Began);
@@ -428,6 +389,9 @@ fn judge(steps_max: u32, inputs: Vec<Input>) {
         if let Some((step, calls)) = run.undecided() {
             let decisions = calls.into_iter().map(|call| (call, Decision::Denied)).collect();
             feed(&mut run, Input::Decided { step, decisions });
+        }
+        if run.pauses() {
+            feed(&mut run, woken());
         }
         for owed in run.owed() {
             let input = match owed {
@@ -487,6 +451,12 @@ mod mutants {
     fn an_approval_that_never_expires_is_caught() {
         let inputs = vec![answered(1, 1, &[ASKS], None)];
         assert!(caught("run_approval_never_expires", inputs).contains("a run that goes on wakes up"));
+    }
+
+    #[test]
+    fn a_forgotten_pause_is_caught() {
+        let inputs = vec![answered(1, 1, &[pauses()], None)];
+        assert!(caught("run_pause_forgotten", inputs).contains("a run that goes on wakes up"));
     }
 
     #[test]

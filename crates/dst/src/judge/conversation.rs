@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kelpie_agent::message::{Message, MessageBody};
-use kelpie_agent::outcome::{RunResult, RunStatus};
+use kelpie_agent::outcome::{RunRecord, RunResult, RunStatus};
+use kelpie_core::run::StopReason;
 
 use crate::agents::{Look, word_of};
 use crate::history::{Call, History};
@@ -126,6 +127,27 @@ fn runs(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
         if run.status == RunStatus::Cancelled && !wanted {
             found.push(format!("{} was cancelled, and nobody wanted it", run.id));
         }
+    }
+    for (place, run) in look.runs.iter().enumerate() {
+        if run.stop_reason == Some(StopReason::PauseHeartbeats) {
+            pause(run, &look.runs[place + 1..], wanted, found);
+        }
+    }
+}
+
+/// A pause has ended by itself, and once, or because somebody spoke or cancelled.
+fn pause(run: &RunRecord, later: &[RunRecord], wanted: bool, found: &mut Vec<String>) {
+    let went_on: Vec<&RunRecord> =
+        later.iter().filter(|later| later.continues.as_ref() == Some(&run.id)).collect();
+    let spoken = later.iter().any(|later| later.continues.is_none());
+    match went_on[..] {
+        [] if !spoken && !wanted => found.push(format!("{} pauses and does not go on: {run:?}", run.id)),
+        [] => {}
+        [once] if run.paused_until_ms.is_none_or(|until_ms| once.created_ms < until_ms) => {
+            found.push(format!("{} goes on before its time: {run:?} and {once:?}", run.id));
+        }
+        [_] => {}
+        _ => found.push(format!("{} goes on {} times", run.id, went_on.len())),
     }
 }
 

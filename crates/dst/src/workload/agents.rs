@@ -6,6 +6,9 @@ use crate::schedule::{Draw, Operation};
 
 use super::Size;
 
+/// The tool by which an agent asks for a pause.
+const PAUSE: &str = "pause_heartbeats";
+
 /// A call of an agent. A message says what its model has to do, line by line; its word stands
 /// for it in the whole run.
 pub(super) fn agent(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
@@ -38,10 +41,18 @@ fn message(draw: &mut Draw, word: &str) -> String {
         6 => r#"call archival_memory_search {"query":"passage"} and conversation_search {"query":"say"} | say found"#
             .to_owned(),
         7 => format!("call {} and book {what} and {insert} | say everything {word}", append(word)),
+        8 if word.ends_with(['1', '3', '5', '7', '9']) => {
+            format!("call {PAUSE} {{\"minutes\":1}} and note {what} | say rested {word}")
+        }
         8 => format!("nothing to do {word}"),
         _ => format!("say {word}"),
     };
     format!("{word} | {lines}")
+}
+
+/// Whether an agent may be asked to pause, for a minute.
+pub(super) fn pauses(operations: &[Operation]) -> bool {
+    operations.iter().any(|operation| operation.payload.contains(PAUSE))
 }
 
 /// Agents have to be made: whoever calls one makes it first, all under one key.

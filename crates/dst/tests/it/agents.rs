@@ -40,6 +40,25 @@ fn sim_agents_do_what_they_are_asked() {
     assert!(kept > 0);
 }
 
+#[test]
+fn sim_agents_that_pause_go_on_by_themselves_or_when_somebody_speaks() {
+    let (mut went_on, mut woken) = (0, 0);
+    for seed in 0..12 {
+        let schedule = drawn(seed);
+        if !schedule.operations.iter().any(|operation| operation.payload.contains("pause_heartbeats")) {
+            continue;
+        }
+        let verdict = run(&schedule).unwrap();
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        for look in looks(&verdict) {
+            let paused = look.runs.iter().filter(|run| run.paused_until_ms.is_some()).count();
+            let continued = look.runs.iter().filter(|run| run.continues.is_some()).count();
+            (went_on, woken) = (went_on + continued, woken + paused - continued);
+        }
+    }
+    assert!(went_on > 0 && woken > 0, "{went_on} pauses ended by themselves, {woken} because somebody spoke");
+}
+
 /// One for each judge of agents.
 #[cfg(feature = "mutants")]
 #[test]
@@ -51,6 +70,7 @@ fn sim_seeded_bugs_of_agents_are_found() {
         ("passage_position_not_counted", "MemoryEdits"),
         ("passage_without_its_row", "MemoryEdits"),
         ("run_effect_before_record", "ToolEffects"),
+        ("run_pause_forgotten", "Conversation"),
     ] {
         let mutant = ALL.iter().find(|mutant| mutant.name == name).unwrap();
         let hunt = hunt(*mutant, 1, 40).unwrap();

@@ -113,6 +113,20 @@ async fn the_guide_prints(heading: &str, args: &[(&str, &Path)], expected: &[&st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_an_agent_that_rests() {
+    python_against_a_server("letta_pauses.py").await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let server = plan.start().await;
+    let block = crate::guide::blocks("An agent that rests", "python").concat();
+    let program = dir.path().join("guide.py");
+    let client = format!("from letta_client import Letta\nclient = Letta(base_url=\"{}\")\n", plan.url());
+    std::fs::write(&program, client + &block).expect("a file");
+    assert_eq!(python(&program, &[]).await, "pause_heartbeats\n");
+    server.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_sdk_blocks_of_their_own_and_shared_ones() {
     python_against_a_server("letta_blocks.py").await;
 }

@@ -51,6 +51,7 @@ impl AbsRun {
             State::Asking { step, attempt } => ("asking", *step, *attempt, 0, None),
             State::Calling { step, calls, .. } => ("calling", *step, 0, 0, Some(calls)),
             State::Waiting { step, calls, .. } => ("waiting", *step, 0, 0, Some(calls)),
+            State::Paused { step, .. } => ("paused", *step, 0, 0, None),
             State::Summarizing { step, attempt, put_off } => ("summarizing", *step, *attempt, *put_off, None),
             State::Finished { .. } => ("finished", 0, 0, 0, None),
         };

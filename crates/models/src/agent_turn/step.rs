@@ -2,13 +2,13 @@
 
 use kelpie_core::mutant;
 use kelpie_core::run::{
-    APPROVAL_MS_MAX, CallState, Decision, Effect, Input, NewCall, Owed, State, StopReason,
+    APPROVAL_MS_MAX, CallState, Decision, Effect, Input, NewCall, Owed, Pause, State, StopReason,
 };
 
 use super::abs::AbsRun;
 use super::{Action, AgentTurn, Id, Kind, World};
 
-/// When everything happens but the end of an approval's time.
+/// When everything happens but the end of an approval's time, and of a pause.
 const NOW_MS: u64 = 0;
 
 impl World {
@@ -23,6 +23,7 @@ impl World {
             Action::Decided(yes) => self.decided(yes),
             Action::Overflowed(owed) => self.overflowed(bounds, owed),
             Action::Summarized(owed) => self.summarized(owed),
+            Action::Spoken => self.spoken(),
             Action::Cancelled => self.cancelled(bounds),
             Action::Woken(late) => self.woken(late),
             Action::Crashed => self.crashed(bounds),
@@ -43,7 +44,11 @@ impl World {
                 Effect::Perform(owed) => {
                     self.flight.insert(owed, false);
                 }
-                Effect::Finish(_) | Effect::Pause { .. } | Effect::Drop(_) => {}
+                Effect::Finish(_)
+                | Effect::Wait { .. }
+                | Effect::Pause { .. }
+                | Effect::Resume
+                | Effect::Drop(_) => {}
             }
         }
     }
@@ -65,13 +70,14 @@ impl World {
         if awaited {
             for (place, kind) in answer.iter().enumerate() {
                 self.made.insert((step, place), *kind);
-                if *kind == Kind::Done {
+                if matches!(kind, Kind::Done | Kind::Pauses) {
                     *self.closed.entry((step, place)).or_default() += 1;
                 }
             }
         }
         let calls = answer.iter().map(|kind| match kind {
             Kind::Done => NewCall::Done { ok: true },
+            Kind::Pauses => NewCall::Pauses(Pause::of_minutes(1).expect("a minute is a pause")),
             Kind::Idempotent => NewCall::Outside { idempotent: true },
             Kind::Plain => NewCall::Outside { idempotent: false },
             Kind::Asks => NewCall::NeedsApproval { idempotent: false },
@@ -128,7 +134,7 @@ impl World {
         if accepted {
             *self.closed.entry((step, call)).or_default() += 1;
         }
-        self.turn(NOW_MS, Input::ToolReturned { step, call, attempt, ok });
+        self.turn(NOW_MS, Input::ToolReturned { step, call, attempt, ok, pause: None });
         !again || self.fault(bounds)
     }
 
@@ -162,6 +168,12 @@ impl World {
         true
     }
 
+    fn spoken(&mut self) -> bool {
+        let pauses = self.run.pauses();
+        self.turn(NOW_MS, Input::Spoken);
+        pauses
+    }
+
     fn cancelled(&mut self, bounds: &AgentTurn) -> bool {
         if self.run.finished().is_some() {
             return false;
@@ -175,12 +187,12 @@ impl World {
         if !self.wake {
             return false;
         }
-        let is_waiting = matches!(self.run.state(), State::Waiting { .. });
+        let has_an_end = matches!(self.run.state(), State::Waiting { .. } | State::Paused { .. });
         let (before, flight) = (AbsRun::of(self), self.flight.clone());
         let now_ms = if late { NOW_MS + APPROVAL_MS_MAX } else { NOW_MS };
         let in_flight = self.flight.keys().copied().collect();
         self.turn(now_ms, Input::Woken { in_flight });
-        late == is_waiting && (AbsRun::of(self) != before || self.flight != flight)
+        late == has_an_end && (AbsRun::of(self) != before || self.flight != flight)
     }
 
     /// What is carried out is in the memory of a process.
@@ -192,11 +204,12 @@ impl World {
 
     // What must hold
 
-    /// Each call has one result at most, and has it before the model is asked again or the run ends.
+    /// Each call has one result at most, and has it before the model is asked again, the run pauses
+    /// or ends.
     pub(super) fn calls_have_their_results(&self) -> bool {
         let closed = |id: &Id| self.closed.get(id).copied().unwrap_or(0);
         let must = |id: &Id| match self.run.state() {
-            State::Finished { .. } => true,
+            State::Finished { .. } | State::Paused { .. } => true,
             State::Asking { step, .. } => id.0 < *step,
             State::Calling { .. } | State::Waiting { .. } | State::Summarizing { .. } => false,
         };

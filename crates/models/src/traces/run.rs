@@ -12,12 +12,20 @@ const STEPS_MAX: u32 = 50;
 /// An answer of the specification has room for so many calls.
 const CALLS_MAX: usize = 8;
 
-/// One trace for each run that began and did more than that.
+/// One trace for each run that began and did more than that. Where a run goes on as another one, after
+/// a decision or a pause, both are one behaviour of the machine.
 pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
     let mut runs: BTreeMap<(&str, &str), Vec<&Step>> = BTreeMap::new();
+    let mut began_as: BTreeMap<(&str, &str), (&str, &str)> = BTreeMap::new();
     for step in steps {
-        if let Step::Run { actor, run, before, after, .. } = step {
-            let inputs = runs.entry((actor, run)).or_default();
+        if let Step::Run { actor, run, input, before, after, .. } = step {
+            let name = (actor.as_str(), run.as_str());
+            if *input != Input::Began && !runs.contains_key(&name) && !began_as.contains_key(&name) {
+                let same =
+                    runs.iter().find(|((of, _), inputs)| *of == actor && stands(inputs, before.state()));
+                began_as.extend(same.map(|(before, _)| (name, *before)));
+            }
+            let inputs = runs.entry(began_as.get(&name).copied().unwrap_or(name)).or_default();
             // An input that was late has changed nothing, and a wake-up that found all under way neither.
             if before.state() != after.state() {
                 inputs.push(step);
@@ -31,6 +39,11 @@ pub(super) fn follow(steps: &[Step], traces: &mut Traces) {
             traces.events.push(events);
         }
     }
+}
+
+/// Whether a run stands there after all its inputs so far.
+fn stands(inputs: &[&Step], there: &State) -> bool {
+    matches!(inputs.last(), Some(Step::Run { after, .. }) if after.state() == there)
 }
 
 /// `None`: the specification has no room for it, or has people decide about all calls at once, and in
@@ -56,7 +69,7 @@ fn event(step: &Step) -> Option<Event> {
         Input::ModelFailed { step, attempt, .. } => {
             ("ModelFailed", vec![("of", (*step).into()), ("try", (*attempt).into())])
         }
-        Input::ToolReturned { step, call, attempt, ok } => {
+        Input::ToolReturned { step, call, attempt, ok, pause: _ } => {
             let returned = vec![
                 ("of", (*step).into()),
                 ("try", (*attempt).into()),
@@ -77,6 +90,7 @@ fn event(step: &Step) -> Option<Event> {
         Input::Summarized { step, attempt } => {
             ("Summarized", vec![("of", (*step).into()), ("try", (*attempt).into())])
         }
+        Input::Spoken => ("Spoken", vec![]),
         Input::Cancelled => ("Cancelled", vec![]),
         Input::Woken { .. } => ("Woken", vec![]),
     };
@@ -100,6 +114,7 @@ fn state(state: &State) -> Event {
         State::Asking { step, attempt } => ("asking", *step, *attempt),
         State::Calling { step, .. } => ("calling", *step, 0),
         State::Waiting { step, .. } => ("waiting", *step, 0),
+        State::Paused { step, .. } => ("paused", *step, 0),
         State::Summarizing { step, attempt, .. } => ("summarizing", *step, *attempt),
         State::Finished { .. } => ("finished", 0, 0),
     };
@@ -125,13 +140,16 @@ fn state(state: &State) -> Event {
 fn calls(state: &State) -> &[Call] {
     match state {
         State::Calling { calls, .. } | State::Waiting { calls, .. } => calls,
-        State::Asking { .. } | State::Summarizing { .. } | State::Finished { .. } => &[],
+        State::Asking { .. } | State::Paused { .. } | State::Summarizing { .. } | State::Finished { .. } => {
+            &[]
+        }
     }
 }
 
 fn kind(call: NewCall) -> &'static str {
     match call {
         NewCall::Done { .. } => "done",
+        NewCall::Pauses(_) => "pauses",
         NewCall::Outside { idempotent: true } => "idempotent",
         NewCall::Outside { idempotent: false } => "plain",
         NewCall::NeedsApproval { .. } => "asks",

@@ -12,7 +12,14 @@ use crate::recorded;
 fn bounds() -> AgentTurn {
     AgentTurn {
         steps_max: 2,
-        answers: &[&[], &[Kind::Done], &[Kind::Idempotent, Kind::Plain], &[Kind::Plain, Kind::Asks]],
+        answers: &[
+            &[],
+            &[Kind::Done],
+            &[Kind::Idempotent, Kind::Plain],
+            &[Kind::Plain, Kind::Asks],
+            &[Kind::Plain, Kind::Pauses],
+            &[Kind::Pauses, Kind::Asks],
+        ],
         faults_max: 2,
         mutant: None,
         seen: Arc::new(Mutex::new(HashSet::new())),
@@ -35,6 +42,7 @@ fn mutants_of_the_run_are_caught() {
     let bugs = [
         ("run_approval_not_asked_for", "ApprovedOnly"),
         ("run_approval_never_expires", "OwedWake"),
+        ("run_pause_forgotten", "OwedWake"),
         ("run_wake_cleared_early", "OwedWake"),
         ("run_late_result_accepted", "NoOrphanCall"),
         ("run_orphan_call_at_cancel", "NoOrphanCall"),

@@ -306,5 +306,7 @@ pub(crate) fn run(run: RunRecord) -> Run {
         stop_reason: run.stop_reason.map(|reason| reason.word().to_owned()),
         created_at: Timestamp(run.created_ms),
         completed_at: run.completed_ms.map(Timestamp),
+        paused_until: run.paused_until_ms.map(Timestamp),
+        continues: run.continues,
     }
 }
