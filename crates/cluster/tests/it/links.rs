@@ -328,6 +328,24 @@ fn a_bad_network_loses_no_answer_that_was_sent_and_a_run_repeats_itself() {
     assert!(lost > 0, "no fault had an effect");
 }
 
+#[test]
+fn bits_that_were_flipped_on_the_way_swallow_no_later_call() {
+    for seed in 0..20 {
+        run(seed, async |World { sim, a, b, links, target, .. }| {
+            let ask = |time| links.request(&target, Bytes::from_static(b"."), time);
+            sim.set_link_faults(&a, &b, LinkFaults { flip_bit_ppm: 300_000, ..LinkFaults::default() });
+            for _ in 0..10 {
+                // What comes of these does not matter.
+                let _answered = ask(Duration::from_millis(50)).await;
+            }
+            sim.set_link_faults(&a, &b, LinkFaults::default());
+            // One may still be lost with its connection for what came before.
+            let answered = [ask(Duration::from_secs(5)).await, ask(Duration::from_secs(5)).await];
+            assert!(answered.iter().any(Result::is_ok), "seed {seed}: {answered:?}");
+        });
+    }
+}
+
 #[cfg(feature = "mutants")]
 mod mutants {
     use std::panic::{UnwindSafe, catch_unwind};
@@ -340,6 +358,11 @@ mod mutants {
     #[test]
     fn sim_mutant_silence_is_no_end() {
         is_caught("silence_is_no_end", super::a_peer_behind_a_partition_is_noticed_whichever_way_it_cuts);
+    }
+
+    #[test]
+    fn sim_mutant_frame_length_unchecked() {
+        is_caught("frame_length_unchecked", super::bits_that_were_flipped_on_the_way_swallow_no_later_call);
     }
 
     #[test]
