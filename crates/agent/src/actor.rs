@@ -30,6 +30,7 @@ mod passages;
 mod pause;
 mod perform;
 pub(crate) mod rows;
+pub(crate) mod schedule;
 mod summarize;
 mod talk;
 mod tools;
@@ -117,6 +118,10 @@ pub(crate) mod operation {
     pub(crate) const RUN_TOOL: &str = "run_tool";
     pub(crate) const SET_WORKING: &str = "set_working";
     pub(crate) const DELETE_WORKING: &str = "delete_working";
+    pub(crate) const SCHEDULE: &str = "schedule";
+    pub(crate) const CANCEL_SCHEDULE: &str = "cancel_schedule";
+    /// Of a schedule whose time has come.
+    pub(crate) const SCHEDULED: &str = "scheduled";
     pub(crate) const INSERT_PASSAGE: &str = "insert_passage";
     pub(crate) const DELETE_PASSAGE: &str = "delete_passage";
     /// Of whatever has passages: to make their rows for searches again.
@@ -152,6 +157,7 @@ pub(crate) mod code {
     pub(crate) const NO_CONVERSATION: &str = "agent.no_conversation";
     pub(crate) const NO_PASSAGE: &str = "agent.no_passage";
     pub(crate) const NO_NOTE: &str = "agent.no_note";
+    pub(crate) const NO_SCHEDULE: &str = "agent.no_schedule";
     pub(crate) const NO_MESSAGE: &str = "agent.no_message";
     pub(crate) const NO_TOOL: &str = "agent.no_tool";
     pub(crate) const NO_ARCHIVE: &str = "agent.no_archive";
@@ -368,6 +374,8 @@ async fn keep(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<Op
         RUN_TOOL => reply(&desk.run_tool(&request(payload)?).await?),
         SET_WORKING => reply(&desk.set_working(request(payload)?).await?),
         DELETE_WORKING => reply(&desk.delete_working(&request::<String>(payload)?).await?),
+        SCHEDULE => reply(&desk.schedule(request(payload)?).await?),
+        CANCEL_SCHEDULE => reply(&desk.cancel_schedule(&request::<String>(payload)?).await?),
         INSERT_PASSAGE => reply(&desk.keep(request(payload)?).await?),
         DELETE_PASSAGE => reply(&desk.delete_passage(&request::<String>(payload)?).await?),
         _ => return Ok(None),
@@ -379,6 +387,7 @@ async fn talk(desk: &mut Desk<'_>, operation: &str, payload: &[u8]) -> Result<By
     use operation::*;
     Ok(match operation {
         MESSAGE => reply(&desk.message(request(payload)?).await?),
+        SCHEDULED => reply(&desk.say_scheduled(&String::from_utf8_lossy(payload)).await?),
         DECIDE => reply(&desk.decide(request(payload)?).await?),
         COMPACT => reply(&desk.compact(request(payload)?).await?),
         RESET => reply(&desk.reset(request(payload)?).await?),

@@ -23,6 +23,8 @@ pub enum Thing {
     Entry,
     /// An archive.
     Archive,
+    /// A message that is to come later.
+    Schedule,
 }
 
 impl std::fmt::Display for Thing {
@@ -37,6 +39,7 @@ impl std::fmt::Display for Thing {
             Self::Passage => "Passage",
             Self::Entry => "Entry",
             Self::Archive => "Archive",
+            Self::Schedule => "Scheduled message",
         })
     }
 }

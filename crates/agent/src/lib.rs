@@ -22,6 +22,7 @@ pub mod query;
 pub mod record;
 pub mod replay;
 pub mod rules;
+pub mod schedule;
 pub mod service;
 mod show;
 pub mod tool;

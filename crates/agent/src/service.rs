@@ -18,6 +18,7 @@ mod fork;
 mod log;
 mod passages;
 mod replay;
+mod schedule;
 mod search;
 mod spending;
 mod tools;

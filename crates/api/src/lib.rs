@@ -28,6 +28,7 @@ pub mod recording;
 pub mod request;
 pub mod response;
 pub mod run;
+pub mod schedule;
 pub mod spending;
 pub mod store;
 pub mod timestamp;

@@ -40,6 +40,7 @@ mod recording;
 mod request_log;
 mod router;
 mod runs;
+mod schedule;
 mod search;
 mod spending;
 pub mod store;

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use crate::{
     actors, agents, archives, blocks, cluster, context, conversations, messages, models, passages, recording,
-    runs, search, spending, store, system, tools, working,
+    runs, schedule, search, spending, store, system, tools, working,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,10 @@ use crate::{
         working::retrieve,
         working::set,
         working::delete,
+        schedule::create,
+        schedule::list,
+        schedule::retrieve,
+        schedule::delete,
         conversations::create,
         conversations::list,
         conversations::retrieve,

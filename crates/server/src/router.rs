@@ -13,7 +13,8 @@ use crate::error::HttpError;
 use crate::front::Front;
 use crate::{
     actors, agents, archives, blocks, cluster, context, conversations, guard, messages, models, openapi,
-    panics, passages, recording, request_log, runs, search, spending, store, system, tools, unbuilt, working,
+    panics, passages, recording, request_log, runs, schedule, search, spending, store, system, tools,
+    unbuilt, working,
 };
 
 /// All routes as one service. Needs no listener: a test or the simulator may call it.
@@ -95,7 +96,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
     ]
 }
 
-/// What an agent remembers.
+/// What an agent remembers, and what it is to hear later.
 fn memory_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
     vec![
         ("/v1/agents/{agent_id}/archival-memory", get(passages::list).post(passages::create)),
@@ -105,6 +106,11 @@ fn memory_routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         (
             "/v1/agents/{agent_id}/working-memory/{key}",
             get(working::retrieve).put(working::set).delete(working::delete),
+        ),
+        ("/v1/agents/{agent_id}/schedule", get(schedule::list).post(schedule::create)),
+        (
+            "/v1/agents/{agent_id}/schedule/{scheduled_message_id}",
+            get(schedule::retrieve).delete(schedule::delete),
         ),
         ("/v1/agents/{agent_id}/core-memory/blocks", get(blocks::list)),
         ("/v1/agents/{agent_id}/core-memory/blocks/{label}", get(blocks::retrieve).patch(blocks::update)),

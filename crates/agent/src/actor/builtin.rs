@@ -16,9 +16,12 @@ use serde_json::{Map, Value};
 use super::desk::Desk;
 use super::index::KeepError;
 use super::rows;
+use super::schedule::{self, SetError};
 use super::working::{self, NoteError};
 use crate::archive::NewPassage;
 use crate::date;
+use crate::message::NewMessage;
+use crate::schedule::{NewSchedule, When};
 use crate::tool::builtin::BuiltIn;
 use crate::tool::runner::ToolOutcome;
 
@@ -111,6 +114,22 @@ struct Insert {
 }
 
 #[derive(Deserialize)]
+struct Later {
+    message: String,
+    #[serde(default)]
+    at: Option<String>,
+    #[serde(default)]
+    in_minutes: Option<u64>,
+    #[serde(default)]
+    cron: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OneSchedule {
+    id: String,
+}
+
+#[derive(Deserialize)]
 struct Rest {
     minutes: u64,
 }
@@ -155,6 +174,15 @@ impl From<NoteError> for Failed {
         match error {
             NoteError::Turn(error) => Self::Turn(error),
             NoteError::Working(error) => Self::Words(error.to_string()),
+        }
+    }
+}
+
+impl From<SetError> for Failed {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Turn(error) => Self::Turn(error),
+            SetError::Bad(error) => Self::Words(error.to_string()),
         }
     }
 }
@@ -246,6 +274,16 @@ impl Desk<'_> {
             BuiltIn::ArchivalMemoryInsert => self.archival_insert(parsed(arguments)?).await,
             BuiltIn::ConversationSearch => self.conversation_search(&parsed(arguments)?).await,
             BuiltIn::ArchivalMemorySearch => self.archival_search(parsed(arguments)?).await,
+            BuiltIn::ScheduleMessage => self.schedule_message(parsed(arguments)?).await,
+            BuiltIn::ScheduledMessages => {
+                let lines: Vec<String> = self.scheduled().await?.iter().map(schedule::line).collect();
+                Ok(if lines.is_empty() { "Nothing is scheduled.".to_owned() } else { lines.join("\n") })
+            }
+            BuiltIn::CancelScheduledMessage => {
+                let OneSchedule { id } = parsed(arguments)?;
+                let there = self.unscheduled(&id).await?;
+                Ok(if there { format!("Cancelled {id}.") } else { format!("There is no schedule '{id}'.") })
+            }
             BuiltIn::PauseHeartbeats => match pause(tool, &arguments) {
                 Some(pause) => Ok(self.paused(pause)),
                 None => Err(Failed::Words(format!(
@@ -254,6 +292,29 @@ impl Desk<'_> {
                 ))),
             },
         }
+    }
+
+    async fn schedule_message(&mut self, later: Later) -> Result<String, Failed> {
+        let Later { message, at, in_minutes, cron } = later;
+        let now_ms = self.turn.now_ms();
+        let when = match (at, in_minutes, cron) {
+            (Some(at), None, None) => {
+                let at_ms = date::parsed(&at).ok_or_else(|| {
+                    Failed::Words(format!("`at` must be a time such as 2026-11-23T09:30:00Z, not '{at}'"))
+                })?;
+                When::Once { at_ms }
+            }
+            (None, Some(minutes), None) => {
+                When::Once { at_ms: now_ms.saturating_add(minutes.saturating_mul(60_000)) }
+            }
+            (None, None, Some(cron)) => When::Recurring { cron },
+            _ => return Err(Failed::Words("give exactly one of `at`, `in_minutes` and `cron`".to_owned())),
+        };
+        let text = format!("You have scheduled this message at {}: {message}", date::iso8601(now_ms));
+        let messages = vec![NewMessage { text, ..NewMessage::default() }];
+        let what = NewSchedule { messages, when, max_steps: None, conversation: self.talk.number };
+        let kept = self.schedule(what).await?;
+        Ok(format!("Scheduled as {}, {}.", kept.id, schedule::next(&kept)))
     }
 
     fn paused(&self, pause: Pause) -> String {

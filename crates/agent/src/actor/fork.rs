@@ -17,7 +17,7 @@ use kelpie_runtime::{HandlerError, Turn, TurnError};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{self, Conversation, Life, Progress};
-use super::{blocks, code, manage, undo};
+use super::{blocks, code, manage, schedule, undo};
 use crate::record::{AgentRecord, ForkOrigin};
 use crate::show;
 
@@ -61,6 +61,7 @@ pub(crate) fn goes_along(key: &[u8], talk: &Conversation, passages: u64) -> bool
         rows::RUNS,
         rows::CONVERSATIONS,
         rows::WAITING,
+        schedule::SCHEDULED,
         undo::UNDO,
         layout::BLOCKS,
     ];

@@ -363,7 +363,8 @@ impl Desk<'_> {
     }
 
     /// Deletes the agent with all that it has. What is left says that it was.
-    pub(super) async fn delete(self) -> Result<(), HandlerError> {
+    pub(super) async fn delete(mut self) -> Result<(), HandlerError> {
+        self.unschedule_all().await?;
         unindex(self.turn, &self.agent);
         for block in &self.agent.blocks {
             blocks::forget(self.turn, &self.agent, block).await?;

@@ -5,6 +5,7 @@
 //!   progress         what is counted, and when which conversation wakes up
 //!   conversation/<number>   where one stands: its run that goes on, its runs that wait
 //!   run/<number>     one run          waiting/<number>   what was said and waits for its run
+//!   scheduled/<id>   what is to be said later
 //! ```
 
 use std::collections::BTreeMap;
@@ -129,6 +130,8 @@ pub(crate) struct Progress {
     pub(crate) runs: u64,
     /// How many passages there were.
     pub(crate) passages: u64,
+    /// How many schedules there were.
+    pub(crate) schedules: u64,
     /// The number of the newest conversation; 0 is the one that every agent has.
     pub(crate) conversations: u64,
     /// What was used up on the last day that anything was.

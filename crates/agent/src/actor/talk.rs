@@ -22,7 +22,7 @@ use crate::tool::builtin::BuiltIn;
 
 /// Runs that wait for one conversation; a further one is refused, so that the sender learns of
 /// the overload at once.
-const RUNS_WAITING_MAX: usize = 64;
+pub(super) const RUNS_WAITING_MAX: usize = 64;
 /// Messages that one request may bring.
 const MESSAGES_MAX: usize = 64;
 /// Tools that one request may bring.

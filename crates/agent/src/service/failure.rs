@@ -35,6 +35,7 @@ fn app(code: &str, message: &str, agent: &str) -> AgentError {
         code::NO_CONVERSATION => not_found(Thing::Conversation, field),
         code::NO_PASSAGE => not_found(Thing::Passage, field),
         code::NO_NOTE => not_found(Thing::Entry, field),
+        code::NO_SCHEDULE => not_found(Thing::Schedule, field),
         code::NO_MESSAGE => not_found(Thing::Message, field),
         code::NO_ARCHIVE => not_found(Thing::Archive, field),
         code::TAKEN => AgentError::Taken { message },

@@ -1,4 +1,4 @@
-//! The built-in tools: how an agent talks, keeps its memory and rests.
+//! The built-in tools: how an agent talks, keeps its memory, rests and plans.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::schema::Schema;
 use crate::provider::ToolSpec;
 
-static SCHEMAS: LazyLock<[(BuiltIn, Schema); 14]> = LazyLock::new(|| {
+/// How far ahead a message is scheduled by minutes: a year.
+const IN_MINUTES_MAX: u64 = 365 * 24 * 60;
+
+static SCHEMAS: LazyLock<[(BuiltIn, Schema); 17]> = LazyLock::new(|| {
     BuiltIn::ALL.map(|tool| (tool, Schema::new(&tool.spec().parameters).expect("ours are schemas")))
 });
 
@@ -44,11 +47,17 @@ pub enum BuiltIn {
     ArchivalMemorySearch,
     /// Lets the agent rest for some minutes, after which it goes on by itself.
     PauseHeartbeats,
+    /// Schedules a message to the agent itself.
+    ScheduleMessage,
+    /// Lists what is scheduled.
+    ScheduledMessages,
+    /// Takes a schedule back.
+    CancelScheduledMessage,
 }
 
 impl BuiltIn {
     /// All of them, in the order of the prompt.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::SendMessage,
         Self::ConversationSearch,
         Self::ArchivalMemoryInsert,
@@ -63,6 +72,9 @@ impl BuiltIn {
         Self::WorkingMemoryList,
         Self::WorkingMemoryDelete,
         Self::PauseHeartbeats,
+        Self::ScheduleMessage,
+        Self::ScheduledMessages,
+        Self::CancelScheduledMessage,
     ];
 
     /// Its name.
@@ -82,6 +94,9 @@ impl BuiltIn {
             Self::ArchivalMemoryInsert => "archival_memory_insert",
             Self::ArchivalMemorySearch => "archival_memory_search",
             Self::PauseHeartbeats => "pause_heartbeats",
+            Self::ScheduleMessage => "schedule_message",
+            Self::ScheduledMessages => "scheduled_messages",
+            Self::CancelScheduledMessage => "cancel_scheduled_message",
         }
     }
 
@@ -98,8 +113,11 @@ impl BuiltIn {
             | Self::ArchivalMemorySearch
             | Self::WorkingMemoryGet
             | Self::WorkingMemoryList
-            | Self::PauseHeartbeats => true,
+            | Self::PauseHeartbeats
+            | Self::ScheduledMessages => true,
             Self::SendMessage
+            | Self::ScheduleMessage
+            | Self::CancelScheduledMessage
             | Self::CoreMemoryAppend
             | Self::CoreMemoryReplace
             | Self::MemoryInsert
@@ -132,7 +150,10 @@ impl BuiltIn {
             | Self::ConversationSearch
             | Self::ArchivalMemoryInsert
             | Self::ArchivalMemorySearch
-            | Self::PauseHeartbeats => false,
+            | Self::PauseHeartbeats
+            | Self::ScheduleMessage
+            | Self::ScheduledMessages
+            | Self::CancelScheduledMessage => false,
         }
     }
 
@@ -201,23 +222,54 @@ impl BuiltIn {
                 ),
             ),
             Self::ArchivalMemorySearch => archival_memory_search(),
-            Self::PauseHeartbeats => return self.pause_spec(),
+            Self::PauseHeartbeats => pause_heartbeats(),
+            Self::ScheduleMessage => schedule_message(),
+            Self::ScheduledMessages => (
+                "Lists the messages that are scheduled for you, what comes next first.",
+                object(&[], json!({})),
+            ),
+            Self::CancelScheduledMessage => (
+                "Takes a scheduled message back, so that it does not come any more.",
+                object(&["id"], json!({ "id": text("Its id, such as schedule-1.") })),
+            ),
         };
         ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
     }
+}
 
-    fn pause_spec(self) -> ToolSpec {
-        let description = "Pauses for some minutes: nothing is asked of you until then. After them you go on where you \
-                           are, without anybody calling; a message that comes earlier ends the pause.";
-        let minutes = json!({
-            "type": "integer",
-            "minimum": 1,
-            "maximum": Pause::MINUTES_MAX,
-            "description": "How long, from 1 to 60.",
-        });
-        let parameters = object(&["minutes"], json!({ "minutes": minutes }));
-        ToolSpec { name: self.name().to_owned(), description: description.to_owned(), parameters }
-    }
+fn pause_heartbeats() -> (&'static str, Value) {
+    let minutes = json!({
+        "type": "integer",
+        "minimum": 1,
+        "maximum": Pause::MINUTES_MAX,
+        "description": "How long, from 1 to 60.",
+    });
+    (
+        "Pauses for some minutes: nothing is asked of you until then. After them you go on where you are, \
+         without anybody calling; a message that comes earlier ends the pause.",
+        object(&["minutes"], json!({ "minutes": minutes })),
+    )
+}
+
+fn schedule_message() -> (&'static str, Value) {
+    (
+        "Schedules a message to yourself, in this conversation: once, by `at` or `in_minutes`, or again and \
+         again, by `cron`. Give exactly one of the three.",
+        object(
+            &["message"],
+            json!({
+                "message": text("What you want to be told then, in full."),
+                "at": text("When, in UTC, such as 2026-11-23T09:30:00Z."),
+                "in_minutes": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": IN_MINUTES_MAX,
+                    "description": "In how many minutes.",
+                },
+                "cron": text("Minute, hour, day of month, month, day of week, in UTC: `0 9 * * 1` is each Monday at nine."),
+            }),
+        ),
+    )
 }
 
 fn memory_insert() -> (&'static str, Value) {

@@ -18,6 +18,7 @@ mod pauses;
 mod providers;
 mod real;
 mod rules;
+mod schedules;
 mod sim_power;
 mod talk;
 #[path = "../../../memory/src/embedding/tiny.rs"]

@@ -92,6 +92,12 @@ async fn python_sdk_the_guide_s_working_memory() {
     the_guide_prints("Working memory", &[], &["['4711']", "[]"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_messages_that_come_later() {
+    python_against_a_server("letta_schedule.py").await;
+    the_guide_prints("Messages that come later", &[], &["The kettle is off."]).await;
+}
+
 /// Runs the program of a section of the guide, which says what it prints.
 async fn the_guide_prints(heading: &str, args: &[(&str, &Path)], expected: &[&str]) {
     let dir = tempfile::tempdir().expect("a directory");

@@ -128,7 +128,7 @@ fn new_messages(wire: &SendMessages) -> Result<Vec<NewMessage>, HttpError> {
     }
 }
 
-fn new_message(place: usize, message: &request::NewMessage) -> Result<NewMessage, HttpError> {
+pub(crate) fn new_message(place: usize, message: &request::NewMessage) -> Result<NewMessage, HttpError> {
     let field = |name: &str| format!("messages.{place}.{name}");
     match message.kind.as_deref() {
         None | Some("message") => {}
