@@ -198,6 +198,12 @@ fn parsed<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Faile
         .map_err(|error| Failed::Words(format!("the arguments do not fit: {error}")))
 }
 
+/// Line by line, or that there is nothing.
+fn listed(lines: impl Iterator<Item = String>, nothing: &str) -> String {
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() { nothing.to_owned() } else { lines.join("\n") }
+}
+
 /// What `send_message` says, if its arguments fit.
 pub(super) fn speech(arguments: &Map<String, Value>) -> Option<String> {
     parsed::<Speech>(arguments.clone()).ok().map(|speech| speech.message)
@@ -263,8 +269,7 @@ impl Desk<'_> {
             }
             BuiltIn::WorkingMemoryList => {
                 let memory = self.working().await?;
-                let lines: Vec<String> = memory.entries().map(working::line).collect();
-                Ok(if lines.is_empty() { "Nothing is noted down.".to_owned() } else { lines.join("\n") })
+                Ok(listed(memory.entries().map(working::line), "Nothing is noted down."))
             }
             BuiltIn::WorkingMemoryDelete => {
                 let Noted { key } = parsed(arguments)?;
@@ -276,13 +281,11 @@ impl Desk<'_> {
             BuiltIn::ArchivalMemorySearch => self.archival_search(parsed(arguments)?).await,
             BuiltIn::ScheduleMessage => self.schedule_message(parsed(arguments)?).await,
             BuiltIn::ScheduledMessages => {
-                let lines: Vec<String> = self.scheduled().await?.iter().map(schedule::line).collect();
-                Ok(if lines.is_empty() { "Nothing is scheduled.".to_owned() } else { lines.join("\n") })
+                let all = self.scheduled().await?;
+                Ok(listed(all.iter().map(schedule::line), "Nothing is scheduled."))
             }
             BuiltIn::CancelScheduledMessage => {
-                let OneSchedule { id } = parsed(arguments)?;
-                let there = self.unscheduled(&id).await?;
-                Ok(if there { format!("Cancelled {id}.") } else { format!("There is no schedule '{id}'.") })
+                self.cancel_scheduled(&parsed::<OneSchedule>(arguments)?.id).await
             }
             BuiltIn::PauseHeartbeats => match pause(tool, &arguments) {
                 Some(pause) => Ok(self.paused(pause)),
@@ -292,6 +295,11 @@ impl Desk<'_> {
                 ))),
             },
         }
+    }
+
+    async fn cancel_scheduled(&mut self, id: &str) -> Result<String, Failed> {
+        let there = self.unscheduled(id).await?;
+        Ok(if there { format!("Cancelled {id}.") } else { format!("There is no schedule '{id}'.") })
     }
 
     async fn schedule_message(&mut self, later: Later) -> Result<String, Failed> {

@@ -8,6 +8,9 @@ use kelpie_agent::query::{Order, PAGE_MAX, Page, SendOptions};
 use kelpie_agent::record::{AgentRecord, CreateAgent};
 use kelpie_agent::schedule::{NewSchedule, SCHEDULES_MAX, TEXT_BYTES_MAX, When};
 use kelpie_agent::service::Agents;
+use kelpie_core::id::ActorId;
+use kelpie_core::row;
+use kelpie_storage::{RangeQuery, Store};
 
 use crate::world::{World, create, history, key, lines, say, scope};
 
@@ -40,6 +43,14 @@ fn cron(expression: &str) -> When {
 async fn runs(agents: &Agents, agent: &str) -> usize {
     let page = Page { limit: PAGE_MAX, order: Order::Ascending, ..Page::default() };
     agents.runs(&scope(), agent, &page).await.unwrap().len()
+}
+
+/// The reminders that an agent has in the store.
+async fn reminders(world: &World, agent: &str) -> usize {
+    let prefix = row::dues(&ActorId::new("default", "agent", agent).unwrap());
+    let store = Store::from_backend(world.backend.clone(), world.node.env());
+    let all = RangeQuery::new(prefix.clone(), row::after(&prefix));
+    store.begin().get_range(all).await.unwrap().rows.iter().count()
 }
 
 fn comes_once() {
@@ -107,7 +118,7 @@ fn what_recurs_comes_each_time_until_it_is_cancelled_and_missed_times_count_as_o
         let agents = world.start().await;
         let agent = planning(&agents, "a").await.id;
         let id = add(&agents, &agent, "say beat", cron("*/10 * * * *")).await.unwrap();
-        world.node.env().sleep(30 * MINUTE).await;
+        world.node.env().sleep(31 * MINUTE).await;
         assert_eq!(runs(&agents, &agent).await, 3);
         world.node.jump_wall(35 * 60_000);
         world.node.env().sleep(MINUTE).await;
@@ -140,7 +151,7 @@ fn a_conversation_that_stands_still_does_not_fill_with_the_same_words() {
         add(&agents, &agent, "say beat", cron("* * * * *")).await.unwrap();
         world.node.env().sleep(9 * MINUTE).await;
         assert_eq!(runs(&agents, &agent).await, 2, "one goes on, and one waits");
-        world.node.env().sleep(2 * MINUTE).await;
+        world.node.env().sleep(4 * MINUTE).await;
         assert_eq!(runs(&agents, &agent).await, 3, "there is room again");
     });
 }
@@ -196,10 +207,12 @@ fn schedules_go_with_their_agent_and_their_conversation_and_not_into_a_fork() {
         let gone = agents.schedule(&scope(), &agent, &there.id).await.unwrap_err();
         assert!(matches!(gone, AgentError::NotFound { .. }), "{gone}");
         agents.add_schedule(&scope(), &agent, None, new(0)).await.unwrap();
+        assert_eq!(reminders(&world, &agent).await, 1);
         agents.delete(&scope(), &agent, None).await.unwrap();
         let asked = world.asked.requests.lock().len();
         world.node.env().sleep(10 * MINUTE).await;
         assert_eq!(world.asked.requests.lock().len(), asked, "it speaks to an agent that is gone");
+        assert_eq!(reminders(&world, &agent).await, 0, "reminders outlive their agent");
     });
 }
 

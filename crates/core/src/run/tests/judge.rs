@@ -18,8 +18,24 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn see(&mut self, input: &Input, effects: &[Effect]) {
         let dropped = matches!(effects, [Effect::Drop(_)]);
+        if !dropped {
+            self.taken(input);
+        }
+        assert!(!self.finished || dropped, "{effects:?} after the end");
+        effects.iter().for_each(|effect| self.left(effect));
+        let mut wakes = effects
+            .iter()
+            .filter_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
+        assert!(
+            wakes.next_back().is_none_or(|at| at.is_some() != self.finished),
+            "{effects:?}: a run that goes on wakes up"
+        );
+    }
+
+    /// An input that was not dropped.
+    fn taken(&mut self, input: &Input) {
         match input {
-            Input::ModelAnswered { step, calls, .. } if !dropped => {
+            Input::ModelAnswered { step, calls, .. } => {
                 for (number, call) in calls.iter().enumerate() {
                     if matches!(call, NewCall::NeedsApproval { .. }) {
                         self.unapproved.insert((*step, number));
@@ -32,12 +48,12 @@ impl Judge {
                     );
                 }
             }
-            Input::ToolReturned { step, call, attempt, .. } if !dropped => {
+            Input::ToolReturned { step, call, attempt, .. } => {
                 let owed = Owed::Result { step: *step, call: *call, attempt: *attempt };
                 assert!(self.asked.contains(&owed), "a result of {owed:?}, which nobody asked for");
                 self.close(*step, *call);
             }
-            Input::Decided { step, decisions } if !dropped => {
+            Input::Decided { step, decisions } => {
                 for (number, decision) in decisions {
                     match decision {
                         Decision::Approved => drop(self.unapproved.remove(&(*step, *number))),
@@ -49,39 +65,29 @@ impl Judge {
                 }
             }
             Input::Began
-            | Input::ModelAnswered { .. }
             | Input::ModelFailed { .. }
-            | Input::ToolReturned { .. }
-            | Input::Decided { .. }
             | Input::Overflowed { .. }
             | Input::Summarized { .. }
             | Input::Spoken
             | Input::Cancelled
             | Input::Woken { .. } => {}
         }
-        assert!(!self.finished || dropped, "{effects:?} after the end");
-        for effect in effects {
-            match effect {
-                Effect::Close { step, call, .. } => self.close(*step, *call),
-                Effect::Perform(owed) => self.perform(*owed),
-                Effect::Finish(reason) => {
-                    self.all_closed();
-                    assert!(*reason != StopReason::PauseHeartbeats || self.pauses, "ends without a pause");
-                    self.finished = true;
-                }
-                Effect::Wait { calls, .. } => assert!(!calls.is_empty(), "it waits for nothing"),
-                Effect::Pause { .. } => self.pause(true),
-                Effect::Resume => self.pause(false),
-                Effect::WakeAt(_) | Effect::Drop(_) => {}
+    }
+
+    fn left(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Close { step, call, .. } => self.close(*step, *call),
+            Effect::Perform(owed) => self.perform(*owed),
+            Effect::Finish(reason) => {
+                self.all_closed();
+                assert!(*reason != StopReason::PauseHeartbeats || self.pauses, "ends without a pause");
+                self.finished = true;
             }
+            Effect::Wait { calls, .. } => assert!(!calls.is_empty(), "it waits for nothing"),
+            Effect::Pause { .. } => self.pause(true),
+            Effect::Resume => self.pause(false),
+            Effect::WakeAt(_) | Effect::Drop(_) => {}
         }
-        let mut wakes = effects
-            .iter()
-            .filter_map(|effect| if let Effect::WakeAt(at) = effect { Some(*at) } else { None });
-        assert!(
-            wakes.next_back().is_none_or(|at| at.is_some() != self.finished),
-            "{effects:?}: a run that goes on wakes up"
-        );
     }
 
     fn pause(&mut self, begins: bool) {
