@@ -53,7 +53,8 @@ async fn reminders(world: &World, agent: &str) -> usize {
     store.begin().get_range(all).await.unwrap().rows.iter().count()
 }
 
-fn comes_once() {
+#[test]
+fn what_an_agent_schedules_comes_once_also_after_restarts() {
     let world = World::new(1);
     world.sim.block_on(async {
         let agents = world.start().await;
@@ -83,11 +84,7 @@ fn comes_once() {
 }
 
 #[test]
-fn what_an_agent_schedules_comes_once_also_after_restarts() {
-    comes_once();
-}
-
-fn killed_at_its_time() {
+fn kills_around_its_time_lose_no_message_and_double_none() {
     for kill in 0..30_u32 {
         let world = World::new(u64::from(kill));
         world.sim.block_on(async {
@@ -104,11 +101,6 @@ fn killed_at_its_time() {
             assert_eq!((of("user: "), of("agent: beat")), (1, 1), "killed after {early:?}: {history:#?}");
         });
     }
-}
-
-#[test]
-fn kills_around_its_time_lose_no_message_and_double_none() {
-    killed_at_its_time();
 }
 
 #[test]
@@ -267,13 +259,4 @@ fn what_cannot_be_scheduled_is_refused_with_the_field() {
         assert!(got.starts_with("schedule: the agent has 64 schedules already"), "{got}");
         assert_eq!(agents.schedules(&scope(), &agent).await.unwrap().len(), SCHEDULES_MAX);
     });
-}
-
-#[cfg(feature = "mutants")]
-mod mutants {
-    #[test]
-    fn sim_mutant_reminder_fired_twice() {
-        let _armed = kelpie_core::mutant::arm("reminder_fired_twice");
-        std::panic::catch_unwind(super::killed_at_its_time).expect_err("the seeded bug was not noticed");
-    }
 }

@@ -125,7 +125,6 @@ fn sim_seeded_bugs_violate_their_invariants() {
         ("Chain", "claim_keeps_epoch", "counters"),
         ("LeaseExclusivity", "claim_keeps_epoch", "counters"),
         ("EpochHeldOnce", "claim_keeps_epoch", "counters"),
-        ("SingleActivation", "LeaseExpires_Racy", "counters"),
         ("WAL_IdempotencyGuarantee", "Append_DuplicateIdempotency", "counters"),
         ("WAL_RecoveryCompleteness", "CompleteRecovery_Partial", "counters"),
         ("AckedKept", "reply_before_commit", "counters"),

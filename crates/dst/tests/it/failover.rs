@@ -157,7 +157,7 @@ fn sim_commits_of_an_owner_that_was_claimed_over_violate_single_activation() {
     assert!(!violated(0), "nothing is wrong with it");
     let _armed = kelpie_core::mutant::arm("LeaseExpires_Racy");
     assert!(
-        (0..24).any(violated),
+        (0..160).any(violated),
         "whoever is claimed over commits nothing, also when its commits do not look"
     );
 }
