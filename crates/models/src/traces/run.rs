@@ -57,11 +57,11 @@ fn event(step: &Step) -> Option<Event> {
     let (action, mut seen): (&str, Event) = match input {
         Input::Began => ("Began", vec![]),
         Input::ModelAnswered { step, attempt, calls, then } => {
-            let kinds = calls.iter().map(|call| kind(*call).into()).collect();
+            let kinds: Option<Vec<Value>> = calls.iter().map(|call| Some(kind(*call)?.into())).collect();
             let asked = vec![
                 ("of", (*step).into()),
                 ("try", (*attempt).into()),
-                ("kinds", Value::Sequence(kinds)),
+                ("kinds", Value::Sequence(kinds?)),
                 ("ends", then.is_some().into()),
             ];
             ("ModelAnswered", asked)
@@ -146,12 +146,14 @@ fn calls(state: &State) -> &[Call] {
     }
 }
 
-fn kind(call: NewCall) -> &'static str {
+/// `None`: the specification asks again only for what needs no approval.
+fn kind(call: NewCall) -> Option<&'static str> {
     match call {
-        NewCall::Done { .. } => "done",
-        NewCall::Pauses(_) => "pauses",
-        NewCall::Outside { idempotent: true } => "idempotent",
-        NewCall::Outside { idempotent: false } => "plain",
-        NewCall::NeedsApproval { .. } => "asks",
+        NewCall::Done { .. } => Some("done"),
+        NewCall::Pauses(_) => Some("pauses"),
+        NewCall::Outside { idempotent: true } => Some("idempotent"),
+        NewCall::Outside { idempotent: false } => Some("plain"),
+        NewCall::NeedsApproval { idempotent: false } => Some("asks"),
+        NewCall::NeedsApproval { idempotent: true } => None,
     }
 }
