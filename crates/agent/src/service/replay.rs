@@ -67,7 +67,7 @@ impl Agents {
         while earliest.continues.is_some()
             || matches!(found.first(), Some((_, Entry { said: Said::Decided { .. }, .. })))
         {
-            let first = earliest.first.unwrap_or_default();
+            let Some(first) = earliest.first else { break };
             let Some(before) = before(&view, &run, first).await? else { break };
             let mut earlier = entries(&view, &before).await?;
             earlier.append(&mut found);
