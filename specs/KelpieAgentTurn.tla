@@ -58,13 +58,20 @@ vars == <<run, wake, closed, made, approved, flight, outside, told, wrong, fault
 
 Places == 1..2
 Ids == (1..StepsMax) \X Places
-Kinds == {"done", "pauses", "idempotent", "plain", "asks"}
+Kinds == {"done", "pauses", "idempotent", "plain", "asks", "asks_idempotent"}
 
 \* What the turn itself does, with the answer.
 Within == {"done", "pauses"}
 
+\* What somebody has to approve first.
+NeedsApproval == {"asks", "asks_idempotent"}
+
+\* Tools that know keys: what a crash has interrupted is made again.
+KnowsKeys == {"idempotent", "asks_idempotent"}
+
 \* Some ways in which a model may answer.
-Few == {<<>>, <<"done">>, <<"idempotent", "plain">>, <<"plain", "asks">>, <<"plain", "pauses">>, <<"pauses", "asks">>}
+Few == {<<>>, <<"done">>, <<"idempotent", "plain">>, <<"plain", "asks">>, <<"plain", "pauses">>, <<"pauses", "asks">>,
+        <<"asks_idempotent">>}
 One == {<<>>, <<"asks">>, <<"plain">>, <<"pauses">>}
 
 Init ==
@@ -152,7 +159,7 @@ Began(n) ==
 
 \* The model's answer, with the calls that it makes. What the turn itself does is done with it.
 State(kind) == CASE kind \in Within -> "succeeded"
-                 [] kind = "asks" /\ Bug # "approval_not_asked_for" -> "proposed"
+                 [] kind \in NeedsApproval /\ Bug # "approval_not_asked_for" -> "proposed"
                  [] OTHER -> "planned"
 
 ModelAnswered(i) ==
@@ -195,10 +202,10 @@ Acted(i) ==
     LET c == <<i.step, i.call>> IN
     /\ i \in flight /\ i.kind = "result" /\ ~i.acted
     /\ flight' = (flight \ {i}) \cup {[i EXCEPT !.acted = TRUE]}
-    /\ outside' = [outside EXCEPT ![c] = IF made[c] = "idempotent" THEN 1 ELSE @ + 1]
+    /\ outside' = [outside EXCEPT ![c] = IF made[c] \in KnowsKeys THEN 1 ELSE @ + 1]
     /\ wrong' = wrong
         \cup (IF made[c] = "none" THEN {"EffectAfterRecord"} ELSE {})
-        \cup (IF made[c] = "asks" /\ c \notin approved THEN {"ApprovedOnly"} ELSE {})
+        \cup (IF made[c] \in NeedsApproval /\ c \notin approved THEN {"ApprovedOnly"} ELSE {})
     /\ UNCHANGED <<run, wake, closed, made, approved, told, faults>>
 
 \* Its result: it succeeded and has acted, or failed, which it may do either way.
@@ -279,7 +286,7 @@ InFlight(kind, step, call, attempt) == \E i \in flight : Is(i, kind, step, call,
 
 Lost == {n \in Started : ~InFlight("result", run.step, n, run.calls[n].attempt)}
 
-Again(n) == run.calls[n].kind = "idempotent" \/ Bug = "blind_retry"
+Again(n) == run.calls[n].kind \in KnowsKeys \/ Bug = "blind_retry"
 
 Woken(late) ==
     /\ wake

@@ -19,6 +19,9 @@ pub enum Role {
     Assistant,
 }
 
+/// Messages that one request may bring, or one schedule.
+pub const MESSAGES_MAX: usize = 64;
+
 /// A message to an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

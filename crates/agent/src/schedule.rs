@@ -3,12 +3,12 @@
 use kelpie_core::reminder::{Schedule, ScheduleError};
 use serde::{Deserialize, Serialize};
 
-use crate::message::NewMessage;
+use crate::message::{MESSAGES_MAX, NewMessage};
 use crate::record::MAX_STEPS_MAX;
 
 /// Schedules that one agent may have.
 pub const SCHEDULES_MAX: usize = 64;
-/// Bytes of the texts of one schedule.
+/// Bytes of the texts of one schedule, with the names and ids of its messages.
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// When.
@@ -58,9 +58,9 @@ pub struct ScheduledMessage {
 /// A schedule that can't be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSchedule {
-    /// Nothing is to be said.
-    #[error("there must be a message")]
-    Empty,
+    /// Nothing is to be said, or more than one request may bring.
+    #[error("there must be 1 to {MESSAGES_MAX} messages")]
+    Messages,
     /// Too much is to be said.
     #[error("{bytes} bytes of text, of {TEXT_BYTES_MAX} allowed")]
     TooLong {
@@ -91,7 +91,7 @@ impl BadSchedule {
     /// The field of the request that is to blame.
     pub(crate) fn field(&self) -> &'static str {
         match self {
-            Self::Empty | Self::TooLong { .. } => "messages",
+            Self::Messages | Self::TooLong { .. } => "messages",
             Self::Steps => "max_steps",
             Self::Past => "schedule.scheduled_at",
             Self::Fields { .. } | Self::Cron(_) => "schedule.cron_expression",
@@ -103,10 +103,14 @@ impl BadSchedule {
 impl NewSchedule {
     /// How the runtime is told, if it can be kept.
     pub(crate) fn checked(&self, now_ms: u64) -> Result<Schedule, BadSchedule> {
-        let bytes: usize = self.messages.iter().map(|message| message.text.len()).sum();
-        if self.messages.is_empty() {
-            return Err(BadSchedule::Empty);
+        if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
+            return Err(BadSchedule::Messages);
         }
+        let texts = self.messages.iter().flat_map(|message| {
+            let NewMessage { role: _, text, name, otid } = message;
+            [Some(text), name.as_ref(), otid.as_ref()].into_iter().flatten()
+        });
+        let bytes: usize = texts.map(String::len).sum();
         if bytes > TEXT_BYTES_MAX {
             return Err(BadSchedule::TooLong { bytes });
         }

@@ -30,6 +30,8 @@ pub enum Kind {
     Plain,
     /// The same, after somebody has approved it.
     Asks,
+    /// After somebody has approved it, and its tool knows keys.
+    AsksIdempotent,
 }
 
 /// The bounds of an exploration.

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{Caller, OutboxPosition};
-use kelpie_core::limits::KEY_MARGIN;
 use kelpie_core::turn::{CallNo, Input};
 use kelpie_core::{record, row};
 use kelpie_registry::Head;
@@ -455,11 +454,9 @@ impl Request {
 
     /// When its key counts as new again. Never, for a message: its sender says when it is done.
     fn expires_ms(&self, wall_ms: u64, now: Duration) -> Option<u64> {
-        if self.mark.is_some() && !kelpie_core::mutant!("low_water_by_time") {
-            return None;
-        }
         let keep = match self.mark {
-            Some(_) => KEY_MARGIN,
+            Some(_) if kelpie_core::mutant!("low_water_by_time") => Duration::from_secs(1),
+            Some(_) => return None,
             None => self.keep.lasts(self.deadline.saturating_sub(now)),
         };
         Some(wall_ms.saturating_add(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)))

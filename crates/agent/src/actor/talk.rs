@@ -11,7 +11,7 @@ use super::desk::Desk;
 use super::manage::served;
 use super::rows::{self, Current, Queued};
 use super::{Accepted, Say, advance, code, invalid};
-use crate::message::{NewMessage, Role};
+use crate::message::{MESSAGES_MAX, NewMessage, Role};
 use crate::outcome::{RunRecord, RunStatus, RunUsage};
 use crate::provider::ToolSpec;
 use crate::query::{Overrides, SendOptions};
@@ -23,8 +23,6 @@ use crate::tool::builtin::BuiltIn;
 /// Runs that wait for one conversation; a further one is refused, so that the sender learns of
 /// the overload at once.
 pub(super) const RUNS_WAITING_MAX: usize = 64;
-/// Messages that one request may bring.
-const MESSAGES_MAX: usize = 64;
 /// Tools that one request may bring.
 const CLIENT_TOOLS_MAX: usize = 128;
 
@@ -50,20 +48,21 @@ impl Desk<'_> {
                 format!("the agent is currently being processed: {RUNS_WAITING_MAX} messages wait already");
             return Err(HandlerError::not_now(code::BUSY, message));
         }
-        if let Some(about) = &mut self.talk.about {
-            about.last_message_ms = Some(self.turn.now_ms());
-        }
         let (client_tools, overrides) = (options.client_tools.clone(), options.overrides.clone());
         let queued = Queued { messages, client_tools, overrides };
         self.take_in(&options, &queued).await
     }
 
     /// Records a run and what it is to work on; it begins at once if none goes on, and ends a pause.
+    /// A run that is to summarize brings no messages.
     pub(super) async fn take_in(
         &mut self,
         options: &SendOptions,
         queued: &Queued,
     ) -> Result<Accepted, HandlerError> {
+        if let Some(about) = self.talk.about.as_mut().filter(|_| !queued.messages.is_empty()) {
+            about.last_message_ms = Some(self.turn.now_ms());
+        }
         let number = self.progress.runs;
         self.progress.runs += 1;
         let run = self.new_run(number, options);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kelpie_agent::conversation::NewConversation;
 use kelpie_agent::error::AgentError;
+use kelpie_agent::message::NewMessage;
 use kelpie_agent::query::{Order, PAGE_MAX, Page, SendOptions};
 use kelpie_agent::record::{AgentRecord, CreateAgent};
 use kelpie_agent::schedule::{NewSchedule, SCHEDULES_MAX, TEXT_BYTES_MAX, When};
@@ -192,6 +193,8 @@ fn schedules_go_with_their_agent_and_their_conversation_and_not_into_a_fork() {
         let heard = agents.conversation_messages(&scope(), &name, &Page::default()).await.unwrap();
         assert!(lines(&heard).contains(&"agent: beat".to_owned()), "it is said where it belongs");
         assert!(history(&agents, &agent).await.is_empty());
+        let about = agents.conversation(&scope(), &name).await.unwrap();
+        assert!(about.last_message_ms > Some(about.created_ms), "nobody sees that it was spoken to");
         let fork = agents.fork(&scope(), &agent, None, None, None).await.unwrap().id;
         assert!(agents.schedules(&scope(), &fork).await.unwrap().is_empty());
         agents.delete_conversation(&scope(), &name, None).await.unwrap();
@@ -225,9 +228,22 @@ fn what_cannot_be_scheduled_is_refused_with_the_field() {
         let later = || When::Once { at_ms: now_ms + 600_000 };
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
         for (got, expected) in [
-            (refused(Vec::new(), later(), None).await, "messages: there must be a message".to_owned()),
+            (refused(Vec::new(), later(), None).await, "messages: there must be 1 to 64 messages".to_owned()),
+            (
+                refused(vec![NewMessage::default(); 65], later(), None).await,
+                "messages: there must be 1 to 64 messages".to_owned(),
+            ),
             (
                 refused(say(&long), later(), None).await,
+                format!("messages: {} bytes of text, of {TEXT_BYTES_MAX} allowed", long.len()),
+            ),
+            (
+                refused(
+                    vec![NewMessage { name: Some(long.clone()), ..NewMessage::default() }],
+                    later(),
+                    None,
+                )
+                .await,
                 format!("messages: {} bytes of text, of {TEXT_BYTES_MAX} allowed", long.len()),
             ),
             (

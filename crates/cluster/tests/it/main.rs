@@ -9,7 +9,7 @@ mod deadlines;
 mod links;
 mod operating;
 mod peers;
-#[expect(dead_code, reason = "what it counts is for the bench")]
+mod renewals;
 mod shared;
 mod sim_churn;
 mod sockets;

@@ -81,6 +81,7 @@ impl World {
             Kind::Idempotent => NewCall::Outside { idempotent: true },
             Kind::Plain => NewCall::Outside { idempotent: false },
             Kind::Asks => NewCall::NeedsApproval { idempotent: false },
+            Kind::AsksIdempotent => NewCall::NeedsApproval { idempotent: true },
         });
         let then = answer.is_empty().then_some(StopReason::EndTurn);
         self.turn(NOW_MS, Input::ModelAnswered { step, attempt, calls: calls.collect(), then });
@@ -102,17 +103,16 @@ impl World {
         let Owed::Result { step, call, .. } = owed else { return false };
         let id = (step, call);
         let times = self.outside.entry(id).or_default();
-        match self.made.get(&id) {
-            Some(Kind::Idempotent) => *times = 1,
-            Some(kind) => {
-                *times += 1;
-                if *kind == Kind::Asks && !self.approved.contains(&id) {
-                    self.wrong.insert("ApprovedOnly");
-                }
-            }
+        let made = self.made.get(&id);
+        match made {
+            Some(Kind::Idempotent | Kind::AsksIdempotent) => *times = 1,
+            Some(_) => *times += 1,
             None => {
                 self.wrong.insert("EffectAfterRecord");
             }
+        }
+        if matches!(made, Some(Kind::Asks | Kind::AsksIdempotent)) && !self.approved.contains(&id) {
+            self.wrong.insert("ApprovedOnly");
         }
         self.flight.insert(owed, true) == Some(false)
     }

@@ -57,11 +57,11 @@ fn event(step: &Step) -> Option<Event> {
     let (action, mut seen): (&str, Event) = match input {
         Input::Began => ("Began", vec![]),
         Input::ModelAnswered { step, attempt, calls, then } => {
-            let kinds: Option<Vec<Value>> = calls.iter().map(|call| Some(kind(*call)?.into())).collect();
+            let kinds = calls.iter().map(|call| kind(*call).into()).collect();
             let asked = vec![
                 ("of", (*step).into()),
                 ("try", (*attempt).into()),
-                ("kinds", Value::Sequence(kinds?)),
+                ("kinds", Value::Sequence(kinds)),
                 ("ends", then.is_some().into()),
             ];
             ("ModelAnswered", asked)
@@ -146,14 +146,13 @@ fn calls(state: &State) -> &[Call] {
     }
 }
 
-/// `None`: the specification asks again only for what needs no approval.
-fn kind(call: NewCall) -> Option<&'static str> {
+fn kind(call: NewCall) -> &'static str {
     match call {
-        NewCall::Done { .. } => Some("done"),
-        NewCall::Pauses(_) => Some("pauses"),
-        NewCall::Outside { idempotent: true } => Some("idempotent"),
-        NewCall::Outside { idempotent: false } => Some("plain"),
-        NewCall::NeedsApproval { idempotent: false } => Some("asks"),
-        NewCall::NeedsApproval { idempotent: true } => None,
+        NewCall::Done { .. } => "done",
+        NewCall::Pauses(_) => "pauses",
+        NewCall::Outside { idempotent: true } => "idempotent",
+        NewCall::Outside { idempotent: false } => "plain",
+        NewCall::NeedsApproval { idempotent: false } => "asks",
+        NewCall::NeedsApproval { idempotent: true } => "asks_idempotent",
     }
 }

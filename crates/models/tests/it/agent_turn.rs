@@ -19,6 +19,7 @@ fn bounds() -> AgentTurn {
             &[Kind::Plain, Kind::Asks],
             &[Kind::Plain, Kind::Pauses],
             &[Kind::Pauses, Kind::Asks],
+            &[Kind::AsksIdempotent],
         ],
         faults_max: 2,
         mutant: None,
