@@ -10,7 +10,7 @@ use kelpie_agent::error::AgentError;
 use kelpie_agent::message::MessageBody;
 use kelpie_agent::outcome::RunResult;
 use kelpie_agent::provider::ToolSpec;
-use kelpie_agent::query::{Order, PAGE_MAX, Page, SendOptions};
+use kelpie_agent::query::{AgentQuery, Order, PAGE_MAX, Page, SendOptions};
 use kelpie_agent::record::UpdateAgent;
 use kelpie_agent::replay::{Fate, Replay};
 use kelpie_agent::service::Agents;
@@ -319,6 +319,52 @@ fn a_fork_knows_what_its_source_knew_and_goes_its_own_way() {
         let wrong = agents.fork(&scope(), &early.id, None, None, Some(first.run_id)).await;
         assert!(matches!(wrong, Err(AgentError::NotFound { .. })), "{wrong:?}");
     });
+}
+
+/// Forks an agent with more rows than one turn copies, and kills the node after a while. How long the
+/// fork took that was not killed, or whether the kill came in the middle of it.
+async fn fork_and_kill(world: &World, after: Option<Duration>) -> (Duration, bool) {
+    let mut agents = world.start_on_a_disk().await;
+    let agent = create(&agents, "a").await.id;
+    send(&agents, &agent, "1", "say one").await;
+    for number in 0..60 {
+        let text = format!("{number} ").repeat(15_000);
+        let new = NewPassage { text, supersedes: None, tags: Vec::new(), created_ms: None };
+        agents.insert_passage(&scope(), &agent, None, new).await.unwrap();
+    }
+    let (again, began) = (key("fork"), world.sim.elapsed());
+    let mut halfway = false;
+    if let Some(after) = after {
+        let (all, here) = (AgentQuery::default(), scope());
+        let forking = Box::pin(agents.fork(&here, &agent, Some(&again), None, None));
+        halfway = world.node.env().timeout(after, forking).await.is_err();
+        world.node.kill();
+        world.node.restart();
+        agents = world.start_on_a_disk().await;
+        let there = agents.list(&scope(), &all).await.unwrap().len();
+        assert!(there == 1 || there == 2, "{there}");
+        // One that is there is whole.
+        for one in agents.list(&scope(), &all).await.unwrap() {
+            assert_eq!(knows(&agents, &one.id).await, knows(&agents, &agent).await);
+        }
+    }
+    let made = agents.fork(&scope(), &agent, Some(&again), None, None).await.unwrap();
+    let took = world.sim.elapsed().saturating_sub(began);
+    assert_eq!(knows(&agents, &made.id).await, knows(&agents, &agent).await);
+    assert_eq!(agents.list(&scope(), &AgentQuery::default()).await.unwrap().len(), 2);
+    (took, halfway)
+}
+
+#[test]
+fn a_fork_that_a_kill_cuts_short_is_not_seen_and_the_next_try_makes_it_whole() {
+    let world = World::new(0);
+    let (took, _) = world.sim.block_on(fork_and_kill(&world, None));
+    let mut halfway = 0;
+    for kill in 1..=16_u32 {
+        let world = World::new(u64::from(kill));
+        halfway += u32::from(world.sim.block_on(fork_and_kill(&world, Some(took * kill / 16))).1);
+    }
+    assert!(halfway >= 10, "{halfway} kills came in the middle of a fork of {took:?}");
 }
 
 #[test]
