@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends there")]
 
+pub mod section;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,9 +58,9 @@ pub fn describe() -> String {
     format!("{cores} cores, {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), kernel.trim())
 }
 
-/// Bytes of memory that this process holds.
-pub fn resident_bytes() -> u64 {
-    let status = file("/proc/self/status");
+/// Bytes of memory that a process holds.
+pub fn resident_bytes(process: u32) -> u64 {
+    let status = file(format!("/proc/{process}/status"));
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says it");
     let kib = line.split_whitespace().next().expect("a number");
     kib.parse::<u64>().expect("a number") << 10

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use kelpie_machine::section::{median, show};
 use serde::{Deserialize, Serialize};
-
-use crate::section::{median, show};
 
 const ROUNDS: usize = 9;
 const CALLS: u32 = 200_000;

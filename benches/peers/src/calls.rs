@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use kelpie_env::Env;
+use kelpie_machine::section::{median, quantile, show};
 use kelpie_runtime::Call;
 use kelpie_storage::StoreConfig;
 
-use crate::section::{median, quantile, show};
 use crate::{counter, others};
 
 const ROUNDS: usize = 9;

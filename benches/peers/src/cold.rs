@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use kelpie_machine::section::{quantile, show};
 use kelpie_runtime::{Options, Runtime};
 use kelpie_storage::StoreConfig;
 
 use crate::counter;
-use crate::section::{quantile, show};
 
 const ACTORS: usize = 20_000;
 const IDLE_AFTER: Duration = Duration::from_secs(4);

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use kelpie_env::{Env, Open};
+use kelpie_machine::section::{median, quantile, show};
 use kelpie_storage::StoreConfig;
 
 use crate::engines::{self, Engine};
-use crate::section::{median, quantile, show};
 use crate::{counter, load};
 
 const ROUNDS: usize = 3;

@@ -22,9 +22,16 @@ mod heap;
 mod load;
 mod memory;
 mod others;
-mod section;
 mod serve;
 mod wakes;
+
+use kelpie_machine::section::Section;
+
+const SECTION: Section = Section {
+    title: "## Actors beside others",
+    introduction: "Made by `cargo run --release -p kelpie-peers -- --write`, part by part. Contestants take turns in \
+one run; each figure is\nthe median of the rounds. Absolute times are this machine's; compare rows.",
+};
 
 /// Measures one part and says what came of it.
 type Measure = fn() -> String;
@@ -49,10 +56,12 @@ fn main() {
     ];
     for (_, heading, measure) in parts.into_iter().filter(|(name, _, _)| runs(name)) {
         let before = kelpie_machine::load();
-        let part = section::part(heading, &before, &measure());
+        let part = Section::part(heading, &before, &measure());
         println!("{part}");
         if arguments.iter().any(|argument| argument == "--write") {
-            section::write(&part);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let env = kelpie_env::real::env_on(runtime.handle());
+            SECTION.write(&env, concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"), &part);
         }
     }
 }

@@ -118,7 +118,7 @@ async fn activations(count: usize, idle_after: Duration) -> Held {
     runtime.store().checkpoint().await.unwrap();
     assert_eq!(runtime.activations(), count, "some left before all were there: this machine is too slow");
     let (with, state, resident) =
-        (heap::live(), runtime.cached_bytes() / count, kelpie_machine::resident_bytes());
+        (heap::live(), runtime.cached_bytes() / count, kelpie_machine::resident_bytes(std::process::id()));
     while runtime.activations() > 0 {
         env.sleep(Duration::from_millis(500)).await;
     }

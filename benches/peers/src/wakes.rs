@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use kelpie_machine::section::{median, quantile, show};
 use kelpie_runtime::Runtime;
 use kelpie_storage::StoreConfig;
 
-use crate::section::{median, quantile, show};
 use crate::{callers, counter};
 
 const REMINDERS: usize = 1_000_000;

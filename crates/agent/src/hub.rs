@@ -9,8 +9,9 @@
 //!
 //! Where another node makes the pieces, `follow` brings them into the channel of this one.
 //!
-//! Invariant: who makes pieces never waits for who reads them. The ring is bounded; a reader
-//! that has fallen behind its beginning is told so.
+//! Invariant: who makes pieces never waits for who reads them. The ring is bounded. When it is full, what
+//! nobody has read yet grows instead of what is oldest being lost; a reader that has fallen behind its
+//! beginning all the same is told so.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +63,8 @@ struct Ring {
     pieces: VecDeque<Piece>,
     /// How many pieces have left the ring.
     gone: u64,
+    /// How many the quickest reader has seen, of those that have left as well.
+    seen: u64,
     /// How often something was committed.
     commits: u64,
 }
@@ -110,22 +113,61 @@ impl Hub {
     }
 }
 
-impl Channel {
-    /// Adds a piece; the oldest one leaves when there are too many.
-    pub(crate) fn push(&self, piece: Piece) {
-        let mut ring = self.ring.lock();
-        if ring.pieces.len() == PIECES_MAX {
-            ring.pieces.pop_front();
-            ring.gone += 1;
+impl Piece {
+    /// Takes in what comes right after it, if both add to one text. The number is the later one: who comes
+    /// back with it has had both.
+    fn joined(&mut self, next: &Self) -> bool {
+        let (Some((part, body)), Some((next_part, next_body))) = (&mut self.body, &next.body) else {
+            return false;
+        };
+        // The first piece of an attempt tells whether its beginning is there.
+        if self.position != next.position || self.index == 0 || part != next_part {
+            return false;
         }
-        ring.pieces.push_back(piece);
-        drop(ring);
+        match (body, next_body) {
+            (MessageBody::Assistant { text }, MessageBody::Assistant { text: more })
+            | (MessageBody::Reasoning { text }, MessageBody::Reasoning { text: more })
+            | (
+                MessageBody::ToolCall { arguments: text, .. },
+                MessageBody::ToolCall { arguments: more, .. },
+            ) => {
+                text.push_str(more);
+            }
+            _ => return false,
+        }
+        self.index = next.index;
+        true
+    }
+}
+
+impl Ring {
+    fn push(&mut self, piece: Piece) {
+        if self.pieces.len() == PIECES_MAX {
+            let unseen = self.seen < self.gone + PIECES_MAX as u64;
+            if self.pieces.back_mut().is_some_and(|last| unseen && last.joined(&piece)) {
+                return;
+            }
+            self.pieces.pop_front();
+            self.gone += 1;
+        }
+        self.pieces.push_back(piece);
+    }
+}
+
+impl Channel {
+    /// Adds a piece, to the last one when there are too many and nobody has seen that; else the oldest
+    /// one leaves then.
+    pub(crate) fn push(&self, piece: Piece) {
+        self.ring.lock().push(piece);
         self.changed.notify_waiters();
     }
 
-    /// What a reader at `index` has not yet seen.
+    /// What a reader at `index` has not yet seen; one at `u64::MAX` only looks whether there is any.
     pub(crate) fn news(&self, index: u64) -> News {
-        let ring = self.ring.lock();
+        let mut ring = self.ring.lock();
+        if index < u64::MAX {
+            ring.seen = ring.gone + ring.pieces.len() as u64;
+        }
         let missed = ring.gone.saturating_sub(index);
         let skip = usize::try_from(index.saturating_sub(ring.gone)).unwrap_or(usize::MAX);
         let pieces: Vec<Piece> = ring.pieces.iter().skip(skip).cloned().collect();
@@ -180,6 +222,36 @@ mod tests {
         assert_eq!(pieces.first(), Some(&piece(10)));
         let news = channel.news(all);
         assert_eq!((news.missed, news.pieces.len(), news.next), (0, 0, all));
+    }
+
+    #[test]
+    fn what_nobody_has_read_grows_before_anything_is_lost() {
+        let channel = Channel::default();
+        let word = |index: u64| {
+            let text = format!("{index} ");
+            Piece { position: 1, index, body: Some((0, MessageBody::Assistant { text })) }
+        };
+        let said = |pieces: &[Piece]| -> String {
+            let text = |piece: &Piece| match &piece.body {
+                Some((_, MessageBody::Assistant { text })) => text.clone(),
+                other => panic!("{other:?}"),
+            };
+            pieces.iter().map(text).collect()
+        };
+        let words = |range: std::ops::Range<u64>| range.map(|index| format!("{index} ")).collect::<String>();
+        let (full, all) = (PIECES_MAX as u64, 3 * PIECES_MAX as u64);
+        (0..all).for_each(|index| channel.push(word(index)));
+        let News { pieces, missed, next, .. } = channel.news(0);
+        assert_eq!((missed, next, pieces.last().map(|last| last.index)), (0, full, Some(all - 1)));
+        assert_eq!(said(&pieces), words(0..all));
+        // That was seen: the next one is a piece of its own, and the oldest leaves.
+        channel.push(word(all));
+        let news = channel.news(next);
+        assert_eq!((news.missed, said(&news.pieces)), (0, words(all..all + 1)));
+        let other = Piece { body: Some((1, MessageBody::Reasoning { text: "x".into() })), ..word(all + 1) };
+        channel.push(other.clone());
+        assert_eq!(channel.news(0).missed, 2, "another part is never joined");
+        assert_eq!(channel.news(full + 1).pieces, [other]);
     }
 
     #[test]

@@ -321,6 +321,15 @@ fn a_fork_knows_what_its_source_knew_and_goes_its_own_way() {
     });
 }
 
+/// So many agents are to be seen, and each knows what this one does.
+async fn all_know_what(agents: &Agents, agent: &str, expected: std::ops::RangeInclusive<usize>) {
+    let there = agents.list(&scope(), &AgentQuery::default()).await.unwrap();
+    assert!(expected.contains(&there.len()), "{} agents", there.len());
+    for one in there {
+        assert_eq!(knows(agents, &one.id).await, knows(agents, agent).await);
+    }
+}
+
 /// Forks an agent with more rows than one turn copies, and kills the node after a while. How long the
 /// fork took that was not killed, or whether the kill came in the middle of it.
 async fn fork_and_kill(world: &World, after: Option<Duration>) -> (Duration, bool) {
@@ -335,23 +344,18 @@ async fn fork_and_kill(world: &World, after: Option<Duration>) -> (Duration, boo
     let (again, began) = (key("fork"), world.sim.elapsed());
     let mut halfway = false;
     if let Some(after) = after {
-        let (all, here) = (AgentQuery::default(), scope());
+        let here = scope();
         let forking = Box::pin(agents.fork(&here, &agent, Some(&again), None, None));
         halfway = world.node.env().timeout(after, forking).await.is_err();
         world.node.kill();
         world.node.restart();
         agents = world.start_on_a_disk().await;
-        let there = agents.list(&scope(), &all).await.unwrap().len();
-        assert!(there == 1 || there == 2, "{there}");
-        // One that is there is whole.
-        for one in agents.list(&scope(), &all).await.unwrap() {
-            assert_eq!(knows(&agents, &one.id).await, knows(&agents, &agent).await);
-        }
+        all_know_what(&agents, &agent, 1..=2).await;
     }
     let made = agents.fork(&scope(), &agent, Some(&again), None, None).await.unwrap();
     let took = world.sim.elapsed().saturating_sub(began);
-    assert_eq!(knows(&agents, &made.id).await, knows(&agents, &agent).await);
-    assert_eq!(agents.list(&scope(), &AgentQuery::default()).await.unwrap().len(), 2);
+    assert_ne!(made.id, agent);
+    all_know_what(&agents, &agent, 2..=2).await;
     (took, halfway)
 }
 

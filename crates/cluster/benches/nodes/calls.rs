@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use kelpie_cluster::Node;
 use kelpie_env::{Env, Stream};
+use kelpie_machine::section::{median, quantile, show};
 use kelpie_runtime::Call;
 use kelpie_storage::{Memory, Store};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::counter::actor;
-use crate::section::{median, quantile, show};
 use crate::shared::Shared;
 
 const ROUNDS: usize = 9;

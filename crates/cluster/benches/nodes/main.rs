@@ -18,23 +18,29 @@ mod counter;
 #[path = "../../../storage/benches/postgres/pgbench.rs"]
 mod pgbench;
 mod renewals;
-mod section;
 #[path = "../../tests/it/shared.rs"]
 mod shared;
 mod turns;
 
-use std::path::Path;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use kelpie_cluster::{Node, Options, Security};
 use kelpie_env::Env;
+use kelpie_machine::section::Section;
 use kelpie_storage::Store;
 
 use crate::counter::Counter;
 
 /// Actors of one client, in the rows that pgbench writes.
 pub(crate) const ACTORS: u64 = 100;
+
+const SECTION: Section = Section {
+    title: "## Many nodes",
+    introduction: "Made by `cargo xtask postgres cargo bench -p kelpie-cluster --bench nodes -- --write`, part by part. \
+Contestants take turns in one\nrun; each figure is the median of the rounds, each ratio that of the ratios round by round. \
+Absolute times are this machine's.\nTimes of fail-over and of drains are printed by `cargo xtask chaos --release`.",
+};
 
 /// Measures one part and says what came of it.
 type Measure = fn(Env) -> LocalBoxFuture<'static, String>;
@@ -54,12 +60,10 @@ fn main() {
         parts.into_iter().filter(|(name, _, _)| chosen.is_empty() || chosen.contains(name))
     {
         let before = kelpie_machine::load();
-        let part = section::part(heading, &before, &runtime.block_on(measure(env.clone())));
+        let part = Section::part(heading, &before, &runtime.block_on(measure(env.clone())));
         println!("{part}");
         if arguments.iter().any(|argument| argument == "--write") {
-            let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"));
-            let page = section::with_part(&kelpie_machine::file(path), &part);
-            kelpie_machine::replace(&env, path, page.as_bytes());
+            SECTION.write(&env, concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"), &part);
         }
     }
 }

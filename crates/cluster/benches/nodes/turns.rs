@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use kelpie_cluster::Node;
 use kelpie_env::Env;
+use kelpie_machine::section::median;
 use kelpie_runtime::Call;
 use kelpie_storage::Store;
 
 use crate::clients;
 use crate::counter::actor;
 use crate::pgbench::{self, FORMS, Pgbench};
-use crate::section::median;
 
 const ROUNDS: usize = 5;
 /// Of one round; pgbench counts whole seconds.

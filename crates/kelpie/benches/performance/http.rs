@@ -1,8 +1,6 @@
 //! The binary over HTTP with the scripted model, beside a bare axum route that answers a
 //! body of the same kind: what the network and the framework alone cost.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,48 +8,15 @@ use axum::routing::post;
 use kelpie_env::Env;
 use serde_json::{Value, json};
 
+use crate::server::Server;
 use crate::table::{Row, Table};
 
 const ROUNDS: usize = 5;
 const REQUESTS: u32 = 200;
 
-/// A server process; killed when dropped.
-struct Server {
-    child: Child,
-    base: String,
-}
-
-impl Server {
-    fn start(dir: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kelpie"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
-            .arg(format!("embedded:{}", dir.display()))
-            .env("RUST_LOG", "error")
-            .env_remove("ANTHROPIC_API_KEY")
-            .env_remove("OPENAI_API_KEY")
-            .env_remove("OPENAI_BASE_URL")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut greeting = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
-        let base = greeting.trim().rsplit(' ').next().unwrap().to_owned();
-        assert!(base.starts_with("http://127.0.0.1:"), "{greeting}");
-        Self { child, base }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            println!("the server was not ended: {error}");
-        }
-    }
-}
-
 pub(crate) async fn measure(env: &Env, table: &mut Table) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(&dir.path().join("data"));
+    let server = Server::start(&dir.path().join("data"), &[]);
     let client = kelpie_agent::http_client::for_server(&server.base.parse().unwrap()).build().unwrap();
     let peer = bare(env).await;
     let agent = create(&client, &server.base).await;

@@ -10,6 +10,7 @@
 mod calls;
 mod durable;
 mod http;
+mod server;
 mod table;
 
 use kelpie_env::Env;

@@ -73,13 +73,13 @@ pub(crate) async fn memory(env: &Env, table: &mut Table) {
     let options = EmbeddedOptions::default();
     let config = StoreConfig::Embedded { dir: dir.path().join("kelpie"), options };
     let store = Arc::new(Store::open(&config, env).await.unwrap());
-    let empty = kelpie_machine::resident_bytes();
+    let empty = kelpie_machine::resident_bytes(std::process::id());
     let (began, mut most, mut memtable) = (env.now(), 0, 0);
     let each = KEYS / WRITERS / 50;
     for step in 0..50 {
         let store = &store;
         join_all((0..WRITERS).map(|writer| write(env, store, writer, step * each, each))).await;
-        most = most.max(kelpie_machine::resident_bytes());
+        most = most.max(kelpie_machine::resident_bytes(std::process::id()));
         memtable = memtable.max(store.stats().memtable_bytes);
     }
     let took = env.now().saturating_sub(began);
