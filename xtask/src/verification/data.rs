@@ -68,6 +68,8 @@ pub(super) struct Search {
     pub(super) found: String,
     /// The median of the seeds that it took.
     pub(super) seeds: Option<u32>,
+    /// After how many seeds a search gave up, where the median is beyond that.
+    pub(super) beyond: Option<u32>,
     pub(super) violated: String,
 }
 
