@@ -62,8 +62,8 @@ pub(crate) async fn measure(bench: Bench) -> String {
     let rate = |count: usize, took: Duration| count as f64 / took.as_secs_f64();
     let rows = [
         ("a list of 100 agents", pages),
-        ("a message to an agent in memory", turns),
-        ("a message to one that is not", cold),
+        ("a message, right after that", turns),
+        ("a message, after the pause", cold),
     ];
     let figures = rows.map(|(what, times)| {
         format!("| {what} | {} | {} |", show(median(&times)), show(quantile(&times, 99)))
@@ -71,7 +71,7 @@ pub(crate) async fn measure(bench: Bench) -> String {
     format!(
         "{AGENTS} agents with a block each, made by {CLIENTS} clients: {:.0} agents/s. Each gets {REQUESTS} requests of {MESSAGES} messages and answers them:\n\
          {:.0} requests/s, {:.0} messages/s. The server holds {} MiB before, {} MiB with the agents made ({} B each), {} MiB when all have\n\
-         talked ({} B each, all of them in memory), {} MiB after {} s without a call: agents leave memory after 60 s, and what the store\n\
+         talked ({} B each), {} MiB after {} s without a call: agents leave memory after 60 s, and what the store\n\
          keeps in memory is in all of these figures. {} MiB are on disk.\n\n\
          | one client, {TIMED} times | p50 | p99 |\n|---|---|---|\n{}\n",
         rate(AGENTS, created_in),
