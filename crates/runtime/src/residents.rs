@@ -71,6 +71,18 @@ impl Residents {
         }
     }
 
+    /// Drops all activations, whatever they are at.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            // Not under the lock: what an activation takes with it may ask for another one.
+            let gone = std::mem::take(&mut *shard.lock());
+            for _ in &gone {
+                self.capacity.lock().leave();
+                metrics::gauge!("kelpie_activations").decrement(1.0);
+            }
+        }
+    }
+
     /// All activations, by their actors.
     pub(crate) fn each(&self) -> Vec<Arc<Activation>> {
         let mut all = Vec::new();

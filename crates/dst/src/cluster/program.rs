@@ -148,6 +148,13 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// The last that its process had is gone, its tasks before.
+    fn drop(&mut self) {
+        self.joined.runtime().abandon();
+    }
+}
+
 /// Whom a call is for, and its key.
 fn aim(request: &Request) -> Result<(ActorId, IdempotencyKey), String> {
     let actor = ActorId::new("default", &request.actor_type, &request.actor_key);

@@ -2,8 +2,11 @@
 
 mod batch;
 mod fresh;
+mod jobs;
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -41,6 +44,10 @@ pub(crate) struct Args {
     /// fresh process with the first; all of them if not given
     #[arg(long, value_name = "SEEDS")]
     check: Option<u64>,
+    /// How many runs go on beside each other; as many as there are processors if not given. What is
+    /// found does not depend on it
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Fail if a fault that clusters can meet had no effect in the whole batch
     #[arg(long)]
     every_fault: bool,
@@ -70,27 +77,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, None) => args.from..=args.from.saturating_add(args.seeds.max(1) - 1),
     };
     let checked = args.check.map_or(u64::MAX, |check| seeds.start().saturating_add(check));
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let schedules = seeds
+        .flat_map(|seed| scenarios.iter().map(move |scenario| (seed, *scenario)))
+        .take_while(|_| limit.is_none_or(|limit| began.elapsed() < limit))
+        .map(|(seed, scenario)| Schedule { mutant: args.mutant.clone(), ..run::draw(scenario, seed) });
     let mut batch = Batch::new(began, !args.json, std::io::stderr().is_terminal());
-    'seeds: for seed in seeds {
-        for scenario in &scenarios {
-            if limit.is_some_and(|limit| began.elapsed() >= limit) {
-                break 'seeds;
-            }
-            let schedule = Schedule { mutant: args.mutant.clone(), ..run::draw(scenario, seed) };
-            let (verdict, difference) = one(&schedule, seed < checked)?;
-            batch.add(&verdict, seed < checked);
-            if args.json {
-                super::say(&super::as_json(&schedule, &verdict))?;
-            }
-            if let Some(difference) = difference {
-                differs(args, &schedule, &difference)?;
-                return Ok(ExitCode::FAILURE);
-            }
-            if !verdict.violations.is_empty() {
-                fail(args, &schedule, &verdict)?;
-                return Ok(ExitCode::FAILURE);
-            }
-        }
+    let ended = jobs::in_order(
+        jobs,
+        schedules,
+        |schedule| one(schedule, checked),
+        |ran| match ran {
+            Ok(ran) => ran.told(&mut batch, args.json),
+            Err(error) => ControlFlow::Break(Err(error)),
+        },
+    );
+    if let ControlFlow::Break(found) = ended {
+        found?.fails(args)?;
+        return Ok(ExitCode::FAILURE);
     }
     batch.tell(args.json)?;
     let missing: Vec<&str> =
@@ -102,29 +106,61 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a schedule came to.
+struct Ran {
+    schedule: Schedule,
+    verdict: Verdict,
+    /// Whether it ran twice more.
+    checked: bool,
+    difference: Option<Difference>,
+}
+
+impl Ran {
+    /// Adds it to the batch, which ends where it is a find.
+    fn told(self, batch: &mut Batch, json: bool) -> ControlFlow<anyhow::Result<Self>> {
+        batch.add(&self.verdict, self.checked);
+        if json && let Err(error) = super::say(&super::as_json(&self.schedule, &self.verdict)) {
+            return ControlFlow::Break(Err(error));
+        }
+        if self.difference.is_some() || !self.verdict.violations.is_empty() {
+            return ControlFlow::Break(Ok(self));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Tells of a find.
+    fn fails(&self, args: &Args) -> anyhow::Result<()> {
+        match &self.difference {
+            Some(difference) => differs(args, &self.schedule, difference),
+            None => fail(args, &self.schedule, &self.verdict),
+        }
+    }
+}
+
 fn scenarios(args: &Args) -> anyhow::Result<Vec<&'static Workload>> {
     let Some(name) = &args.scenario else { return Ok(workload::ALL.iter().collect()) };
     let known = workload::by_name(name);
     Ok(vec![known.with_context(|| format!("there is no scenario `{name}`: `kelpie-sim list` names them"))?])
 }
 
-/// Runs a schedule; if it is to be checked, a second time here and once in a fresh process.
-fn one(schedule: &Schedule, check: bool) -> anyhow::Result<(Verdict, Option<Difference>)> {
+/// Runs a schedule; if its seed is below `checked`, a second time here and once in a fresh process.
+fn one(schedule: Schedule, checked: u64) -> anyhow::Result<Ran> {
     let nothing = 0..0;
-    if !check {
-        return Ok((run::run(schedule)?, None));
+    if schedule.seed >= checked {
+        let verdict = run::run(&schedule)?;
+        return Ok(Ran { schedule, verdict, checked: false, difference: None });
     }
     // It goes on beside the two here.
-    let fresh = fresh::start(schedule, &nothing)?;
-    let (verdict, first) = run::traced(schedule, &nothing)?;
-    let (_, second) = run::traced(schedule, &nothing)?;
+    let fresh = fresh::start(&schedule, &nothing)?;
+    let (verdict, first) = run::traced(&schedule, &nothing)?;
+    let (_, second) = run::traced(&schedule, &nothing)?;
     let recordings = [&first, &second, &fresh.end()?];
     let difference = same::compare(
         recordings,
-        |record| Ok::<_, anyhow::Error>(run::traced(schedule, record)?.1),
-        |record| fresh::start(schedule, record)?.end(),
+        |record| Ok::<_, anyhow::Error>(run::traced(&schedule, record)?.1),
+        |record| fresh::start(&schedule, record)?.end(),
     )?;
-    Ok((verdict, difference))
+    Ok(Ran { schedule, verdict, checked: true, difference })
 }
 
 /// A run that cannot be repeated.

@@ -115,6 +115,25 @@ fn sim_a_batch_ends_with_its_time() {
     }
 }
 
+#[test]
+fn sim_a_batch_tells_the_same_however_many_runs_go_on_beside_each_other() {
+    let told = |jobs: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kelpie-sim"));
+        command.args(["run", "--seeds", "2", "--check", "1", "--json", "--jobs", jobs]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<serde_json::Value> =
+            told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let batch = lines.last_mut().unwrap().as_object_mut().unwrap();
+        assert_eq!(batch["runs"], workload::ALL.len() * 2);
+        // Of the time that it took.
+        batch.retain(|name, _| name != "events_per_second" && name != "times_real");
+        lines
+    };
+    assert_eq!(told("1"), told("3"));
+}
+
 #[cfg(feature = "mutants")]
 #[test]
 fn sim_seeded_bugs_violate_their_invariants() {
