@@ -23,7 +23,7 @@ pub(crate) fn measure() -> String {
          counter's record.\n\n\
          | idle actor | how many | bytes of each |\n|---|---|---|\n",
     );
-    for (name, bytes) in others::on_one_thread(peers()) {
+    for (name, bytes) in peers() {
         writeln!(page, "| {name} | {PEERS} | {bytes} |").unwrap();
     }
     let mut notes = String::new();
@@ -45,50 +45,40 @@ pub(crate) fn measure() -> String {
     format!("{page}\n{notes}")
 }
 
-async fn peers() -> Vec<(&'static str, i64)> {
-    let mut figures = Vec::new();
-    let before = heap::live();
-    let mut all = Vec::with_capacity(PEERS);
-    for _ in 0..PEERS {
+/// What so many of the others hold, each kind in a system that ends before the next one begins: what
+/// one kind gives back is not taken for what the next one has.
+fn peers() -> [(&'static str, i64); 4] {
+    let channel = others::on_one_thread(each(async || {
         let channel = others::channel();
         others::ask_channel(&channel).await;
-        all.push(channel);
-    }
-    figures.push(("task with a channel", each(before, PEERS)));
-    drop(all);
-    let before = heap::live();
-    let mut all = Vec::with_capacity(PEERS);
-    for _ in 0..PEERS {
+        channel
+    }));
+    let ractor = others::on_one_thread(each(async || {
         let actor = others::ractor().await;
         others::ask_ractor(&actor).await;
-        all.push(actor);
-    }
-    figures.push(("ractor 0.16", each(before, PEERS)));
-    for actor in all {
-        actor.stop(None);
-    }
-    let before = heap::live();
-    let mut all = Vec::with_capacity(PEERS);
-    for _ in 0..PEERS {
+        actor
+    }));
+    let kameo = others::on_one_thread(each(async || {
         let actor = others::kameo();
         others::ask_kameo(&actor).await;
-        all.push(actor);
-    }
-    figures.push(("kameo 0.22", each(before, PEERS)));
-    drop(all);
+        actor
+    }));
+    let actix = others::on_one_thread(each(async || {
+        let actor = others::actix();
+        others::ask_actix(&actor).await;
+        actor
+    }));
+    [("task with a channel", channel), ("ractor 0.16", ractor), ("kameo 0.22", kameo), ("actix 0.13", actix)]
+}
+
+/// Bytes of each of [`PEERS`] that `make` makes.
+async fn each<T>(make: impl AsyncFn() -> T) -> i64 {
     let before = heap::live();
     let mut all = Vec::with_capacity(PEERS);
     for _ in 0..PEERS {
-        let actor = others::actix();
-        others::ask_actix(&actor).await;
-        all.push(actor);
+        all.push(make().await);
     }
-    figures.push(("actix 0.13", each(before, PEERS)));
-    figures
-}
-
-fn each(before: i64, count: usize) -> i64 {
-    (heap::live() - before) / i64::try_from(count).unwrap()
+    (heap::live() - before) / i64::try_from(PEERS).unwrap()
 }
 
 struct Held {

@@ -66,8 +66,8 @@ fn arm(mutant: Option<&str>) -> anyhow::Result<()> {
     )
 }
 
-/// A verdict in one line of JSON.
-fn as_json(schedule: &Schedule, verdict: &Verdict) -> String {
+/// A verdict as JSON.
+fn as_json(schedule: &Schedule, verdict: &Verdict) -> serde_json::Value {
     serde_json::json!({
         "scenario": schedule.scenario,
         "seed": schedule.seed,
@@ -79,5 +79,4 @@ fn as_json(schedule: &Schedule, verdict: &Verdict) -> String {
         "slips": verdict.slips,
         "violations": verdict.violations,
     })
-    .to_string()
 }

@@ -51,7 +51,7 @@ pub struct Judge {
 pub const ALL: &[Judge] = &[
     Judge {
         name: "Linearizability",
-        about: "each counter, log and board behaves as if its calls happened one at a time, between asking and answer",
+        about: "each counter, log, register, set and board behaves as if its calls happened one at a time, between asking and answer",
         judge: linearizability::judge,
     },
     Judge {

@@ -1,7 +1,9 @@
 //! One run of a schedule: the safety phase with its faults, the healing, the liveness phase,
 //! the judgement.
 
+mod draw;
 mod faults;
+mod settled;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,13 +26,12 @@ use crate::cluster::{self, Client, Clients, Connect, Machine, PROBER, Program};
 use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
-use crate::schedule::{
-    Draw, Fault, FaultKinds, MachineFault, Operation, Peers, Schedule, What, draw_churn, draw_faults,
-};
+use crate::schedule::{Fault, MachineFault, Operation, Schedule, What};
 use crate::service::{ServiceBackend, StoreService};
 use crate::timeline::{self, Commits, Seen, Timeline};
-use crate::workload::{self, Outside, Size, Workload};
+use crate::workload::{self, Outside, Workload};
 
+pub use draw::{draw, draw_churning};
 pub use faults::HAND_FAULTS;
 
 /// After the faults every call has to be answered within this.
@@ -70,63 +71,6 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// What clients asked and were told.
     pub history: History,
-}
-
-/// Draws the schedule of a seed.
-pub fn draw(workload: &Workload, seed: u64) -> Schedule {
-    let mut draw = Draw::new(seed);
-    let nodes = match draw.below(10) {
-        0 | 1 => draw.between(1, 2),
-        2 | 3 => draw.between(6, 7),
-        _ => draw.between(3, 5),
-    };
-    let nodes = u32::try_from(nodes).expect("small");
-    let alone = nodes == 1 && draw.one_in(2);
-    let peers = if alone { Peers::Alone } else { Peers::Secret };
-    let size = Size {
-        clients: u32::try_from(draw.between(1, 6)).expect("small"),
-        calls: u32::try_from(draw.between(4, u64::from(workload.calls_max))).expect("small"),
-        actors: u32::try_from(draw.between(1, 5)).expect("small"),
-        span_ms: draw.between(2_000, 20_000),
-    };
-    let operations = workload.draw(&mut draw, size);
-    let embedded = draw.one_in(2);
-    let capacity = draw.one_in(4).then(|| draw.between(3, 6));
-    let balanced = draw.one_in(4);
-    let kinds = FaultKinds { disk: embedded, world: workload.has_agents() };
-    let scenario = workload.name.to_owned();
-    let mut schedule = Schedule {
-        faults: Vec::new(),
-        scenario,
-        seed,
-        nodes,
-        peers,
-        capacity,
-        balanced,
-        embedded,
-        operations,
-        mutant: None,
-    };
-    if nodes > 1 && draw.one_in(8) {
-        (schedule.capacity, schedule.balanced) = (None, true);
-        schedule.faults = draw_churn(&mut draw, nodes, size.span_ms);
-    } else {
-        schedule.faults = draw_faults(&mut draw, nodes, kinds, size.span_ms);
-    }
-    schedule
-}
-
-/// Draws the schedule of a seed, in which machines come and go and are told to, and nothing else
-/// goes wrong: what moves actors.
-pub fn draw_churning(workload: &Workload, seed: u64) -> Schedule {
-    let mut schedule = draw(workload, seed);
-    let span_ms =
-        schedule.operations.iter().map(|operation| operation.after_ms).sum::<u64>().clamp(2_000, 20_000);
-    schedule.nodes = schedule.nodes.max(3);
-    schedule.peers = Peers::Secret;
-    (schedule.capacity, schedule.balanced) = (None, true);
-    schedule.faults = draw_churn(&mut Draw::new(seed), schedule.nodes, span_ms);
-    schedule
 }
 
 /// Runs a schedule to its verdict.
@@ -438,8 +382,10 @@ impl<'a> World<'a> {
     }
 
     async fn run(&self, schedule: &Schedule, clients: Vec<(u32, Script)>, last: Script) -> Vec<Violation> {
-        for machine in &self.machines {
-            machine.boot();
+        for (number, machine) in (0..).zip(&self.machines) {
+            if !schedule.joins_late(number) {
+                machine.boot();
+            }
         }
         let nodes = (0..schedule.nodes).map(cluster::name).collect();
         self.operator.spawn("supervise", cluster::supervise(self.operator.clone(), self.machines.clone()));
@@ -470,7 +416,15 @@ impl<'a> World<'a> {
         if !self.ends(PROBER, done).await {
             let what = format!("a last look at an actor has not ended after {LIVENESS:?}");
             late.push(Violation::new("Liveness", what));
+            return late;
         }
+        let core = self.faults.core();
+        let left = settled::left_undone(&self.store, &core, self.operator.wall_ms());
+        let found = match self.operator.timeout(LIVENESS, left).await {
+            Ok(found) => found,
+            Err(_) => vec![format!("the store of a healed cluster is not read within {LIVENESS:?}")],
+        };
+        late.extend(found.into_iter().map(|what| Violation::new("NothingLeftUndone", what)));
         late
     }
 

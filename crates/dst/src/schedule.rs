@@ -52,7 +52,10 @@ impl Schedule {
             What::RollingRestart => true,
             What::Machine { fault, .. } => matches!(
                 fault,
-                MachineFault::Drain | MachineFault::ToldToDrain | MachineFault::Migrate { crash: None, .. }
+                MachineFault::Drain
+                    | MachineFault::ToldToDrain
+                    | MachineFault::JoinsLate
+                    | MachineFault::Migrate { crash: None, .. }
             ),
             What::Block { .. }
             | What::Isolate { .. }
@@ -71,12 +74,20 @@ impl Schedule {
         self.balanced && !alone && self.capacity.is_none() && one_stays && self.faults.iter().all(in_order)
     }
 
-    /// How many machines may be away at one time because they were asked to go.
+    /// Whether there is no process on this machine at first.
+    pub fn joins_late(&self, machine: u32) -> bool {
+        let late = |fault: &Fault| matches!(fault.what, What::Machine { node, fault: MachineFault::JoinsLate } if node == machine);
+        self.faults.iter().any(late)
+    }
+
+    /// How many machines may be away at one time because they were asked to go, or have not come yet.
     fn asked_to_go(&self) -> usize {
         let mut drained = BTreeSet::new();
         for fault in &self.faults {
-            if let What::Machine { node, fault: MachineFault::Drain | MachineFault::ToldToDrain } =
-                &fault.what
+            if let What::Machine {
+                node,
+                fault: MachineFault::Drain | MachineFault::ToldToDrain | MachineFault::JoinsLate,
+            } = &fault.what
             {
                 drained.insert(*node);
             }
@@ -249,6 +260,8 @@ pub enum MachineFault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash: Option<MigrationCrash>,
     },
+    /// It joins only now: until then there was no process on it.
+    JoinsLate,
     /// A second process is started under its name.
     Twin,
     /// Its wall clock jumps, and is set right after the time.
@@ -379,6 +392,11 @@ pub enum LinkFault {
         /// Bytes that may wait.
         queue_bytes: u64,
     },
+    /// It breaks connections off in the midst of what they carry.
+    Reset {
+        /// How often, in millionths of what a connection sends.
+        ppm: u32,
+    },
     /// It holds everything back, and delivers it in the end.
     Clog,
 }
@@ -391,31 +409,27 @@ pub const CLIENTS: u32 = u32::MAX - 1;
 /// Faults that whole clusters do not meet, and why.
 pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("bit-rot", "no store keeps what its disk has lost: that it is noticed is tested on the store alone"),
-    ("lying-fsync", "no store keeps what its disk has lost: that it is noticed is tested on the store alone"),
+    (
+        "lying-fsync",
+        "no store keeps what its disk has lost: tests of the store lie to it, and see what is missing",
+    ),
     ("misdirected-read", "damage: that it is noticed is tested on the store alone"),
     ("misdirected-write", "damage: that it is noticed is tested on the store alone"),
-    ("read-error", "damage: that it is noticed is tested on the store alone"),
+    ("read-error", "a store that cannot read what it keeps stops: tried on the store alone"),
     ("stale-read", "damage: that it is noticed is tested on the store alone"),
     ("late-expiry-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
     ("lost-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
-    ("reply-lost", "a process rarely dies with bytes of a connection under way: tried on the network alone"),
-    (
-        "request-lost",
-        "a process rarely dies with bytes of a connection under way: tried on the network alone",
-    ),
-    (
-        "reset-mid-frame",
-        "a process rarely dies with bytes of a connection under way: tried on the network alone",
-    ),
     ("rename-not-durable", "needs a power cut at one operation: tried at each of them on the store alone"),
-    ("store-overloaded", "needs more requests at once than these clusters make"),
+    ("store-overloaded", "these clusters rarely ask for so much at once, and no batch can be held to it"),
     ("restart-with-empty-disk", "nodes of a cluster keep nothing on their disks: all is in the store"),
     ("restart-with-old-disk", "nodes of a cluster keep nothing on their disks: all is in the store"),
     ("allocation-limit", "not simulated: who asks for too much memory is killed, as by `process-kill`"),
     ("mixed-versions", "waits for a second version"),
-    ("approval-racing-cancel", "waits for tools that need somebody's approval"),
-    ("checkpoint-crash", "waits for snapshots of virtual machines"),
-    ("embedding-failure", "waits for search by meaning"),
+    (
+        "checkpoint-crash",
+        "waits for snapshots of virtual machines; at the store's own checkpoints the power is cut in its tests",
+    ),
+    ("embedding-failure", "meaning is a table in the process: nothing is asked that could fail"),
     ("mcp-server-crash", "waits for MCP servers"),
     ("mcp-slow-start", "waits for MCP servers"),
     ("sandbox-boot-failure", "waits for sandboxes"),

@@ -97,6 +97,7 @@ fn of_machine(fault: &MachineFault) -> String {
                 "has an actor moved every {every_ms} ms, first by n{through} to n{to}, then by and to the next ones{dies}"
             )
         }
+        MachineFault::JoinsLate => "joins, and was not there before".to_owned(),
         MachineFault::Twin => "gets a second process of its name".to_owned(),
         MachineFault::WallJump { by_ms } => format!("has its wall clock jump by {by_ms} ms"),
         MachineFault::Drift { ppm } => format!("has clocks {ppm} millionths fast"),

@@ -176,6 +176,20 @@ impl Cluster {
         Self { last: Box::new(|client| Box::pin(script(client))), ..self }
     }
 
+    /// What decides the run, as data: with the verdict it makes the [story](crate::story::story).
+    ///
+    /// ```
+    /// use kelpie_dst::story::story;
+    ///
+    /// let cluster = kelpie_dst::cluster(7, 3).swarm(5_000);
+    /// let schedule = cluster.schedule().clone();
+    /// let verdict = cluster.run();
+    /// assert!(story(&schedule, &verdict).contains("the faults are over"));
+    /// ```
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
     /// Runs it. The rows are watched by every [`crate::invariant::ALL`], and every call that is
     /// owed an answer has to get one; what the answers mean is for the clients to judge, and
     /// for [`crate::check`].

@@ -4,6 +4,7 @@ mod actors;
 mod agents;
 mod couriers;
 mod outside;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::cluster::{Actors, PEEK, Program};
 use crate::schedule::{Draw, Operation};
 pub(crate) use actors::OPENING;
 pub use outside::{Effect, Outside};
+pub(crate) use values::UNWRITTEN;
 
 /// A kind of load.
 pub struct Workload {
@@ -55,6 +57,12 @@ pub const ALL: &[Workload] = &[
         calls_max: 24,
         about: "appends words to logs and reads them",
         kinds: &[("log", log)],
+    },
+    Workload {
+        name: "values",
+        calls_max: 24,
+        about: "compares registers and sets them, puts words into sets and takes them out",
+        kinds: &[("register", values::register), ("set", values::set)],
     },
     Workload {
         name: "bank",
@@ -145,7 +153,8 @@ impl Workload {
 fn read_of(actor_type: &str) -> Option<&'static str> {
     Some(match actor_type {
         "counter" => "get",
-        "log" => "read",
+        "log" | "register" => "read",
+        "set" => "all",
         "account" => "balance",
         "shop" => "orders",
         "alarm" => "reminded",

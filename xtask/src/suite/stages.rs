@@ -138,12 +138,12 @@ fn simulation(context: &mut Context) -> Result<Ended> {
     part_of_tests(context, SIMULATION, Scope::Workspace)
 }
 
-/// Whole clusters under faults, every scenario: 400 runs, which have to meet every fault. Some
+/// Whole clusters under faults, every scenario: 450 runs, which have to meet every fault. Some
 /// of each scenario run twice more, in this process and in a fresh one, and have to be the same.
 fn clusters(context: &mut Context) -> Result<Ended> {
     let (seeds, runs, checked) = match context.length {
-        Length::Short => ("50", 400, "20"),
-        Length::Full => ("1000", 8_000, "1000"),
+        Length::Short => ("50", 450, "20"),
+        Length::Full => ("1000", 9_000, "1000"),
     };
     // With the features of the whole workspace, as the tests: its dependencies are built already.
     let (built, _) = shown(cargo().args(["build", "--locked", "--workspace", "--bin", "kelpie-sim"]))?;

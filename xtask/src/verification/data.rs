@@ -78,6 +78,8 @@ pub(super) struct Search {
 #[serde(deny_unknown_fields)]
 pub(super) struct FoundBySchedule {
     pub(super) file: String,
+    /// Where it was mended.
+    pub(super) commit: String,
     pub(super) what: String,
     pub(super) mended: String,
 }

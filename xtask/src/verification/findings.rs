@@ -65,12 +65,17 @@ pub(super) fn of_schedules(data: &Data, sources: &mut Sources<'_>) -> String {
         "## What simulation of clusters found\n\nEach has its schedule in `{CORPUS}`, which the test \
          `clusters::sim_the_corpus_is_clean` replays.\n\n"
     );
-    text += &head(&["schedule", "what could happen", "since mended by"]);
+    text += &head(&["schedule", "what could happen", "since mended by", "commit"]);
     for found in &data.found_by_schedule {
         if !sources.tree.files.contains_key(&format!("{CORPUS}/{}", found.file)) {
             sources.mistakes.push(format!("{DATA}: `{CORPUS}/{}` does not exist", found.file));
         }
-        text += &row(&[code(&found.file), found.what.clone(), found.mended.clone()]);
+        text += &row(&[code(&found.file), found.what.clone(), found.mended.clone(), code(&found.commit)]);
+    }
+    for file in sources.tree.files.keys().filter_map(|file| file.strip_prefix(CORPUS)?.strip_prefix('/')) {
+        if !data.found_by_schedule.iter().any(|found| found.file == file) {
+            sources.mistakes.push(format!("{DATA}: nothing says what `{CORPUS}/{file}` has found"));
+        }
     }
     text
 }

@@ -68,4 +68,5 @@ marks! {
     ToolHang = "tool-hang",
     ToolSlow = "tool-slow",
     ToolFailure = "tool-failure",
+    ApprovalRacingCancel = "approval-racing-cancel",
 }

@@ -33,6 +33,7 @@ use kelpie_runtime::Health;
 use kelpie_storage::Store;
 use serde::Serialize;
 
+use super::faults::Mark;
 use super::model::{self, Model};
 use super::script;
 use super::shown::{Cancelled, Listed, Look};
@@ -51,6 +52,8 @@ const TAG: &str = "team";
 /// How often somebody who wants to say something approves what waits before it.
 const APPROVALS_MAX: usize = 4;
 
+/// How long somebody thinks about an approval at most.
+const THINKS_MAX: Duration = Duration::from_millis(3_000);
 /// How long somebody waits for an answer before looking whether an approval is missing.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a process that goes looks whether somebody still waits for an answer.
@@ -78,14 +81,14 @@ impl Program for AgentProgram {
             let model = Model { env: env.clone(), world: world.clone(), idle: patience.idle };
             let provider = Arc::new(Patient::new(env.clone(), patience, model));
             let models = Models::new(env.clone(), vec![provider], None);
-            let tools = Arc::new(Tools { env: env.clone(), world });
+            let tools = Arc::new(Tools { env: env.clone(), world: world.clone() });
             let parts = Parts { models, tools, embeddings: None, spending: Spending::default() };
             let prepared = Agents::prepare(parts).await;
             let all = actors.iter().cloned().chain([prepared.actor()]).collect();
             let joined = place.take(env.clone(), store, all).await?;
             let agents = prepared.on(joined.runtime().clone());
             let beside = Arc::new(cluster::Running::new(joined, actors));
-            Ok(Arc::new(Running { env, agents, beside, front: Arc::default() }) as Arc<dyn Process>)
+            Ok(Arc::new(Running { env, agents, world, beside, front: Arc::default() }) as Arc<dyn Process>)
         }
         .boxed()
     }
@@ -102,6 +105,7 @@ impl Program for AgentProgram {
 struct Running {
     env: Env,
     agents: Agents,
+    world: Arc<World>,
     beside: Arc<cluster::Running>,
     /// Held by each who waits for an answer.
     front: Arc<()>,
@@ -113,9 +117,11 @@ impl Process for Running {
             return self.beside.serve(request);
         }
         let (env, agents, waiting) = (self.env.clone(), self.agents.clone(), self.front.clone());
+        let world = self.world.clone();
         async move {
             let _waiting = waiting;
-            let served = env.timeout(request.deadline, Box::pin(serve(&env, &agents, &request))).await;
+            let served =
+                env.timeout(request.deadline, Box::pin(serve(&env, &agents, &world, &request))).await;
             match served {
                 Ok(Ok(reply)) => Outcome::Reply(reply.into_bytes()),
                 Ok(Err(Refused::Request(why))) => Outcome::Fix(why),
@@ -237,7 +243,7 @@ fn whole() -> Page {
     Page { limit: PAGE_MAX, order: Order::Ascending, ..Page::default() }
 }
 
-async fn serve(env: &Env, agents: &Agents, request: &Request) -> Result<String, Refused> {
+async fn serve(env: &Env, agents: &Agents, world: &World, request: &Request) -> Result<String, Refused> {
     let Request { actor_key, operation, payload, key: own, .. } = request;
     let payload = String::from_utf8_lossy(payload).into_owned();
     let Seat { scope, id, .. } = &Seat::new(actor_key)?;
@@ -249,23 +255,27 @@ async fn serve(env: &Env, agents: &Agents, request: &Request) -> Result<String, 
         }
         // Under the key of its word, so that it can be said again, by whomever.
         "say" => {
-            let run = accepted(agents, scope, id, payload).await?;
+            let run = accepted(agents, world, (scope, id), payload).await?;
             let result = loop {
                 match env.timeout(PATIENCE, Box::pin(agents.run_to_end(scope, id, &run.id))).await {
                     Ok(result) => break result?,
-                    Err(_) => approve_before(agents, scope, id, &run.id).await?,
+                    Err(_) => approve_before(agents, world, (scope, id), &run.id).await?,
                 }
             };
             if result.stop_reason == StopReason::RequiresApproval {
-                approve(agents, scope, id, &run.id).await?;
+                // Others may cancel it meanwhile.
+                env.sleep(world.up_to(THINKS_MAX)).await;
+                approve(agents, world, (scope, id), &run.id).await?;
             }
             Ok(json(&result))
         }
-        "leave" => Ok(accepted(agents, scope, id, payload).await?.id),
+        "leave" => Ok(accepted(agents, world, (scope, id), payload).await?.id),
         "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
         "cancel" => {
             let runs = agents.runs(scope, id, &whole()).await?;
-            let Some(run) = runs.into_iter().find(|run| !run.status.ended()) else {
+            // One that waits for an approval has told its end, and can be cancelled all the same.
+            let last = runs.last().filter(|run| asks(run));
+            let Some(run) = runs.iter().find(|run| !run.status.ended()).or(last) else {
                 return Ok(json(&None::<Cancelled>));
             };
             let run_id = agents.cancel(scope, id, &run.id).await?.id;
@@ -284,13 +294,18 @@ async fn serve(env: &Env, agents: &Agents, request: &Request) -> Result<String, 
 
 /// Says something. Where a call waits for its approval first, it is approved: whoever asked for it
 /// may be gone.
-async fn accepted(agents: &Agents, scope: &Scope, id: &str, payload: String) -> Result<RunRecord, Refused> {
+async fn accepted(
+    agents: &Agents,
+    world: &World,
+    (scope, id): (&Scope, &str),
+    payload: String,
+) -> Result<RunRecord, Refused> {
     let (name, say) = (key(&format!("say {}", script::word_of(&payload)))?, said(payload));
     for _ in 0..APPROVALS_MAX {
         let sent = agents.send_and_leave(scope, id, Some(&name), say.clone(), SendOptions::default()).await;
         match sent {
             Err(AgentError::InUse { run_id, pending_approval: true, .. }) => {
-                approve(agents, scope, id, &run_id).await?;
+                approve(agents, world, (scope, id), &run_id).await?;
             }
             sent => return Ok(sent?),
         }
@@ -300,19 +315,33 @@ async fn accepted(agents: &Agents, scope: &Scope, id: &str, payload: String) -> 
 
 /// Approves what a run waits for that was accepted while the one before it did not ask for approval
 /// yet: whoever said that may be gone as well.
-async fn approve_before(agents: &Agents, scope: &Scope, id: &str, run_id: &str) -> Result<(), Refused> {
+async fn approve_before(
+    agents: &Agents,
+    world: &World,
+    (scope, id): (&Scope, &str),
+    run_id: &str,
+) -> Result<(), Refused> {
     let runs = agents.runs(scope, id, &whole()).await?;
     let before = runs.into_iter().take_while(|run| run.id != run_id);
-    let asks = |run: &RunRecord| run.stop_reason == Some(StopReason::RequiresApproval);
     match before.filter(asks).last() {
-        Some(run) => approve(agents, scope, id, &run.id).await,
+        Some(run) => approve(agents, world, (scope, id), &run.id).await,
         None => Ok(()),
     }
 }
 
+/// Whether a run has come to a call that waits for somebody's approval.
+fn asks(run: &RunRecord) -> bool {
+    run.stop_reason == Some(StopReason::RequiresApproval)
+}
+
 /// Approves the calls that a run waits for, once, and waits for the end of the run in which the
 /// agent goes on.
-async fn approve(agents: &Agents, scope: &Scope, id: &str, run_id: &str) -> Result<(), Refused> {
+async fn approve(
+    agents: &Agents,
+    world: &World,
+    (scope, id): (&Scope, &str),
+    run_id: &str,
+) -> Result<(), Refused> {
     let messages = agents.run_result(scope, id, run_id).await?.messages;
     let asked = messages.into_iter().filter_map(|message| {
         let MessageBody::ApprovalRequest { calls } = message.body else { return None };
@@ -324,7 +353,7 @@ async fn approve(agents: &Agents, scope: &Scope, id: &str, run_id: &str) -> Resu
     match agents.decide(scope, id, Some(&name), None, verdicts, SendOptions::default()).await {
         Ok(run) => drop(agents.run_to_end(scope, id, &run.id).await?),
         // Somebody has cancelled it meanwhile.
-        Err(AgentError::NothingPending { .. }) => {}
+        Err(AgentError::NothingPending { .. }) => world.count(Mark::ApprovalRacingCancel),
         Err(error) => return Err(error.into()),
     }
     Ok(())

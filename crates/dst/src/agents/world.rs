@@ -56,9 +56,14 @@ impl World {
     pub(super) fn suffers(&self, ppm: u32, mark: Mark) -> bool {
         let suffers = ppm > 0 && self.env().random_u64() % 1_000_000 < u64::from(ppm);
         if suffers {
-            *self.fired.lock().entry(mark.name()).or_default() += 1;
+            self.count(mark);
         }
         suffers
+    }
+
+    /// Counts what has happened by itself.
+    pub(super) fn count(&self, mark: Mark) {
+        *self.fired.lock().entry(mark.name()).or_default() += 1;
     }
 
     /// A time up to that.

@@ -47,6 +47,8 @@ struct Seat {
     place: Place,
     connect: Connect,
     invariants: Arc<Invariants>,
+    /// Whether it was ever started.
+    booted: AtomicBool,
     /// The process of the present life, once it has started.
     process: Mutex<Option<Arc<dyn Process>>>,
     leaving: Mutex<Leaving>,
@@ -76,8 +78,8 @@ impl Machine {
         invariants: Arc<Invariants>,
     ) -> Self {
         let (process, leaving) = (Mutex::default(), Mutex::new(Leaving::No));
-        let held = AtomicBool::new(false);
-        let seat = Seat { program, place, connect, invariants, process, leaving, held, patient };
+        let (held, booted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let seat = Seat { program, place, connect, invariants, booted, process, leaving, held, patient };
         Self { node, seat: Arc::new(seat) }
     }
 
@@ -104,12 +106,22 @@ impl Machine {
 
     /// Starts the program on the node's present life.
     pub(crate) fn boot(&self) {
+        self.seat.booted.store(true, Ordering::Relaxed);
         *self.seat.process.lock() = None;
         *self.seat.leaving.lock() = Leaving::No;
         let env = self.node.env();
         let store = (self.seat.connect)(&self.node);
         let mailbox = Arc::new(self.node.mailbox(CALLS));
         env.spawn("process", live(self.seat.clone(), env.clone(), store, mailbox));
+    }
+
+    /// Starts the program if it was never started. Whether it was not.
+    pub(crate) fn boot_first(&self) -> bool {
+        let first = self.node.is_alive() && !self.seat.booted.load(Ordering::Relaxed);
+        if first {
+            self.boot();
+        }
+        first
     }
 
     /// Ends the process, whatever it does, and starts it again. `power` says whether the

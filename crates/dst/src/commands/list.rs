@@ -59,6 +59,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn invariants() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of_rows = invariant::ALL.iter().map(|invariant| (invariant.name, invariant.about));
     let of_runs = [
+        (
+            "NothingLeftUndone",
+            "a cluster that was healed and has settled owes nothing, and no node that is gone counts as live",
+        ),
         ("NoPanic", "no task of a machine panics"),
         ("Judge", "the judge itself can tell what the history means"),
         ("Determinism", "a seed is one run, twice in a process and in a fresh one"),

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::show(html, &schedule)?;
     }
     if args.json {
-        super::say(&super::as_json(&schedule, &verdict))?;
+        super::say(&super::as_json(&schedule, &verdict).to_string())?;
     } else {
         super::say(story::story(&schedule, &verdict).trim_end())?;
         super::say(&format!("trace hash {:016x} after {} events", verdict.trace_hash, verdict.events))?;

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use kelpie_dst::judge::Violation;
 use kelpie_dst::run::{self, Verdict};
 use kelpie_dst::same::{self, Difference};
 use kelpie_dst::schedule::{self, Schedule};
@@ -119,13 +120,18 @@ impl Ran {
     /// Adds it to the batch, which ends where it is a find.
     fn told(self, batch: &mut Batch, json: bool) -> ControlFlow<anyhow::Result<Self>> {
         batch.add(&self.verdict, self.checked);
-        if json && let Err(error) = super::say(&super::as_json(&self.schedule, &self.verdict)) {
-            return ControlFlow::Break(Err(error));
+        let found = !self.verdict.violations.is_empty();
+        if json {
+            let mut line = super::as_json(&self.schedule, &self.verdict);
+            if found {
+                line["commit"] = commit().into();
+                line["again"] = again(&self.schedule).into();
+            }
+            if let Err(error) = super::say(&line.to_string()) {
+                return ControlFlow::Break(Err(error));
+            }
         }
-        if self.difference.is_some() || !self.verdict.violations.is_empty() {
-            return ControlFlow::Break(Ok(self));
-        }
-        ControlFlow::Continue(())
+        if found { ControlFlow::Break(Ok(self)) } else { ControlFlow::Continue(()) }
     }
 
     /// Tells of a find.
@@ -152,7 +158,7 @@ fn one(schedule: Schedule, checked: u64) -> anyhow::Result<Ran> {
     }
     // It goes on beside the two here.
     let fresh = fresh::start(&schedule, &nothing)?;
-    let (verdict, first) = run::traced(&schedule, &nothing)?;
+    let (mut verdict, first) = run::traced(&schedule, &nothing)?;
     let (_, second) = run::traced(&schedule, &nothing)?;
     let recordings = [&first, &second, &fresh.end()?];
     let difference = same::compare(
@@ -160,6 +166,8 @@ fn one(schedule: Schedule, checked: u64) -> anyhow::Result<Ran> {
         |record| Ok::<_, anyhow::Error>(run::traced(&schedule, record)?.1),
         |record| fresh::start(&schedule, record)?.end(),
     )?;
+    let differs = |found: &Difference| Violation { invariant: "Determinism", what: found.to_string() };
+    verdict.violations.extend(difference.as_ref().map(differs));
     Ok(Ran { schedule, verdict, checked: true, difference })
 }
 
@@ -167,12 +175,11 @@ fn one(schedule: Schedule, checked: u64) -> anyhow::Result<Ran> {
 fn differs(args: &Args, schedule: &Schedule, difference: &Difference) -> anyhow::Result<()> {
     super::write(&args.failure, schedule)?;
     super::complain(&format!(
-        "NOT DETERMINISTIC  scenario {}, seed {}, commit {}\n{difference}\nagain:  kelpie-sim run --scenario {} --seed {}",
+        "NOT DETERMINISTIC  scenario {}, seed {}, commit {}\n{difference}\nagain:  {}",
         schedule.scenario,
         schedule.seed,
         commit(),
-        schedule.scenario,
-        schedule.seed,
+        again(schedule),
     ));
     Ok(())
 }
@@ -207,6 +214,13 @@ fn fail(args: &Args, schedule: &Schedule, verdict: &Verdict) -> anyhow::Result<(
         schedule.operations.len(),
         args.failure.display(),
     ))
+}
+
+/// What runs the seed of a schedule again.
+fn again(schedule: &Schedule) -> String {
+    let Schedule { scenario, seed, mutant, .. } = schedule;
+    let armed = mutant.as_ref().map_or_else(String::new, |mutant| format!(" --mutant {mutant}"));
+    format!("kelpie-sim run --scenario {scenario} --seed {seed}{armed}")
 }
 
 /// The commit that was checked out, for a report.

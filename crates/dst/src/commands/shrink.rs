@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     super::write(&args.to, &shrunk.schedule)?;
     if args.json {
-        super::say(&super::as_json(&shrunk.schedule, &shrunk.verdict))?;
+        super::say(&super::as_json(&shrunk.schedule, &shrunk.verdict).to_string())?;
     } else {
         super::say(story::story(&shrunk.schedule, &shrunk.verdict).trim_end())?;
         super::say(&format!(

@@ -67,6 +67,23 @@ fn result(call: &Call) -> Option<RunResult> {
     serde_json::from_str(call.reply()?).ok()
 }
 
+/// Whether a run that was told of with one reason may have another one later: only one that waited
+/// for an approval, when somebody has cancelled it meanwhile.
+fn ends_as(before: StopReason, after: Option<StopReason>) -> bool {
+    let cancelled = before == StopReason::RequiresApproval && after == Some(StopReason::Cancelled);
+    after == Some(before) || cancelled
+}
+
+/// Whether the same message may be answered so later: with the same, or with all of it and how it was
+/// cancelled.
+fn may_become(before: &RunResult, after: &RunResult) -> bool {
+    before == after
+        || before.stop_reason != after.stop_reason
+            && ends_as(before.stop_reason, Some(after.stop_reason))
+            && after.messages.starts_with(&before.messages)
+            && (&before.run_id, &before.usage) == (&after.run_id, &after.usage)
+}
+
 /// What a client was told of a run stands in the end, too.
 fn answers(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
     for call in calls.iter().filter(|call| call.operation == "say" && call.reply().is_some()) {
@@ -80,7 +97,7 @@ fn answers(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
             }
         }
         match look.runs.iter().find(|run| run.id == result.run_id) {
-            Some(run) if run.stop_reason == Some(result.stop_reason) && run.usage == result.usage => {}
+            Some(run) if ends_as(result.stop_reason, run.stop_reason) && run.usage == result.usage => {}
             run => found.push(format!("{} was told of {result:?}; in the end there is {run:?}", call.key)),
         }
     }
@@ -154,29 +171,28 @@ fn pause(run: &RunRecord, later: &[RunRecord], wanted: bool, found: &mut Vec<Str
 /// The same message under the same key has the same answer, the same run.
 fn again(calls: &[&Call], found: &mut Vec<String>) {
     let mut runs: BTreeMap<&str, (&Call, String)> = BTreeMap::new();
-    let mut answers: BTreeMap<&str, (&Call, &str)> = BTreeMap::new();
+    let mut answers: BTreeMap<&str, (&Call, RunResult)> = BTreeMap::new();
     for call in calls {
         let Some(reply) = call.reply() else { continue };
         let word = word_of(&call.payload);
-        let run = match call.operation.as_str() {
-            "leave" => reply.to_owned(),
-            "say" => match result(call) {
-                Some(result) => result.run_id,
-                None => continue,
-            },
+        let answer = if call.operation == "say" { result(call) } else { None };
+        let run = match (call.operation.as_str(), &answer) {
+            ("leave", _) => reply.to_owned(),
+            (_, Some(answer)) => answer.run_id.clone(),
             _ => continue,
         };
         if let Some((first, before)) = runs.get(word).filter(|(_, before)| *before != run) {
             found.push(format!("{word}: {} set off {before}, {} {run}", first.key, call.key));
         }
         runs.entry(word).or_insert((call, run));
-        if call.operation != "say" {
-            continue;
+        let Some(answer) = answer else { continue };
+        if let Some((first, before)) = answers.get(word) {
+            let beside = first.ended_at >= call.asked_at;
+            if !may_become(before, &answer) && !(beside && may_become(&answer, before)) {
+                found.push(format!("{word}: {} was told {before:?}, {} {answer:?}", first.key, call.key));
+            }
         }
-        if let Some((first, before)) = answers.get(word).filter(|(_, before)| *before != reply) {
-            found.push(format!("{word}: {} was told {before}, {} {reply}", first.key, call.key));
-        }
-        answers.entry(word).or_insert((call, reply));
+        answers.insert(word, (call, answer));
     }
     let mut made: BTreeSet<&str> = BTreeSet::new();
     made.extend(calls.iter().filter(|call| call.operation == "create").filter_map(|call| call.reply()));

@@ -1,12 +1,22 @@
 //! Each actor on its own: its calls have an order that explains all answers.
 
-use crate::check::spec::{Counter, CounterInput, Register, RegisterInput, RegisterOutput};
+use crate::check::spec::{
+    Counter, CounterInput, Register, RegisterInput, RegisterOutput, SetInput, SetOf, SetOutput,
+};
 use crate::check::{Linearizability, Operation, Outcome, Specification};
 use crate::cluster::PEEK;
 use crate::history::{Call, Ended, History};
-use crate::workload::Outside;
+use crate::workload::{Outside, UNWRITTEN};
 
 pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
+    counters(history, found);
+    logs(history, found);
+    boards(history, found);
+    registers(history, found);
+    sets(history, found);
+}
+
+fn counters(history: &History, found: &mut Vec<String>) {
     for (key, calls) in history.by_actor("counter") {
         let operations = operations(
             &calls,
@@ -26,6 +36,9 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
             found.push(format!("counter/{key}: {error}"));
         }
     }
+}
+
+fn logs(history: &History, found: &mut Vec<String>) {
     for (key, calls) in history.by_actor("log") {
         let operations = operations(
             &calls,
@@ -41,6 +54,9 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
             found.push(format!("log/{key}: {error}"));
         }
     }
+}
+
+fn boards(history: &History, found: &mut Vec<String>) {
     for (key, calls) in history.by_actor("agent") {
         let operations = operations(
             &calls,
@@ -63,6 +79,69 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
         if let Err(error) = Linearizability::new(board).check(&operations) {
             found.push(format!("the board of agent/{key}: {error}"));
         }
+    }
+}
+
+fn registers(history: &History, found: &mut Vec<String>) {
+    for (key, calls) in history.by_actor("register") {
+        let operations = operations(
+            &calls,
+            |call| match call.operation.as_str() {
+                "write" => Some(RegisterInput::Write(call.payload.clone())),
+                "read" => Some(RegisterInput::Read),
+                "compare-and-set" => {
+                    let (old, new) = call.payload.split_once(' ')?;
+                    Some(RegisterInput::CompareAndSet { old: Some(old.to_owned()), new: new.to_owned() })
+                }
+                _ => None,
+            },
+            |input, reply| {
+                Ok(match input {
+                    RegisterInput::Write(_) => RegisterOutput::Written,
+                    RegisterInput::Read => RegisterOutput::Value(Some(reply.to_owned())),
+                    RegisterInput::CompareAndSet { .. } => RegisterOutput::Set(is_so(reply)?),
+                })
+            },
+            found,
+        );
+        if let Err(error) = Linearizability::new(Register::holding(UNWRITTEN.to_owned())).check(&operations) {
+            found.push(format!("register/{key}: {error}"));
+        }
+    }
+}
+
+fn sets(history: &History, found: &mut Vec<String>) {
+    for (key, calls) in history.by_actor("set") {
+        let operations = operations(
+            &calls,
+            |call| match call.operation.as_str() {
+                "insert" => Some(SetInput::Insert(call.payload.clone())),
+                "remove" => Some(SetInput::Remove(call.payload.clone())),
+                "contains" => Some(SetInput::Contains(call.payload.clone())),
+                "all" => Some(SetInput::All),
+                _ => None,
+            },
+            |input, reply| {
+                Ok(match input {
+                    SetInput::All => SetOutput::All(reply.split_whitespace().map(str::to_owned).collect()),
+                    SetInput::Insert(_) | SetInput::Remove(_) | SetInput::Contains(_) => {
+                        SetOutput::Was(is_so(reply)?)
+                    }
+                })
+            },
+            found,
+        );
+        if let Err(error) = Linearizability::new(SetOf::default()).check(&operations) {
+            found.push(format!("set/{key}: {error}"));
+        }
+    }
+}
+
+fn is_so(reply: &str) -> Result<bool, String> {
+    match reply {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        reply => Err(format!("{reply:?} is neither yes nor no")),
     }
 }
 

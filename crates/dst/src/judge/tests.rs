@@ -236,6 +236,20 @@ fn sim_what_other_actors_must_not_do_is_found() {
         })
     });
     assert_eq!(reordered, BTreeSet::from(["Linearizability"]));
+    let held_otherwise = broken("values", |run| {
+        run.change("read", |value| {
+            *value = "never written".to_owned();
+            true
+        })
+    });
+    assert_eq!(held_otherwise, BTreeSet::from(["Linearizability"]));
+    let in_and_not_in = broken("values", |run| {
+        run.change("all", |words| {
+            let fewer = words.split_once(' ').map(|(_, rest)| rest.to_owned());
+            fewer.map(|fewer| *words = fewer).is_some()
+        })
+    });
+    assert_eq!(in_and_not_in, BTreeSet::from(["Linearizability"]));
     let minted = broken("bank", |run| {
         run.change("balance", |balance| {
             balance.insert(0, '9');
@@ -269,4 +283,37 @@ fn sim_what_other_actors_must_not_do_is_found() {
         run.history.calls.iter_mut().find(|call| call.owed).map(|call| call.ended = None).is_some()
     });
     assert_eq!(unanswered, BTreeSet::from(["Liveness"]));
+}
+
+#[test]
+fn sim_what_couriers_must_not_do_is_found() {
+    let carried_twice = broken("couriers", |run| {
+        run.change("contents", |words| {
+            let first = words.split(' ').next().filter(|word| !word.is_empty()).map(str::to_owned);
+            first.map(|word| words.push_str(&format!(" {word}"))).is_some()
+        })
+    });
+    assert_eq!(carried_twice, BTreeSet::from(["NestedOnce"]));
+    let lost_on_the_way = broken("couriers", |run| {
+        run.change("contents", |words| {
+            let lost = words.contains("w").then(|| words.split(' ').skip(1).collect::<Vec<_>>().join(" "));
+            lost.map(|rest| *words = rest).is_some()
+        })
+    });
+    assert_eq!(lost_on_the_way, BTreeSet::from(["NestedOnce"]));
+    let from_nowhere = broken("couriers", |run| {
+        let probes = run.history.calls.iter_mut().filter(|call| call.probe && call.operation == "carried");
+        probes.into_iter().find_map(reply_of).map(|words| words.push_str(" w9.9")).is_some()
+    });
+    assert_eq!(from_nowhere, BTreeSet::from(["NestedOnce"]));
+}
+
+#[test]
+fn sim_a_drain_that_fails_a_call_is_found() {
+    let failed = broken("counters", |run| {
+        run.history.orderly = true;
+        let lost = run.history.calls.iter_mut().find(|call| call.operation == "add");
+        lost.map(|call| call.lost = 1).is_some()
+    });
+    assert_eq!(failed, BTreeSet::from(["DrainsFailNothing"]));
 }

@@ -36,6 +36,7 @@ pub const HAND_FAULTS: &[&str] = &[
     "eviction",
     "flapping-link",
     "graceful-shutdown",
+    "join-of-a-new-node",
     "migration",
     "migration-source-crash",
     "migration-target-crash",
@@ -294,6 +295,11 @@ impl<'a> Faults<'a> {
             MachineFault::ToldToDrain => self.tell(machine, false),
             MachineFault::Evicted => self.tell(machine, true),
             MachineFault::Migrate { .. } => self.migrate(index, machine, fault, time),
+            MachineFault::JoinsLate => {
+                if machine.boot_first() {
+                    self.count("join-of-a-new-node");
+                }
+            }
             MachineFault::Twin => {
                 if let Some(twin) = self.twins.0.get(&index).filter(|twin| twin.node.is_alive()) {
                     twin.boot();
@@ -368,6 +374,7 @@ impl<'a> Faults<'a> {
             | MachineFault::Panics { .. }
             | MachineFault::ToldToDrain
             | MachineFault::Evicted
+            | MachineFault::JoinsLate
             | MachineFault::Slow { .. } => {}
         }
     }

@@ -9,6 +9,14 @@ use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, MigrationCrash, 
 use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
+/// What is drawn beside the rest, each from numbers of its own.
+#[derive(Clone, Copy)]
+enum Beside {
+    CutWay,
+    Resets,
+    LateJoin,
+}
+
 /// Numbers from a seed, for schedules; the world draws its own.
 pub struct Draw(ChaCha8Rng);
 
@@ -23,9 +31,9 @@ impl Draw {
 
     /// Numbers of the same seed for what is drawn beside the rest: whoever takes some of them moves
     /// none of these.
-    fn beside(&self) -> Self {
+    fn beside(&self, what: Beside) -> Self {
         let mut random = self.0.clone();
-        random.set_stream(u64::MAX - 1);
+        random.set_stream(u64::MAX - 1 - what as u64);
         random.set_word_pos(0);
         Self(random)
     }
@@ -71,6 +79,10 @@ pub struct FaultKinds {
 
 /// Of so many runs one has a way that stays cut.
 const CUT_WAY_ONE_IN: u64 = 4;
+/// Of so many runs one has connections that break off.
+const RESETS_ONE_IN: u64 = 3;
+/// Of so many runs one has a machine that joins late.
+const LATE_JOIN_ONE_IN: u64 = 5;
 
 /// Draws the faults of one run.
 ///
@@ -102,7 +114,9 @@ pub fn draw_faults(draw: &mut Draw, nodes: u32, more: FaultKinds, span_ms: u64) 
     if more.world && !draw.one_in(3) {
         faults.extend((0..draw.between(2, 5)).map(|_| of_world(draw, span_ms)));
     }
-    faults.extend(cut_way(&mut draw.beside(), nodes, span_ms));
+    faults.extend(cut_way(&mut draw.beside(Beside::CutWay), nodes, span_ms));
+    faults.extend(resets(&mut draw.beside(Beside::Resets), nodes, span_ms));
+    faults.extend(late_join(&mut draw.beside(Beside::LateJoin), nodes, span_ms));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
@@ -116,6 +130,26 @@ fn cut_way(draw: &mut Draw, nodes: u32, span_ms: u64) -> Option<Fault> {
     let (from, to) = between_machines(draw, nodes)?;
     let (for_ms, at_ms) = (span_ms / 2, draw.below(span_ms / 2));
     Some(Fault { at_ms, for_ms, what: What::CutWay { from, to } })
+}
+
+/// Connections that break off, now and then. Only machines have any between them.
+fn resets(draw: &mut Draw, nodes: u32, span_ms: u64) -> Option<Fault> {
+    if !draw.one_in(RESETS_ONE_IN) {
+        return None;
+    }
+    let (from, to) = between_machines(draw, nodes)?;
+    let what = What::Link { from, to, fault: LinkFault::Reset { ppm: ppm(draw) } };
+    let for_ms = draw.between(span_ms / 4, span_ms / 2);
+    Some(Fault { at_ms: draw.below(span_ms - for_ms), for_ms, what })
+}
+
+/// A machine that is new to the cluster, now and then. There is another one from the beginning.
+fn late_join(draw: &mut Draw, nodes: u32, span_ms: u64) -> Option<Fault> {
+    if nodes < 2 || !draw.one_in(LATE_JOIN_ONE_IN) {
+        return None;
+    }
+    let what = machine(draw, nodes, MachineFault::JoinsLate);
+    Some(Fault { at_ms: draw.between(1, span_ms / 2), for_ms: 1, what })
 }
 
 /// Draws machines that go in order, and actors that move, for a run in which nothing else goes wrong.

@@ -10,7 +10,7 @@ use kelpie_core::id::ActorId;
 use kelpie_env::Env;
 use kelpie_runtime::{Actor, HandlerError, RecordRange, Schedule, Turn, TurnError, View};
 
-use super::{Outside, couriers};
+use super::{Outside, couriers, values};
 
 /// All of them, for one process.
 pub(super) fn all(env: &Env, outside: &Arc<Outside>) -> Vec<Arc<dyn Actor>> {
@@ -20,6 +20,8 @@ pub(super) fn all(env: &Env, outside: &Arc<Outside>) -> Vec<Arc<dyn Actor>> {
         Arc::new(Log),
         Arc::new(Shop { env: env.clone(), outside: outside.clone() }),
         Arc::new(Alarm),
+        Arc::new(values::Register),
+        Arc::new(values::Set),
     ];
     actors.extend(couriers::all());
     actors

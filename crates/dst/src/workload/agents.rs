@@ -12,9 +12,9 @@ const PAUSE: &str = "pause_heartbeats";
 /// A call of an agent. A message says what its model has to do, line by line; its word stands
 /// for it in the whole run.
 pub(super) fn agent(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
-    match draw.below(14) {
+    match draw.below(16) {
         0 => ("messages", String::new()),
-        1 => ("cancel", String::new()),
+        1 | 6 | 7 => ("cancel", String::new()),
         2 => ("write", word.to_owned()),
         3 => ("read", String::new()),
         4 => ("list", String::new()),
@@ -29,7 +29,7 @@ fn message(draw: &mut Draw, word: &str) -> String {
     let insert = format!(r#"archival_memory_insert {{"content":"passage {word}."}}"#);
     let lines = match draw.below(10) {
         // Somebody has to approve it, which whoever says it does.
-        0 if word.ends_with(['0', '2', '4', '6', '8']) => {
+        0 if !word.ends_with(['0', '5']) => {
             format!("call sign {what} and note {what} | say signed {word}")
         }
         0 => format!("call book {what} | say booked {word}"),

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use kelpie_dst::run::{draw, run};
-use kelpie_dst::schedule::Schedule;
+use kelpie_dst::schedule::{self, Schedule};
 use kelpie_dst::workload;
 
 #[test]
@@ -67,7 +67,8 @@ fn the_list_names_what_runs_count() {
     let verdict = run(&draw(workload::by_name("counters").unwrap(), 0)).unwrap();
     let counted: Vec<&str> = verdict.fired.keys().map(String::as_str).collect();
     assert_eq!(counted, kelpie_dst::schedule::fault_names());
-    assert!(counted.len() >= 60, "{} faults", counted.len());
+    let met = counted.iter().filter(|fault| !schedule::NOT_DRAWN.iter().any(|(name, _)| name == *fault));
+    assert!(met.count() >= 80, "{counted:?}");
 }
 
 #[test]

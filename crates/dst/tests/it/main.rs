@@ -5,6 +5,7 @@
 mod agents;
 mod check;
 mod clusters;
+mod commands;
 mod failover;
 mod faults;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]

@@ -32,6 +32,7 @@ pub(super) fn shape_clocks(node: &Node, number: u32, active: &[(usize, &What)]) 
             | MachineFault::ToldToDrain
             | MachineFault::Evicted
             | MachineFault::Migrate { .. }
+            | MachineFault::JoinsLate
             | MachineFault::Twin
             | MachineFault::Panics { .. }
             | MachineFault::WallJump { .. } => {}
@@ -67,6 +68,7 @@ pub(super) fn suffer(link: &mut LinkFaults, fault: &LinkFault) {
             link.bytes_per_second = NonZeroU64::new(bytes_per_second);
             link.queue_bytes_max = Some(queue_bytes);
         }
+        LinkFault::Reset { ppm } => link.reset_ppm = ppm,
         LinkFault::Clog => link.clogged = true,
     }
 }
