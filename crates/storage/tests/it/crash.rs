@@ -4,6 +4,7 @@ mod history;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod sim_damage;
+mod sim_lies;
 mod sim_points;
 mod workload;
 
