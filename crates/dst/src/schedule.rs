@@ -416,7 +416,10 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("misdirected-read", "damage: that it is noticed is tested on the store alone"),
     ("misdirected-write", "damage: that it is noticed is tested on the store alone"),
     ("read-error", "damage: that it is made again is tested on the store alone"),
-    ("stale-read", "not noticed: the check of an old page is right, and nothing in it says when it was written"),
+    (
+        "stale-read",
+        "not noticed: the check of an old page is right, and nothing in it says when it was written",
+    ),
     ("late-expiry-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
     ("lost-notice", "nothing in a cluster watches keys: nodes read the sessions anew"),
     ("rename-not-durable", "needs a power cut at one operation: tried at each of them on the store alone"),
