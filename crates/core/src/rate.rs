@@ -53,6 +53,13 @@ impl<N: Ord + Clone> Limiter<N> {
         self.settled_at.insert(name.clone(), settled_at + self.interval);
         Ok(())
     }
+
+    /// Takes back an event that was counted a moment ago and has not happened after all.
+    pub fn give_back(&mut self, name: &N) {
+        if let Some(settled_at) = self.settled_at.get_mut(name) {
+            *settled_at = settled_at.saturating_sub(self.interval);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +86,15 @@ mod tests {
         assert_eq!(taken(&mut limiter, 1, 100), 1);
         assert_eq!(taken(&mut limiter, 1, 350), 2);
         assert_eq!(taken(&mut limiter, 1, 60_000), 5);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut limiter = limiter(10, 5);
+        limiter.give_back(&1);
+        assert_eq!(taken(&mut limiter, 1, 0), 5);
+        limiter.give_back(&1);
+        assert_eq!(taken(&mut limiter, 1, 0), 1);
     }
 
     #[test]

@@ -24,74 +24,143 @@ pub struct CallLimits {
     pub caller_calls_at_once: Option<NonZeroU32>,
     /// How often one actor may be called.
     pub actor_rate: Option<Rate>,
+    /// How many calls to one actor may be under way at once, those that wait for it among them.
+    pub actor_calls_at_once: Option<NonZeroU32>,
 }
 
-/// When a caller whose calls are all under way may try again: nobody knows when one ends.
+/// When somebody may try again who finds as many calls under way as may be: nobody knows when
+/// one ends.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// The limits of one node, and what counts towards them.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    callers: Option<Mutex<Limiter<Lane>>>,
-    actors: Option<Mutex<Limiter<ActorId>>>,
-    at_once: Option<(u32, Mutex<BTreeMap<Lane, u32>>)>,
+    callers: Counts<Lane>,
+    actors: Counts<ActorId>,
 }
+
+/// What counts towards the limits of one kind of name.
+#[derive(Debug)]
+struct Counts<N> {
+    rate: Option<Mutex<Limiter<N>>>,
+    at_once: Option<AtOnce<N>>,
+    often: &'static str,
+    many: &'static str,
+}
+
+#[derive(Debug)]
+struct AtOnce<N> {
+    calls_max: u32,
+    under_way: Mutex<BTreeMap<N, u32>>,
+}
+
+/// Whose end has to be told by [`Limits::leave`].
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    caller: Option<Lane>,
+    actor: Option<ActorId>,
+}
+
+/// What there is too much of, and when there is room again.
+type Refused = (&'static str, Duration);
 
 impl Limits {
     pub(crate) fn new(limits: &CallLimits) -> Self {
-        let at_once = limits.caller_calls_at_once.map(|max| (max.get(), Mutex::default()));
         Self {
-            callers: limits.caller_rate.map(|rate| Mutex::new(Limiter::new(rate))),
-            actors: limits.actor_rate.map(|rate| Mutex::new(Limiter::new(rate))),
-            at_once,
+            callers: Counts {
+                rate: limits.caller_rate.map(|rate| Mutex::new(Limiter::new(rate))),
+                at_once: limits.caller_calls_at_once.map(AtOnce::new),
+                often: "calls of this caller",
+                many: "calls of this caller at once",
+            },
+            actors: Counts {
+                rate: limits.actor_rate.map(|rate| Mutex::new(Limiter::new(rate))),
+                at_once: limits.actor_calls_at_once.map(AtOnce::new),
+                often: "calls to this actor",
+                many: "calls to this actor at once",
+            },
         }
     }
 
     /// Whether anything is limited.
     pub(crate) fn any(&self) -> bool {
-        self.callers.is_some() || self.actors.is_some() || self.at_once.is_some()
+        self.callers.any() || self.actors.any()
     }
 
-    /// Counts a call in. The lane, if its end has to be told by [`Limits::leave`].
-    pub(crate) fn enter(
-        &self,
-        lane: Lane,
-        actor: &ActorId,
-        now: Duration,
-    ) -> Result<Option<Lane>, CallError> {
-        let too_many = |of: &'static str, retry_after| {
+    /// Counts a call in: for its caller and for its actor, or for neither.
+    pub(crate) fn enter(&self, lane: Lane, actor: &ActorId, now: Duration) -> Result<Counted, CallError> {
+        let entered = self.callers.enter(&lane, now).and_then(|caller| {
+            let actor = self.actors.enter(actor, now).inspect_err(|_| self.callers.take_back(&lane));
+            Ok(Counted { caller, actor: actor? })
+        });
+        entered.map_err(|(of, retry_after)| {
             metrics::counter!("kelpie_calls_limited_total", "of" => of).increment(1);
             CallError::TooMany { of: of.into(), retry_after }
-        };
-        if let Some((max, under_way)) = &self.at_once {
-            let mut under_way = under_way.lock();
-            let count = under_way.entry(lane).or_default();
-            if *count >= *max {
-                return Err(too_many("calls of this caller at once", TRY_AGAIN));
-            }
-            *count += 1;
-        }
-        let by_caller = self.callers.as_ref().map_or(Ok(()), |callers| callers.lock().take(&lane, now));
-        let by_actor = by_caller.map_err(|after| ("calls of this caller", after)).and_then(|()| {
-            let actors = self.actors.as_ref();
-            let taken = actors.map_or(Ok(()), |actors| actors.lock().take(actor, now));
-            taken.map_err(|after| ("calls to this actor", after))
-        });
-        if let Err((of, retry_after)) = by_actor {
-            self.leave(lane);
-            return Err(too_many(of, retry_after));
-        }
-        Ok(self.at_once.is_some().then_some(lane))
+        })
     }
 
-    /// A call of this lane has ended.
-    pub(crate) fn leave(&self, lane: Lane) {
-        let Some((_, under_way)) = &self.at_once else { return };
-        let mut under_way = under_way.lock();
-        if let Some(count) = under_way.get_mut(&lane) {
-            *count -= 1;
-            if *count == 0 {
-                under_way.remove(&lane);
+    /// A call that was counted in has ended.
+    pub(crate) fn leave(&self, Counted { caller, actor }: &Counted) {
+        if let Some(lane) = caller {
+            self.callers.leave(lane);
+        }
+        if let Some(actor) = actor {
+            self.actors.leave(actor);
+        }
+    }
+}
+
+impl<N: Ord + Clone> Counts<N> {
+    fn any(&self) -> bool {
+        self.rate.is_some() || self.at_once.is_some()
+    }
+
+    /// Counts a call in. The name, if its end counts too.
+    fn enter(&self, name: &N, now: Duration) -> Result<Option<N>, Refused> {
+        if self.at_once.as_ref().is_some_and(|at_once| !at_once.enter(name)) {
+            return Err((self.many, TRY_AGAIN));
+        }
+        let taken = self.rate.as_ref().map_or(Ok(()), |rate| rate.lock().take(name, now));
+        taken.map_err(|after| (self.often, after)).inspect_err(|_| self.leave(name))?;
+        Ok(self.at_once.is_some().then(|| name.clone()))
+    }
+
+    /// A call that was counted in is refused for another reason.
+    fn take_back(&self, name: &N) {
+        if let Some(rate) = &self.rate {
+            rate.lock().give_back(name);
+        }
+        self.leave(name);
+    }
+
+    /// A call that was counted in has ended.
+    fn leave(&self, name: &N) {
+        if let Some(at_once) = &self.at_once {
+            at_once.leave(name);
+        }
+    }
+}
+
+impl<N: Ord + Clone> AtOnce<N> {
+    fn new(calls_max: NonZeroU32) -> Self {
+        Self { calls_max: calls_max.get(), under_way: Mutex::default() }
+    }
+
+    /// Whether there is room for one more.
+    fn enter(&self, name: &N) -> bool {
+        let mut under_way = self.under_way.lock();
+        let calls = under_way.entry(name.clone()).or_default();
+        let enters = *calls < self.calls_max;
+        *calls += u32::from(enters);
+        enters
+    }
+
+    fn leave(&self, name: &N) {
+        let mut under_way = self.under_way.lock();
+        if let Some(calls) = under_way.get_mut(name) {
+            *calls -= 1;
+            if *calls == 0 {
+                under_way.remove(name);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::advice::Advice;
-use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey, Lane};
+use kelpie_core::call::{CallKey, Caller, Fingerprint, IdempotencyKey};
 use kelpie_core::capacity::Full;
 use kelpie_core::gate::Gate;
 use kelpie_core::id::ActorId;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::activation::{Activation, Task, Told};
 use crate::actor::Actor;
-use crate::admission::Limits;
+use crate::admission::{Counted, Limits};
 use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
@@ -87,15 +87,13 @@ pub(crate) enum Here {
 /// Holds the gate open for one call or effect.
 pub(crate) struct Permit {
     node: Arc<Node>,
-    /// Whose call it is, if that one's calls are counted.
-    lane: Option<Lane>,
+    /// Whose calls under way it counts among.
+    counted: Counted,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane {
-            self.node.limits.leave(lane);
-        }
+        self.node.limits.leave(&self.counted);
         if self.node.gate.lock().leave() {
             self.node.drained.notify_waiters();
         }
@@ -142,14 +140,14 @@ impl Node {
             Admission::New => gate.enter(),
             Admission::Owed => gate.enter_owed(),
         };
-        entered.ok().map(|()| Permit { node: node.clone(), lane: None })
+        entered.ok().map(|()| Permit { node: node.clone(), counted: Counted::default() })
     }
 
     /// Lets a call from outside in, if the limits let it.
     fn admit_call(node: &Arc<Self>, call: &Call, admission: Admission) -> Result<Permit, CallError> {
         let mut permit = Self::admit(node, admission).ok_or(CallError::ShuttingDown)?;
         if admission == Admission::New && node.limits.any() {
-            permit.lane = node.limits.enter(call.who().lane(), &call.actor, node.env.now())?;
+            permit.counted = node.limits.enter(call.who().lane(), &call.actor, node.env.now())?;
         }
         Ok(permit)
     }

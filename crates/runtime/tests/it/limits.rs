@@ -104,6 +104,57 @@ fn calls_at_once_are_counted_until_they_end() {
 }
 
 #[test]
+fn calls_to_one_actor_at_once_are_counted_whoever_makes_them() {
+    let world = World::new(3);
+    world.sim.block_on(async {
+        let limits = CallLimits { actor_calls_at_once: NonZeroU32::new(3), ..CallLimits::default() };
+        let runtime = world.start_with(options(limits), Counter::all(&world.node.env())).await;
+        let (a, b) = (actor("counter", "a"), actor("counter", "b"));
+        for round in 1..=3 {
+            let all = (0..5).map(|i| {
+                let (runtime, a) = (&runtime, &a);
+                async move { call_as(runtime, &format!("caller {i}"), a, "add slowly").await }
+            });
+            let (replies, beside) = futures::join!(join_all(all), call_as(&runtime, "caller 0", &b, "add"));
+            beside.unwrap();
+            let refused: Vec<_> = replies.iter().filter_map(|reply| reply.as_ref().err()).collect();
+            assert_eq!(refused.len(), 2, "round {round}");
+            for refused in refused {
+                let said = "too many calls to this actor at once: try again in 100 ms";
+                assert_eq!((refused.code(), refused.to_string().as_str()), ("call.too_many", said));
+            }
+            assert_eq!(call(&runtime, &a, "get", "").await.unwrap(), 3 * round);
+        }
+    });
+}
+
+#[test]
+fn a_call_that_its_actor_refuses_costs_its_caller_nothing() {
+    let often = CallLimits { actor_rate: rate(1, 1), ..CallLimits::default() };
+    let at_once = CallLimits { actor_calls_at_once: NonZeroU32::new(1), ..CallLimits::default() };
+    for limits in [often, at_once] {
+        let world = World::new(2);
+        world.sim.block_on(async {
+            let limits = CallLimits {
+                caller_rate: rate(1, 3),
+                caller_calls_at_once: NonZeroU32::new(3),
+                ..limits.clone()
+            };
+            let runtime = world.start_with(options(limits), Counter::all(&world.node.env())).await;
+            let busy = actor("counter", "busy");
+            let all = (0..10).map(|_| call_as(&runtime, "one", &busy, "add slowly"));
+            let replies = join_all(all).await;
+            assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 1, "{replies:?}");
+            for other in ["a", "b"] {
+                call_as(&runtime, "one", &actor("counter", other), "add").await.unwrap();
+            }
+            let fourth = call_as(&runtime, "one", &actor("counter", "c"), "add").await;
+            assert!(matches!(fourth, Err(CallError::TooMany { .. })), "{fourth:?}");
+        });
+    }
+}
+
+#[test]
 fn the_longest_idle_leave_when_memory_gets_short() {
     let world = World::new(4);
     world.sim.block_on(async {
