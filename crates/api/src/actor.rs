@@ -56,7 +56,8 @@ pub struct ActorWhy {
     /// the actor is not in memory, or the owner was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<Vec<ActorTurn>>,
-    /// The last error of a turn since the actor came into memory.
+    /// What went wrong last with the actor since its owner has it: the error of a turn, a panic, or why
+    /// a turn has to be begun again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<ActorError>,
     /// Why its owner could not say what it does, if it could not.

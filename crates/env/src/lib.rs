@@ -19,7 +19,7 @@
 mod clock;
 mod disk;
 mod net;
-mod panic;
+pub mod panic;
 pub mod real;
 pub mod sim;
 mod tasks;

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 /// The words of a panic, when it has any.
-pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+pub fn words(panic: &(dyn Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         text
     } else if let Some(text) = panic.downcast_ref::<String>() {

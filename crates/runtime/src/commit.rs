@@ -82,7 +82,9 @@ impl Activation {
                     }
                     // The same would come again: the turn ends with this error, and its steps with it.
                     Err(CommitError::Limit(limit)) if finished.running.is_some() => {
-                        finished.fail(too_large(limit));
+                        let error = too_large(limit);
+                        self.went_wrong(&error);
+                        finished.fail(error);
                         next = self.next_head(own, &head, &finished);
                         finished.written = Some(next.clone());
                     }
@@ -96,6 +98,9 @@ impl Activation {
                 Some(CallError::NotRun { reason: "the store kept answering conflict".to_owned() });
             Input::CommitRefused
         };
+        if let Some(error) = &finished.refused {
+            self.went_wrong(error);
+        }
         let input = if matches!(input, Input::CommitRefused) { finished.not_landed(input) } else { input };
         let mut state = self.state.lock();
         if matches!(input, Input::CommitConflicted) && finished.has_begun() {
@@ -358,6 +363,9 @@ impl Activation {
         if !landed && settled != head {
             return Input::CommitConflicted;
         }
+        if !landed {
+            self.went_wrong(&lost());
+        }
         let mut state = self.state.lock();
         if let Some(loaded) = &mut state.loaded {
             loaded.own = self.node.owners.share(own);
@@ -411,6 +419,11 @@ impl Activation {
         }
         work.effects
     }
+}
+
+/// A commit has not landed, and never will.
+pub(crate) fn lost() -> CallError {
+    CallError::NotRun { reason: "the commit was lost".to_owned() }
 }
 
 fn too_large(limit: kelpie_storage::LimitError) -> CallError {

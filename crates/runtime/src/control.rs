@@ -55,13 +55,14 @@ pub struct Inspection {
     /// The turns at its owner, the one that runs first and then those that wait, in their order. Nothing:
     /// the actor is not in its owner's memory, or the owner was not reached.
     pub turns: Option<Vec<InspectedTurn>>,
-    /// The last error of a turn of its activation, and when it was, in wall time.
+    /// What went wrong last with the actor since its owner has it, and when that was, in wall time: the
+    /// error of a turn, a panic, or why a turn has to be begun again.
     pub last_error: Option<(u64, String)>,
     /// Why its owner could not say what it does, if it could not.
     pub not_reached: Option<String>,
 }
 
-/// What an activation does, seen from outside.
+/// What an actor does in a node's memory, seen from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Look {
     turns: Option<Vec<InspectedTurn>>,
@@ -178,7 +179,8 @@ impl Runtime {
 impl Node {
     /// What an actor does in this node's memory.
     pub(crate) fn look(&self, actor: &ActorId) -> Look {
-        self.residents.get(actor).map_or_else(Look::default, |activation| activation.look())
+        let turns = self.residents.get(actor).map(|activation| activation.turns());
+        Look { turns, last_error: self.last_errors.of(actor) }
     }
 
     /// What an actor does in its owner's memory, or why that one cannot say it.
@@ -275,11 +277,10 @@ fn of_running(actor: &ActorId, running: &Running) -> InspectedTurn {
 }
 
 impl Activation {
-    fn look(&self) -> Look {
+    fn turns(&self) -> Vec<InspectedTurn> {
         let now = self.node.env.now();
         let state = self.state.lock();
-        let turns = state.if_busy().into_iter().flat_map(|busy| turns(busy, now));
-        Look { turns: Some(turns.collect()), last_error: state.last_error.as_deref().cloned() }
+        state.if_busy().into_iter().flat_map(|busy| turns(busy, now)).collect()
     }
 
     async fn cancel(

@@ -10,6 +10,7 @@ use kelpie_core::advice::Advice;
 use kelpie_core::call::{Caller, OutboxPosition};
 use kelpie_core::turn::{CallNo, Input};
 use kelpie_core::{record, row};
+use kelpie_env::panic::words;
 use kelpie_registry::Head;
 use tracing::{Instrument, Span};
 
@@ -25,10 +26,7 @@ use crate::step::Steps;
 use crate::stored::{DeadRecord, Dedup, Reply, Running};
 use crate::turn::{Turn, Work};
 use crate::view::View;
-use crate::wake;
 
-/// How often a turn with recorded steps is begun before it is given up.
-const TURN_ATTEMPTS_MAX: u32 = 10;
 /// A handler's end, on its way through the commit.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -111,12 +109,20 @@ impl Activation {
         let handled = AssertUnwindSafe(self.handle(&mut turn, &task, recovering)).catch_unwind();
         match handled.instrument(span).await {
             Ok(result) => self.handled(turn, result).await,
-            Err(_) => self.panicked(turn).await,
+            Err(panic) => {
+                let said = words(&*panic).to_owned();
+                self.panicked(turn, &said).await
+            }
         }
     }
 
-    async fn panicked(&self, mut turn: Turn) -> Input {
+    async fn panicked(&self, mut turn: Turn, said: &str) -> Input {
         let request = turn.request.clone();
+        let handler = match request.operation.as_str() {
+            "" => "its wake".to_owned(),
+            operation => format!("its handler `{operation}`"),
+        };
+        self.went_wrong_with(format!("{handler} panicked: {said}"));
         metrics::counter!("kelpie_turn_panics_total", "type" => self.actor.actor_type().to_owned())
             .increment(1);
         tracing::error!(actor = %self.actor, operation = request.operation, "a handler panicked");
@@ -309,6 +315,7 @@ impl Activation {
             | TurnError::Behaviour(_) => false,
         };
         if passes {
+            self.went_wrong(&error);
             // The next activation resumes it.
             if turn.wait_to_resume().await {
                 return self.interrupted(&turn.request);
@@ -342,15 +349,12 @@ impl Activation {
         let Finished { work, fence, .. } = &mut finished;
         match work.reminders.find_earliest(&self.node.store, &self.actor, fence).await {
             Ok(()) => self.finish(finished),
-            Err(_) if finished.running.is_some() => self.interrupted(&finished.request),
+            Err(error) if finished.running.is_some() => {
+                self.went_wrong(&error);
+                self.interrupted(&finished.request)
+            }
             Err(error) => self.failed(finished.request, finished.fence, error),
         }
-    }
-
-    /// The activation goes, and with it a turn that has left something in the store.
-    fn interrupted(&self, request: &Request) -> Input {
-        self.has_begun(request.key);
-        Input::Moved
     }
 
     fn failed(&self, request: Arc<Request>, fence: Fence, error: TurnError) -> Input {
@@ -392,11 +396,12 @@ impl Activation {
 
     fn finish(&self, finished: Finished) -> Input {
         let commits = finished.dedup.is_some() || finished.running.is_some() || !finished.work.is_empty();
-        let failed = finished.outcome.as_ref().err().map(|error| describe(error));
-        let last_error = failed.map(|error| Box::new((self.node.env.wall_ms(), error)));
-        let mut state = self.state.lock();
-        state.last_error = last_error.or_else(|| state.last_error.take());
-        state.busy().finished = Some(Box::new(finished));
+        match &finished.outcome {
+            // Why it is unknown has been noted.
+            Ok(_) | Err(CallError::Unknown) => {}
+            Err(error) => self.went_wrong(error),
+        }
+        self.state.lock().busy().finished = Some(Box::new(finished));
         Input::HandlerFinished { commits }
     }
 }
@@ -460,37 +465,5 @@ impl Request {
             None => self.keep.lasts(self.deadline.saturating_sub(now)),
         };
         Some(wall_ms.saturating_add(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl Turn {
-    /// Waits before the next attempt of a turn that has recorded something. Returns whether
-    /// it has.
-    async fn wait_to_resume(&mut self) -> bool {
-        let Some(attempts) = self.steps.get_mut().running.as_ref().map(|running| running.attempts) else {
-            return false;
-        };
-        let backoff = wake::BACKOFF_MIN.saturating_mul(1 << attempts.min(10));
-        self.activation.node.env.sleep(backoff.min(wake::BACKOFF_MAX)).await;
-        true
-    }
-
-    /// Whether something outside of the actor's state may already have come of it.
-    fn has_begun(&mut self) -> bool {
-        self.steps.get_mut().running.is_some() || *self.called.get_mut()
-    }
-
-    /// Whether the turn has been begun too often or for too long.
-    fn given_up(&self, now_ms: u64) -> Option<HandlerError> {
-        let steps = self.steps.lock();
-        let running = steps.running.as_ref()?;
-        let why = if running.attempts > TURN_ATTEMPTS_MAX {
-            format!("the turn was begun {TURN_ATTEMPTS_MAX} times and never ended")
-        } else if running.deadline_ms < now_ms {
-            "the turn's deadline passed before it could be resumed".to_owned()
-        } else {
-            return None;
-        };
-        Some(HandlerError::app("turn.given_up", why))
     }
 }

@@ -27,6 +27,7 @@ use crate::call::{Call, CallError, Keep, Outcome, Request};
 use crate::effect::Effects;
 use crate::eviction::IdleQueue;
 use crate::fence::Owners;
+use crate::last_error::LastErrors;
 use crate::peers::Peers;
 use crate::read;
 use crate::residents::Residents;
@@ -56,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) waker: Waker,
     pub(crate) idle: IdleQueue,
     pub(crate) owners: Owners,
+    pub(crate) last_errors: LastErrors,
     pub(crate) single_process: bool,
     limits: Limits,
     /// The other nodes, if there may be any.
@@ -124,6 +126,7 @@ impl Node {
             waker: Waker::default(),
             idle: IdleQueue::default(),
             owners: Owners::default(),
+            last_errors: LastErrors::default(),
             limits,
             routing,
             actors,

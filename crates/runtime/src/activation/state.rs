@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{Moment, Task, Told, Unloaded};
 use crate::call::{CallError, Request};
+use crate::commit;
 use crate::control::CANCELLED;
 use crate::fence::{Fence, KeptHead, Owned};
 use crate::handler::Finished;
@@ -102,8 +103,6 @@ pub(crate) struct State {
     /// Nothing: it is at rest.
     busy: Option<Box<Busy>>,
     pub(crate) loaded: Option<Loaded>,
-    /// The last error of a turn, and when it was, in wall time.
-    pub(crate) last_error: Option<Box<(u64, String)>>,
     /// Not begun anew with each rest: who gave a call up may still say so.
     next_call: u64,
     pub(crate) last_used: Moment,
@@ -117,7 +116,6 @@ impl State {
         Self {
             busy: Some(Box::new(Busy::new(Machine::new(MAILBOX_CALLS_MAX)))),
             loaded: None,
-            last_error: None,
             next_call: 0,
             last_used: Moment::of(now),
             queued_as_idle: false,
@@ -252,10 +250,8 @@ impl Busy {
             },
             Refusal::Deadlock => CallError::Deadlock { cycle: self.cycle.clone().unwrap_or_default() },
             Refusal::NotCommitted => {
-                match self.finished.as_ref().and_then(|finished| finished.refused.clone()) {
-                    Some(error) => error,
-                    None => CallError::NotRun { reason: "the commit was lost".to_owned() },
-                }
+                let refused = self.finished.as_ref().and_then(|finished| finished.refused.clone());
+                refused.unwrap_or_else(commit::lost)
             }
         };
         Told::Outcome(Err(error))

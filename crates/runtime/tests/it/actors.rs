@@ -23,6 +23,10 @@ impl Outside {
         *self.effects.lock().unwrap().entry(key.to_owned()).or_default() += 1;
     }
 
+    pub(crate) fn times(&self, key: &str) -> u64 {
+        self.effects.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.effects.lock().unwrap().values().sum()
     }
@@ -115,6 +119,39 @@ impl Counter {
             turn.call("next", actor("counter", first), "walk", rest.to_owned()).await?;
         }
         Ok(total)
+    }
+
+    /// More than one commit takes.
+    fn too_much(turn: &mut Turn) {
+        for record in ["large 1", "large 2", "large 3"] {
+            turn.set(record, vec![7_u8; 4 << 20]);
+        }
+    }
+
+    /// Records a step, and then fails or waits for a long time. Each beginning is counted.
+    async fn never_ends_well(&self, turn: &mut Turn, operation: &str, by: u64) -> Result<u64, HandlerError> {
+        self.outside.effect("begun");
+        Self::add(turn, by).await?;
+        let begun = self.outside.times("begun");
+        let input = if operation == "another input" { bytes(begun) } else { Bytes::new() };
+        turn.step("first", &input, |_| async {
+            self.outside.effect("first");
+            Ok(Bytes::new())
+        })
+        .await?;
+        match operation {
+            "step, then panic" => panic!("at its step"),
+            "step, then too much" => Self::too_much(turn),
+            _ => {
+                let (env, hour) = (self.env.clone(), Duration::from_hours(1));
+                let waits = |_| async move {
+                    env.sleep(hour).await;
+                    Ok(Bytes::new())
+                };
+                turn.step("second", b"", waits).await?;
+            }
+        }
+        Ok(0)
     }
 
     /// Operations that leave something to be done later.
@@ -210,6 +247,13 @@ impl Actor for Counter {
                 }
                 "walk" | "visit" => self.walk(turn, operation, payload).await?,
                 "call myself" => number(&turn.call("me", turn.actor().clone(), "add", bytes(by)).await?),
+                "too much" => {
+                    Self::too_much(turn);
+                    0
+                }
+                "stuck" | "another input" | "step, then panic" | "step, then too much" => {
+                    self.never_ends_well(turn, operation, by).await?
+                }
                 other => Self::owe(turn, other, by).await?,
             };
             Ok(bytes(reply))

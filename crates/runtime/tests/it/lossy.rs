@@ -30,8 +30,8 @@ impl Lossy {
         Self { inner, env, loses: true, away }
     }
 
-    pub(crate) fn slow(inner: Arc<dyn Backend>, env: Env) -> Self {
-        Self { inner, env, loses: false, away: Arc::default() }
+    pub(crate) fn slow(inner: Arc<dyn Backend>, env: Env, away: Arc<AtomicBool>) -> Self {
+        Self { inner, env, loses: false, away }
     }
 }
 

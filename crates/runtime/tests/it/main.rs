@@ -9,6 +9,7 @@ mod cycles;
 mod embedded;
 mod idle;
 mod keys;
+mod last_errors;
 mod limits;
 mod lossy;
 mod names;

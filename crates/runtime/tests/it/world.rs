@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) backend: Arc<dyn Backend>,
     store_node: Node,
-    /// Whether a lossy store refuses transactions as well.
+    /// Whether a lossy or a slow store refuses transactions as well.
     pub(crate) away: Arc<AtomicBool>,
 }
 
@@ -44,7 +44,8 @@ impl World {
     /// The same with a store whose commits take their time.
     pub(crate) fn slow(seed: u64) -> Self {
         let world = Self::new(seed);
-        let backend = Arc::new(Lossy::slow(world.backend.clone(), world.store_node.env()));
+        let backend =
+            Arc::new(Lossy::slow(world.backend.clone(), world.store_node.env(), world.away.clone()));
         Self { backend, ..world }
     }
 
