@@ -230,7 +230,8 @@ impl Node {
             return Here::Outcome(Err(CallError::NoSuchType { actor_type }));
         };
         let mut begun = false;
-        for _ in 0..=limits::REDIRECTS_MAX {
+        let mut moves = 0;
+        while moves <= limits::REDIRECTS_MAX {
             let (activation, created) = match self.activation(&request.actor) {
                 Ok(activation) => activation,
                 Err(full) => return Here::Outcome(of_begun(begun, Err(full.into()))),
@@ -252,7 +253,11 @@ impl Node {
             {
                 Told::Outcome(outcome) => return Here::Outcome(of_begun(begun, outcome)),
                 Told::Elsewhere(own) => return Here::Elsewhere { own, begun },
-                Told::Gone { begun: now } => begun |= now && !kelpie_core::mutant!("begun_forgotten"),
+                Told::Gone { begun: now } => {
+                    begun |= now && !kelpie_core::mutant!("begun_forgotten");
+                    // A turn that is begun again is waited for until it ends or is given up.
+                    moves += usize::from(!now);
+                }
             }
             // It may have begun there: whoever is asked next has to look for its record.
             if request.fresh {

@@ -7,6 +7,7 @@ mod control;
 mod counted;
 mod cycles;
 mod embedded;
+mod given_up;
 mod idle;
 mod keys;
 mod last_errors;
