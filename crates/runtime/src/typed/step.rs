@@ -156,10 +156,55 @@ impl Turn {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failed>>,
     {
+        self.step_on(step.into(), b"", work).await
+    }
+
+    /// As [`Turn::step`], and says what its work depends on. A turn that runs again after a crash and
+    /// comes to the step with another input ends with the code `turn.failed`, which stays its answer:
+    /// the recorded result is none of what it asks now. Without an input, it would be given all the
+    /// same.
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn sell(&mut self, cx: &mut Turn, customer: String, amount: u64) -> Result<u64> {
+    ///     let receipt = cx
+    ///         .step_with("charge", &(&customer, amount), || async {
+    ///             println!("charge {customer} {amount}");
+    ///             Ok(4711)
+    ///         })
+    ///         .await?;
+    ///     Ok(receipt)
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// assert_eq!(cluster.actor::<Shop>("corner").sell("ann".to_owned(), 30).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StepError`]; `?` ends the turn with it.
+    pub async fn step_with<T, F>(
+        &self,
+        step: impl Into<StepKey>,
+        input: &impl Serialize,
+        work: impl FnOnce() -> F,
+    ) -> Result<T, StepError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failed>>,
+    {
         let step = step.into();
-        let name = step.as_str().to_owned();
-        let recorded = self.turn.step(step, b"", |_| packed(&name, work())).await;
-        unpacked(&name, recorded)
+        let input = declared(&step, input)?;
+        self.step_on(step, &input, work).await
     }
 
     /// As [`Turn::step`], for work that must not run a second time whatever happens: after a
@@ -203,11 +248,87 @@ impl Turn {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failed>>,
     {
+        self.step_once_on(step.into(), b"", work).await
+    }
+
+    /// As [`Turn::step_once`], and says what its work depends on, as [`Turn::step_with`].
+    ///
+    /// ```
+    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn thank(&mut self, cx: &mut Turn, customer: String) -> Result<()> {
+    ///     cx.step_once_with("letter", &customer, || async {
+    ///         println!("Dear {customer}");
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// cluster.actor::<Shop>("corner").thank("ann".to_owned()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As of both.
+    pub async fn step_once_with<T, F>(
+        &self,
+        step: impl Into<StepKey>,
+        input: &impl Serialize,
+        work: impl FnOnce() -> F,
+    ) -> Result<T, StepError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failed>>,
+    {
         let step = step.into();
+        let input = declared(&step, input)?;
+        self.step_once_on(step, &input, work).await
+    }
+
+    async fn step_on<T, F>(
+        &self,
+        step: StepKey,
+        input: &[u8],
+        work: impl FnOnce() -> F,
+    ) -> Result<T, StepError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failed>>,
+    {
         let name = step.as_str().to_owned();
-        let recorded = self.turn.step_once(step, b"", |_| packed(&name, work())).await;
+        let recorded = self.turn.step(step, input, |_| packed(&name, work())).await;
         unpacked(&name, recorded)
     }
+
+    async fn step_once_on<T, F>(
+        &self,
+        step: StepKey,
+        input: &[u8],
+        work: impl FnOnce() -> F,
+    ) -> Result<T, StepError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let name = step.as_str().to_owned();
+        let recorded = self.turn.step_once(step, input, |_| packed(&name, work())).await;
+        unpacked(&name, recorded)
+    }
+}
+
+fn declared(step: &StepKey, input: &impl Serialize) -> Result<bytes::Bytes, TurnError> {
+    let what = || format!("the input of step `{}`", step.as_str());
+    Ok(state::pack(input).map_err(|reason| Misfit::Value { what: what(), reason })?)
 }
 
 async fn packed<T: Serialize>(

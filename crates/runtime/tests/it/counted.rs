@@ -1,4 +1,5 @@
-//! A store that counts what is scanned of the wake index: a double, around the real memory backend.
+//! A store that counts what is scanned of the wake index and read of actors' records: a double, around
+//! the real memory backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,17 +12,28 @@ use kelpie_storage::{
     Snapshot, Stats, Watch,
 };
 
-/// Scans, and the rows that they gave.
+/// Scans of the wake index and the rows that they gave, and actors' records, however they were read.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) scans: AtomicU64,
     pub(crate) rows: AtomicU64,
+    records: AtomicU64,
 }
 
 impl Counts {
     /// What was counted since the last look.
     pub(crate) fn take(&self) -> (u64, u64) {
         (self.scans.swap(0, Ordering::Relaxed), self.rows.swap(0, Ordering::Relaxed))
+    }
+
+    /// Records that were read since the last look.
+    pub(crate) fn take_records(&self) -> u64 {
+        self.records.swap(0, Ordering::Relaxed)
+    }
+
+    fn read<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        let records = keys.into_iter().filter(|key| key.starts_with(b"state/")).count();
+        self.records.fetch_add(records as u64, Ordering::Relaxed);
     }
 }
 
@@ -71,10 +83,12 @@ struct CountedSnapshot {
 
 impl Snapshot for CountedSnapshot {
     fn get<'a>(&'a self, key: &'a [u8]) -> Answer<'a, Result<Option<Bytes>, ReadError>> {
+        self.counts.read([key]);
         self.inner.get(key)
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
+        self.counts.read(keys.iter().map(|key| &key[..]));
         self.inner.get_many(keys)
     }
 
@@ -83,6 +97,7 @@ impl Snapshot for CountedSnapshot {
             async move {
                 let counts = scan.range.begin.starts_with(b"wake/");
                 let rows = self.inner.scan(scan).wait().await?;
+                self.counts.read(rows.rows.iter().map(|(key, _)| &key[..]));
                 if !counts {
                     return Ok(rows);
                 }

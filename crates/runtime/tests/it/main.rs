@@ -20,6 +20,7 @@ mod shutdown;
 mod stale;
 mod steps;
 mod turns;
+mod typed;
 mod unknown;
 mod wakes;
 mod world;
