@@ -16,6 +16,14 @@ async fn walk(runtime: &Runtime, path: &str) -> Result<u64, CallError> {
     runtime.call(call.key(key(path))).await.map(|reply| crate::world::number(&reply))
 }
 
+/// The actors `c0`, `c1`, … that a call was refused for, the one that closes the circle included.
+fn circle_of(refused: &CallError) -> Vec<u64> {
+    let said = refused.to_string();
+    let circle = said.strip_prefix("turns wait for each other, and this call gave way: ").expect(&said);
+    let number = |name: &str| name.strip_prefix("default/counter/c")?.parse().ok();
+    circle.split(" -> ").map(|name| number(name).expect(&said)).collect()
+}
+
 #[test]
 fn turns_that_wait_for_each_other_are_found_and_one_gives_way() {
     for seed in 0..20 {
@@ -39,8 +47,11 @@ fn turns_that_wait_for_each_other_are_found_and_one_gives_way() {
                     ("call.deadlock", Advice::NotRun),
                     "{refused:?}"
                 );
-                let said = refused.to_string();
-                assert!(said.contains("gave way: default/counter/c"), "{said}");
+                let circle = circle_of(refused);
+                assert_eq!(circle.len() as u64, size + 1, "seed {seed}: {circle:?}");
+                for (waits, next) in circle.iter().zip(&circle[1..]) {
+                    assert_eq!(*next, (waits + 1) % size, "seed {seed}: {circle:?}");
+                }
                 // Nothing of it happened, so that it can be asked again.
                 for (_, path) in replies.iter().filter(|(reply, _)| reply.is_err()) {
                     walk(&runtime, path).await.unwrap();
@@ -66,6 +77,32 @@ fn long_waits_without_a_circle_are_left_alone() {
             reply.unwrap_or_else(|error| panic!("{path}: {error}"));
         }
         assert_eq!(call(&runtime, &actor("counter", "d"), "get", "").await.unwrap(), 7);
+    });
+}
+
+#[test]
+fn sixteen_actors_call_each_other_in_one_chain_and_seventeen_do_not() {
+    let world = World::new(1);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let path = |actors: usize| (1..=actors).map(|n| format!("d{n}")).collect::<Vec<_>>().join(" ");
+        let totals = async || {
+            let mut totals = Vec::new();
+            for n in 1..=17 {
+                totals.push(call(&runtime, &actor("counter", &format!("d{n}")), "get", "").await.unwrap());
+            }
+            totals
+        };
+        walk(&runtime, &path(16)).await.unwrap();
+        let added = totals().await;
+        assert_eq!(added, [vec![1; 16], vec![0]].concat());
+        let refused = walk(&runtime, &path(17)).await.unwrap_err();
+        let mut cause: &dyn std::error::Error = &refused;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        assert_eq!(cause.to_string(), "the call chain is deeper than 16 actors");
+        assert_eq!((refused.advice(), totals().await), (Advice::Fix, added), "nothing of it was kept");
     });
 }
 

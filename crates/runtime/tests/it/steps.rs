@@ -49,6 +49,36 @@ fn a_turn_resumes_at_its_step_and_its_state_leaves_at_its_end() {
 }
 
 #[test]
+fn reads_between_two_recorded_steps_see_what_was_before_the_turn_and_wait_for_nothing() {
+    for single_process in [true, false] {
+        let (world, _) = World::counted(1, single_process);
+        world.sim.block_on(async {
+            let env = world.node.env();
+            let runtime = world.start(Counter::all(&env)).await;
+            let a = actor("counter", "a");
+            call(&runtime, &a, "add", bytes(1)).await.unwrap();
+            let turn = async { (call(&runtime, &a, "steps", bytes(10)).await.unwrap(), env.now()) };
+            let reads = async {
+                let mut seen = Vec::new();
+                // In each of the three steps, with none, one and two of them recorded.
+                for _ in 0..6 {
+                    env.sleep(Duration::from_millis(9)).await;
+                    let (asked, unfinished) = (env.now(), runtime.inspect(&a).await.unwrap().unfinished);
+                    let total = call(&runtime, &a, "get", "").await.unwrap();
+                    assert!(env.now() - asked < Duration::from_millis(1), "it waited for the turn");
+                    seen.push((total, unfinished.map_or(0, |(_, steps)| steps.len())));
+                }
+                (seen, env.now())
+            };
+            let ((total, ended), (seen, read)) = futures::join!(turn, reads);
+            assert_eq!(seen, [(1, 0), (1, 0), (1, 1), (1, 1), (1, 2), (1, 2)], "alone: {single_process}");
+            assert!(read < ended);
+            assert_eq!((total, call(&runtime, &a, "get", "").await.unwrap()), (11, 11));
+        });
+    }
+}
+
+#[test]
 fn steps_side_by_side_are_each_recorded_and_see_the_same_time_and_chance_when_they_run_again() {
     let mut resumed = 0;
     for seed in 0..60 {
