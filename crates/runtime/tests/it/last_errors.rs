@@ -88,6 +88,22 @@ fn a_refused_commit_is_the_last_error() {
 }
 
 #[test]
+fn a_commit_that_was_lost_is_the_last_error() {
+    let mut lost = 0;
+    for seed in 0..200 {
+        let world = World::lossy(seed);
+        world.sim.block_on(async {
+            let runtime = world.start(Counter::all(&world.node.env())).await;
+            let a = actor("counter", "a");
+            let Err(error) = call_with_key(&runtime, &a, "add", bytes(1), "k").await else { return };
+            assert_eq!(last_error(&runtime, &a).await, error.to_string(), "seed {seed}");
+            lost += u32::from(error.to_string() == "nothing happened: the commit was lost");
+        });
+    }
+    assert!(lost > 0, "every commit has landed");
+}
+
+#[test]
 fn a_store_that_is_away_is_the_last_error_wherever_it_stopped_the_call() {
     let mut refused = 0;
     for seed in 0..60 {
