@@ -18,6 +18,10 @@ pub trait Listener: Send + Sync {
 
     /// The next connection and where it comes from.
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>>;
+
+    /// Listens no more, and gives those who have connected and were not accepted. They believe that
+    /// they are served; a listener that is dropped resets them.
+    fn close(self: Box<Self>) -> Vec<(Box<dyn Stream>, SocketAddr)>;
 }
 
 /// A node's network.

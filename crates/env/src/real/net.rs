@@ -52,4 +52,21 @@ impl Listener for RealListener {
             Ok((Box::new(stream) as Box<dyn Stream>, peer))
         })
     }
+
+    fn close(self: Box<Self>) -> Vec<(Box<dyn Stream>, SocketAddr)> {
+        let Ok(listener) = self.listener.into_std() else { return Vec::new() };
+        let mut waiting = Vec::new();
+        // It does not block. Its last look comes right before its end: who connects between the two is reset.
+        while let Ok(connection) = listener.accept() {
+            waiting.push(connection);
+        }
+        drop(listener);
+        waiting.into_iter().filter_map(|(stream, peer)| Some((nonblocking(stream).ok()?, peer))).collect()
+    }
+}
+
+fn nonblocking(stream: std::net::TcpStream) -> io::Result<Box<dyn Stream>> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(TcpStream::from_std(stream)?))
 }

@@ -438,6 +438,11 @@ impl Listener for SimListener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>> {
         Box::pin(poll_fn(|cx| self.poll_accept(cx)))
     }
+
+    fn close(self: Box<Self>) -> Vec<(Box<dyn Stream>, SocketAddr)> {
+        let waiting = std::mem::take(&mut self.backlog.waiting.lock().streams);
+        waiting.into_iter().map(|(stream, peer)| (Box::new(stream) as Box<dyn Stream>, peer)).collect()
+    }
 }
 
 impl Drop for SimListener {

@@ -83,6 +83,26 @@ fn nobody_listens() {
 }
 
 #[test]
+fn who_has_connected_before_a_listener_closes_is_not_reset() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.node("a"), sim.node("b"));
+    sim.block_on(async {
+        let addr = SocketAddr::from((b.ip(), PORT));
+        let listener = b.env().net().listen(addr).await.unwrap();
+        let mut near = a.env().net().connect(addr).await.unwrap();
+        let mut waiting = listener.close();
+        let refused = a.env().net().connect(addr).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let (mut far, peer) = waiting.pop().unwrap();
+        assert!(waiting.is_empty() && peer.ip() == a.ip());
+        far.write_all(b"served").await.unwrap();
+        let mut bytes = [0; 6];
+        near.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"served");
+    });
+}
+
+#[test]
 fn loopback_is_a_nodes_own() {
     let sim = Sim::new(1);
     let (a, b) = (sim.node("a"), sim.node("b"));

@@ -86,6 +86,24 @@ async fn streams_connect() {
     assert_eq!(env.net().connect(addr).await.err().unwrap().kind(), ErrorKind::ConnectionRefused);
 }
 
+#[tokio::test]
+async fn who_has_connected_before_a_listener_closes_is_not_reset() {
+    let env = real::env();
+    let listener = env.net().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut out = env.net().connect(addr).await.unwrap();
+    out.write_all(b"ping").await.unwrap();
+    let mut waiting = listener.close();
+    assert_eq!(env.net().connect(addr).await.err().unwrap().kind(), ErrorKind::ConnectionRefused);
+    let (mut inward, peer) = waiting.pop().unwrap();
+    assert!(waiting.is_empty() && peer.ip() == addr.ip());
+    let mut bytes = [0; 4];
+    inward.read_exact(&mut bytes).await.unwrap();
+    inward.write_all(b"pong").await.unwrap();
+    out.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"pong");
+}
+
 /// Not a test by itself: the child process of the test below, which names the directory.
 #[tokio::test]
 async fn lock_holder_process() {
