@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   accept ─▶ connection task ─▶ router
-//!     │ shutdown: no new connections, /ready says no
-//!     ├─ requests and streams in flight end by themselves, within the drain time
+//!     │ shutdown: whoever has connected is let in, then no new connections, /ready says no
+//!     ├─ requests and streams in flight end by themselves, within the drain time; a connection
+//!     │  without any yet has a moment for its first one
 //!     └─ then streams are told to end, and what is still open is dropped
 //! ```
 //!
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::FutureExt;
+use futures::future::{Either, select};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use kelpie_env::{Env, Listener, Stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
 use crate::options::{CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIME_MAX};
@@ -27,6 +30,9 @@ use crate::router::router;
 
 /// What streams get to say goodbye after they were told to end.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// What a connection without a request gets to send its first one after the server was told to end. It
+/// was taken, so its client believes that it is served.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// How long to wait when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,13 +47,20 @@ pub enum Ended {
 
 /// Serves on `listener` until `shutdown` completes, then drains.
 pub async fn serve(listener: Box<dyn Listener>, front: Front, shutdown: impl Future<Output = ()>) -> Ended {
-    let connections = GracefulShutdown::new();
-    accept_until(&*listener, &front, &connections, shutdown).await;
-    front.drain();
-    drop(listener);
-
     let env = front.env().clone();
-    let mut closing = std::pin::pin!(connections.shutdown());
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections =
+        Connections { router: router(front.clone()), env: env.clone(), closing: watch::Sender::new(()) };
+    accept_until(&*listener, &connections, &places, shutdown).await;
+    front.drain();
+    for (stream, _) in listener.close() {
+        // Beyond the limit there is nobody to serve it.
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            connections.attend(stream, place);
+        }
+    }
+
+    let mut closing = std::pin::pin!(connections.close());
     if env.timeout(front.options().drain_time, &mut closing).await.is_ok() {
         return Ended::Clean;
     }
@@ -60,20 +73,18 @@ pub async fn serve(listener: Box<dyn Listener>, front: Front, shutdown: impl Fut
 
 async fn accept_until(
     listener: &dyn Listener,
-    front: &Front,
-    connections: &GracefulShutdown,
+    connections: &Connections,
+    places: &Arc<Semaphore>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let router = router(front.clone());
     let mut shutdown = std::pin::pin!(shutdown.fuse());
     loop {
-        let mut next = std::pin::pin!(next_connection(listener, front.env(), &places).fuse());
+        let mut next = std::pin::pin!(next_connection(listener, &connections.env, places).fuse());
         let (stream, place) = futures::select_biased! {
             () = shutdown => return,
             connection = next => connection,
         };
-        attend(stream, place, &router, front.env(), connections);
+        connections.attend(stream, place);
     }
 }
 
@@ -97,22 +108,52 @@ async fn next_connection(
     }
 }
 
-fn attend(
-    stream: Box<dyn Stream>,
-    place: OwnedSemaphorePermit,
-    router: &Router,
-    env: &Env,
-    connections: &GracefulShutdown,
-) {
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).max_buf_size(HEADER_BYTES_MAX);
-    let service = TowerToHyperService::new(router.clone());
-    let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service));
-    env.spawn("http connection", async move {
-        if let Err(error) = connection.await {
-            // The client went away or spoke something else: nothing to do about it here.
-            tracing::debug!(%error, "a connection ended early");
-        }
-        drop(place);
-    });
+/// All connections that are open.
+struct Connections {
+    router: Router,
+    env: Env,
+    closing: watch::Sender<()>,
+}
+
+impl Connections {
+    fn attend(&self, stream: Box<dyn Stream>, place: OwnedSemaphorePermit) {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).max_buf_size(HEADER_BYTES_MAX);
+        let begun = CancellationToken::new();
+        let first = begun.clone();
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |request| {
+            begun.cancel();
+            router.call(request)
+        });
+        let open = self.closing.subscribe();
+        let (mut closing, clock) = (open.clone(), self.env.clone());
+        let told = async move {
+            // An error says that nobody is left to tell it.
+            drop(closing.changed().await);
+            // hyper closes a connection that it has read nothing from, and what is on its way is lost.
+            clock.timeout(FIRST_REQUEST_TIME, first.cancelled()).await.unwrap_or_default();
+        };
+        self.env.spawn("http connection", async move {
+            let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let ended = match select(connection.as_mut(), std::pin::pin!(told)).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(((), _)) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                // The client went away or spoke something else: nothing to do about it here.
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop((place, open));
+        });
+    }
+
+    /// Tells them to end with what they are at, and waits for that.
+    async fn close(self) {
+        self.closing.send_replace(());
+        self.closing.closed().await;
+    }
 }

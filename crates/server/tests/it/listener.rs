@@ -35,9 +35,7 @@ async fn a_drain_lets_a_stream_end_and_takes_nobody_new() {
     let server = serve(listener, world.front.clone(), async { drop(stopped.await) });
     let id = world.agent_with("moody/waits").await;
     let clients = async {
-        let health =
-            talk(&world, address, "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                .await;
+        let health = talk(&world, address, HEALTH).await;
         assert!(health.starts_with("HTTP/1.1 200 OK"), "{health}");
         let request = post(&format!("/v1/agents/{id}/messages/stream"), &json!({"input": "hi"}));
         let stream = talk(&world, address, &request);
@@ -55,6 +53,51 @@ async fn a_drain_lets_a_stream_end_and_takes_nobody_new() {
     };
     let (ended, ()) = futures::join!(server, clients);
     assert_eq!(ended, Ended::Clean);
+}
+
+const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+/// Its client believes that it is served: a reset would leave it in doubt about its request.
+#[tokio::test]
+async fn who_has_connected_before_a_drain_is_answered() {
+    let world = World::new().await;
+    let env = world.front.env().clone();
+    let listener = env.net().listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts yet: the system has taken the connection.
+    let mut waits = env.net().connect(address).await.unwrap();
+    waits.write_all(HEALTH.as_bytes()).await.unwrap();
+    let server = serve(listener, world.front.clone(), std::future::ready(()));
+    let mut answer = Vec::new();
+    let (ended, read) = futures::join!(server, waits.read_to_end(&mut answer));
+    read.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(ended, Ended::Clean);
+}
+
+#[tokio::test]
+async fn a_first_request_that_is_on_its_way_when_a_drain_begins_is_answered() {
+    let world = World::new().await;
+    let env = world.front.env().clone();
+    let listener = env.net().listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = serve(listener, world.front.clone(), async { drop(stopped.await) });
+    let client = async {
+        let mut late = env.net().connect(address).await.unwrap();
+        let silent = env.net().connect(address).await.unwrap();
+        // They are accepted in turn: this one has been after them.
+        talk(&world, address, HEALTH).await;
+        stop.send(()).unwrap();
+        world.until("the drain has begun", async || world.front.ready().is_err()).await;
+        late.write_all(HEALTH.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        late.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+        silent
+    };
+    let (ended, _silent) = futures::join!(server, client);
+    assert_eq!(ended, Ended::Clean, "who says nothing is not waited for");
 }
 
 #[tokio::test]
