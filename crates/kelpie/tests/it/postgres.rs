@@ -1,6 +1,7 @@
 //! `kelpie serve` on a real PostgreSQL, which `cargo xtask test` starts.
 
 mod faults;
+mod front_page;
 mod nodes;
 mod streams;
 

@@ -79,6 +79,22 @@ impl Plan {
         Self { listen, dir: dir.to_path_buf(), store, args: Vec::new(), vars: Vec::new() }
     }
 
+    /// A server by a command line as people type it, `kelpie serve …`, with its log in `dir`.
+    pub(crate) fn typed(dir: &Path, line: &str) -> Self {
+        let mut words = line.strip_prefix("kelpie serve ").expect("a server").split_whitespace();
+        let (mut listen, mut store, mut args) = (None, None, Vec::new());
+        while let Some(name) = words.next() {
+            let value = words.next().unwrap_or_else(|| panic!("{name} has no value: {line}"));
+            match name {
+                "--listen" => listen = Some(value.parse().expect("an address")),
+                "--store" => store = Some(value.to_owned()),
+                _ => args.extend([name.to_owned(), value.to_owned()]),
+            }
+        }
+        let (listen, store) = (listen.expect("--listen"), store.expect("--store"));
+        Self { listen, dir: dir.to_path_buf(), store, args, vars: Vec::new() }
+    }
+
     /// The same with its data in another store.
     pub(crate) fn on(mut self, store: &str) -> Self {
         store.clone_into(&mut self.store);

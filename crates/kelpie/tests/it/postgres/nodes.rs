@@ -26,7 +26,7 @@ pub(super) async fn plans(dir: &Path, store: &str, count: usize) -> Vec<Plan> {
 }
 
 /// Sends a message through a server until it has an answer, with the same key each time.
-async fn say(plan: &Plan, agent: &str, key: &str) -> String {
+pub(super) async fn say(plan: &Plan, agent: &str, key: &str) -> String {
     let url = format!("{}/v1/agents/{agent}/messages", plan.url());
     let http = client();
     loop {
@@ -47,7 +47,7 @@ pub(super) async fn owner(plan: &Plan, agent: &str) -> usize {
     owner[1..].parse::<usize>().expect("n1, n2 or n3") - 1
 }
 
-async fn states(plan: &Plan) -> Vec<String> {
+pub(super) async fn states(plan: &Plan) -> Vec<String> {
     let list: Value = get(&client(), &format!("{}/v1/cluster/nodes", plan.url())).await;
     let nodes = list["nodes"].as_array().expect("a list").iter();
     nodes.map(|node| node["state"].as_str().expect("a state").to_owned()).collect()
