@@ -39,7 +39,7 @@ const SECTION: Section = Section {
     title: "## Many nodes",
     introduction: "Made by `cargo xtask postgres cargo bench -p kelpie-cluster --bench nodes -- --write`, part by part. \
 Contestants take turns in one\nrun; each figure is the median of the rounds, each ratio that of the ratios round by round. \
-Absolute times are this machine's.\nTimes of fail-over and of drains are printed by `cargo xtask chaos --release`.",
+Absolute times are this machine's.\nTimes of fail-over and of drains are made by `cargo xtask chaos --release --write`.",
 };
 
 /// Measures one part and says what came of it.

@@ -44,3 +44,16 @@ impl Register {
         Ok(self.value)
     }
 }
+
+/// Shows the wall clock of the node that it is on.
+#[actor(name = "clock", version = 1)]
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Clock {}
+
+#[handlers]
+impl Clock {
+    /// Says what it shows, in milliseconds.
+    pub async fn read(&self, view: &View) -> Result<u64> {
+        Ok(view.now_ms())
+    }
+}

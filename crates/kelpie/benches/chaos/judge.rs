@@ -3,18 +3,8 @@
 use kelpie_dst::check::spec::{Counter, Register};
 use kelpie_dst::check::{Linearizability, LinearizabilityError, by_object};
 
-use crate::load::{Load, Seen};
-
-/// What came of the calls of a round.
-pub(crate) struct Verdict {
-    /// Additions that were acknowledged and are not in the totals.
-    pub(crate) lost: i64,
-    /// Additions in the totals that nobody has asked for.
-    pub(crate) doubled: i64,
-    /// Why histories of objects are not linearizable.
-    pub(crate) broken: Vec<String>,
-    pub(crate) seen: Seen,
-}
+use crate::load::Load;
+use crate::round::Verdict;
 
 /// Reads every total once more and judges. Nobody else calls meanwhile.
 pub(crate) async fn judge(load: &Load) -> Verdict {

@@ -1,6 +1,5 @@
 //! Clients that insist on an answer, each call under one key, and write down what they were told.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use kelpie_dst::check::spec::{CounterInput, RegisterInput, RegisterOutput};
 use kelpie_env::Env;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+use crate::round::Seen;
 
 /// Clients that call side by side.
 const CLIENTS: u64 = 8;
@@ -45,30 +46,14 @@ pub(crate) struct Load {
     pub(crate) seen: Mutex<Seen>,
 }
 
-/// What the clients of a round were told, counted.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Seen {
-    /// Calls that were answered.
-    pub(crate) answered: u64,
-    /// Additions that were answered, by counter.
-    pub(crate) added: BTreeMap<String, i64>,
-    /// Additions whose outcome is unknown, by counter.
-    pub(crate) unknown: BTreeMap<String, i64>,
-    /// Calls that were never answered, or answered with an error that is no reason to ask again.
-    pub(crate) failed: u64,
-    /// How often a call was asked again.
-    pub(crate) again: u64,
-    /// Errors that nodes answered with which were not about to leave, by their codes.
-    pub(crate) refusals: BTreeMap<String, u64>,
-    /// The longest call.
-    pub(crate) longest: Duration,
-}
-
 /// What one node said.
 enum Told {
     Answer(Value),
-    /// Ask again, maybe elsewhere.
+    /// Ask again, maybe elsewhere: it took no connection, or has certainly not begun. Why, of a
+    /// node that stays.
     Again(Option<String>),
+    /// It took the connection, and nobody knows what came of the call: ask again.
+    Unknown(String),
     /// Asking again would not help.
     Never(String),
 }
@@ -120,7 +105,7 @@ impl Load {
             match self.draw(10) {
                 0..4 => drop(self.add(client, &key, None).await),
                 4..6 => drop(self.get(client, &key).await),
-                6..8 => self.write(client, &key).await,
+                6..8 => self.write(client, &key, None).await,
                 _ => self.read(client, &key).await,
             }
             tokio::time::sleep(Duration::from_millis(self.draw(THINK_MS))).await;
@@ -150,10 +135,11 @@ impl Load {
         Some(total)
     }
 
-    async fn write(&self, client: u64, key: &str) {
+    /// Replaces the value of a register. `past`: a node that is not asked.
+    pub(crate) async fn write(&self, client: u64, key: &str, past: Option<usize>) {
         let value = self.next.fetch_add(1, Ordering::Relaxed);
         let invocation = self.registers.invoke(client, (key.to_owned(), RegisterInput::Write(value)));
-        if self.call("register", key, "write", &json!({ "value": value }), None).await.is_some() {
+        if self.call("register", key, "write", &json!({ "value": value }), past).await.is_some() {
             invocation.answered(RegisterOutput::Written);
         }
     }
@@ -197,6 +183,11 @@ impl Load {
                         *seen.refusals.entry(refusal).or_default() += 1;
                     }
                 }
+                Told::Unknown(how) => {
+                    let mut seen = self.seen.lock();
+                    seen.again += 1;
+                    *seen.unanswered.entry(how).or_default() += 1;
+                }
                 Told::Never(refusal) => {
                     *self.seen.lock().refusals.entry(refusal).or_default() += 1;
                     break;
@@ -216,20 +207,32 @@ impl Load {
             .json(arguments)
             // The node answers before, if it can.
             .timeout(ATTEMPT_MAX + Duration::from_millis(500));
+        let left_before = door.leaving.load(Ordering::Relaxed);
         let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(_) => return Told::Again(None),
+            Ok(answer) => {
+                let status = answer.status();
+                answer.json::<Value>().await.map(|body| (status, body))
+            }
+            Err(error) => Err(error),
         };
-        let status = answer.status();
-        let Ok(body) = answer.json::<Value>().await else { return Told::Again(None) };
+        // It may have come back since, or have been told to leave.
+        let leaves = left_before || door.leaving.load(Ordering::Relaxed);
+        let who = if leaves { "a node that leaves" } else { "a node that stays" };
+        let (status, body) = match answer {
+            Ok(answer) => answer,
+            // Nothing was sent: a node that is not there is no failure of one that leaves.
+            Err(error) if error.is_connect() => {
+                return Told::Again(Some(cause(&error)).filter(|_| !leaves));
+            }
+            Err(error) => return Told::Unknown(format!("{who}: {}", cause(&error))),
+        };
         if status.is_success() {
             return Told::Answer(body);
         }
         let refusal = format!("{} {}", status.as_u16(), body["code"].as_str().unwrap_or("?"));
         match body["advice"].as_str() {
-            Some("not_run" | "unknown") => {
-                Told::Again(Some(refusal).filter(|_| !door.leaving.load(Ordering::Relaxed)))
-            }
+            Some("not_run") => Told::Again(Some(refusal).filter(|_| !leaves)),
+            Some("unknown") => Told::Unknown(format!("{who}: {refusal}")),
             _ => Told::Never(refusal),
         }
     }
@@ -237,4 +240,13 @@ impl Load {
     fn draw(&self, below: u64) -> u64 {
         self.env.random_u64() % below
     }
+}
+
+/// What is at the bottom of an error of a request.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

@@ -2,14 +2,15 @@
 //!
 //! `cargo xtask chaos --minutes 5` starts it with what it needs. Each round has one fault and
 //! actors of its own; when it is over, the clients' histories are judged: no addition lost or
-//! doubled, every counter and register linearizable. The exit code says whether all held.
+//! doubled, every counter and register linearizable. The exit code says whether all held, each
+//! fault among them.
 
 #![expect(clippy::disallowed_methods, reason = "this watches the program in the real world, beside its seam")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it shows is for the terminal")]
 
 mod actors;
 mod database;
-mod faults;
+mod fault;
 mod judge;
 mod load;
 mod node;
@@ -18,6 +19,9 @@ mod place;
 mod process;
 mod proxy;
 mod report;
+mod round;
+mod table;
+mod world;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,22 +30,33 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum as _};
 use futures::future::{Either, select};
-use serde_json::json;
+use kelpie_env::Env;
+use kelpie_machine::section::Section;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::database::Database;
-use crate::faults::{Fault, World};
+use crate::fault::Fault;
 use crate::load::{Door, Load};
 use crate::nodes::Node;
 use crate::place::Place;
-use crate::report::Round;
+use crate::report::Report;
+use crate::round::Round;
+use crate::world::World;
 
 /// Nodes of the cluster.
 pub(crate) const NODES: usize = 3;
-/// What is allowed beyond the minutes asked for: the last round, and an end in order.
+/// Where the figures of a run go.
+const SECTION: Section = Section {
+    title: "## Three nodes under faults",
+    introduction: "Made by `cargo xtask chaos --release --write`, which writes nothing when anything did not hold. Three nodes as \
+processes on one\nPostgreSQL; 8 clients call 6 counters and 6 registers through all of them, each call under one key until it is \
+answered. What\nis done to the nodes is in [the guide](guide/cluster.md#trying-it-with-faults). Nodes, database and clients share \
+this machine.",
+};
+/// By how much a round may take longer than it usually does.
 const OVERTIME_MAX: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Parser)]
@@ -49,7 +64,7 @@ const OVERTIME_MAX: Duration = Duration::from_secs(300);
 struct Args {
     #[command(subcommand)]
     part: Option<Part>,
-    /// How long; one round at least
+    /// How long at least: each fault has its round, and then they begin again while time is left
     #[arg(long, default_value_t = 4.0)]
     minutes: f64,
     /// Only these faults
@@ -61,6 +76,9 @@ struct Args {
     /// What it has come to in JSON, and nothing else on the standard output
     #[arg(long)]
     json: bool,
+    /// Puts its figures into docs/performance.md, if all held (needs an optimised build)
+    #[arg(long)]
+    write: bool,
     /// Arms a seeded bug on all nodes (needs the feature `mutants`)
     #[arg(long)]
     mutant: Option<String>,
@@ -82,7 +100,7 @@ fn main() -> ExitCode {
         let ended = runtime.block_on(async {
             match args.part {
                 Some(Part::Node(args)) => Box::pin(node::run(args)).await.map(|()| true),
-                None => Box::pin(bounded(args)).await,
+                None => Box::pin(interruptible(args)).await,
             }
         });
         // Whoever reads the standard input would be waited for.
@@ -99,22 +117,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs until it has ended, is told to, or takes too long; nothing that it started is left.
-async fn bounded(args: Args) -> Result<bool> {
-    let limit = Duration::from_secs_f64(args.minutes * 60.0).saturating_add(OVERTIME_MAX);
+/// Runs until it has ended or is told to; nothing that it started is left.
+async fn interruptible(args: Args) -> Result<bool> {
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stopped = async {
         select(std::pin::pin!(interrupted.recv()), std::pin::pin!(terminated.recv())).await;
     };
-    let run = std::pin::pin!(tokio::time::timeout(limit, run(args)));
-    match select(run, std::pin::pin!(stopped)).await {
-        Either::Left((ended, _)) => ended.context("it takes too long")?,
+    match select(std::pin::pin!(run(args)), std::pin::pin!(stopped)).await {
+        Either::Left((ended, _)) => ended,
         Either::Right(_) => anyhow::bail!("stopped; what it had started is ended"),
     }
 }
 
 async fn run(args: Args) -> Result<bool> {
+    ensure!(!args.write || !cfg!(debug_assertions), "--write needs an optimised build: add --release");
     let mut dir = tempfile::Builder::new().prefix("kelpie-chaos-").tempdir()?;
     let env = kelpie_env::real::env();
     let secret = format!("{:032x}", env.random_u128());
@@ -124,41 +141,61 @@ async fn run(args: Args) -> Result<bool> {
         .no_proxy()
         .build()?;
     let say = |line: &str| if args.json { eprintln!("{line}") } else { println!("{line}") };
+    let load_before = kelpie_machine::load();
     let mut world = world(&args, &dir, &secret, &http, &say).await?;
-    let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
+    let asked = if args.faults.is_empty() { Fault::value_variants().to_vec() } else { args.faults };
     let until = Instant::now() + Duration::from_secs_f64(args.minutes * 60.0);
-    let mut rounds: Vec<Round> = Vec::new();
-    for (n, fault) in faults.iter().cycle().enumerate() {
-        if n > 0 && Instant::now() + fault.time() > until {
+    let mut report = Report { asked, rounds: Vec::new(), stopped: None };
+    for (n, fault) in report.asked.iter().cycle().enumerate() {
+        if n >= report.asked.len() && Instant::now() + fault.time() > until {
             break;
         }
-        let begun = Instant::now();
         let load = Load::new(env.clone(), http.clone(), &secret, world.doors.clone(), format!("r{n}"));
-        let clients = load.start();
-        let facts = world.suffer(*fault, &load).await;
-        load.stop();
-        let facts = facts.with_context(|| format!("{fault:?}; logs are in {}", dir.path().display()));
-        dir.disable_cleanup(facts.is_err());
-        let facts = facts?;
-        for client in clients {
-            client.await?;
+        let round = tokio::time::timeout(fault.time() + OVERTIME_MAX, round(&mut world, *fault, &load));
+        match round.await.context("it takes too long").flatten() {
+            Ok(round) => {
+                round.lines().iter().for_each(|line| say(line));
+                report.rounds.push(round);
+            }
+            Err(error) => {
+                report.stopped = Some(format!("{fault:?}: {error:#}"));
+                break;
+            }
         }
-        let verdict = judge::judge(&load).await;
-        let round = Round { fault: *fault, time: begun.elapsed(), facts, verdict };
-        round.lines().iter().for_each(|line| say(line));
-        rounds.push(round);
     }
-    let held = report::held(&rounds);
+    let held = report.held();
     if !held {
         dir.disable_cleanup(true);
         say(&format!("the nodes' logs are in {}", dir.path().display()));
     }
     if args.json {
-        let all: Vec<_> = rounds.iter().map(Round::json).collect();
-        println!("{}", json!({ "held": held, "place": world.place.name(), "rounds": all }));
+        println!("{}", report.json(world.place.name()));
     }
-    say(&report::summary(&rounds));
+    say(&report.summary());
+    if args.write && held {
+        write(&env, world.place.name(), &load_before, &report.rounds);
+    }
     Ok(held)
+}
+
+/// One fault while clients call, and what their histories say afterwards.
+async fn round(world: &mut World, fault: Fault, load: &Arc<Load>) -> Result<Round> {
+    let begun = Instant::now();
+    let clients = load.start();
+    let facts = world.suffer(fault, load).await;
+    load.stop();
+    let facts = facts?;
+    for client in clients {
+        client.await?;
+    }
+    let verdict = judge::judge(load).await;
+    Ok(Round { fault, time: begun.elapsed(), facts, verdict })
+}
+
+fn write(env: &Env, place: &str, load_before: &str, rounds: &[Round]) {
+    let heading = format!("In {place}");
+    let part = Section::part(&heading, load_before, &table::table(rounds));
+    SECTION.write(env, concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance.md"), &part);
 }
 
 /// Starts the database and the nodes.
@@ -175,7 +212,7 @@ async fn world(
     let database = Database::start(PathBuf::from(bin), &hosts, &networks).await?;
     place.join(&database).await?;
     let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-    say(&format!("{NODES} nodes in {}{why}, PostgreSQL, {:.1} minutes", place.name(), args.minutes));
+    say(&format!("{NODES} nodes in {}{why}, PostgreSQL, {:.1} minutes at least", place.name(), args.minutes));
     let (mut nodes, mut doors) = (Vec::new(), Vec::new());
     for (at, seat) in place.seats().iter().enumerate() {
         let log = dir.path().join(format!("{}.log", seat.name));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use futures::future::select;
 use kelpie::Behaviours;
@@ -11,13 +11,13 @@ use kelpie_cluster::{Node, Options, SecretKey, Security};
 use kelpie_env::Listener;
 use kelpie_runtime::Runtime;
 use kelpie_server::front::{Front, Parts, Serves};
-use kelpie_server::listener;
+use kelpie_server::listener::{self, Ended};
 use kelpie_server::options::{Options as FrontOptions, Token};
 use kelpie_storage::Store;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::actors::{Counter, Register};
+use crate::actors::{Clock, Counter, Register};
 
 /// What a node gets to finish what it has begun.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -46,7 +46,8 @@ pub(crate) struct NodeArgs {
     pub(crate) secret: String,
 }
 
-/// Serves until it is told to end.
+/// Serves until it is told to end; an error unless all that it had taken was answered, and the store
+/// knows that it has left.
 pub(crate) async fn run(args: NodeArgs) -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     #[cfg(feature = "mutants")]
@@ -63,17 +64,19 @@ pub(crate) async fn run(args: NodeArgs) -> Result<()> {
         advertise: Some(args.advertise.into()),
         security: Security::Secret(SecretKey::new(args.secret.as_bytes())?),
     };
-    let actors = Behaviours::new().actor::<Counter>().actor::<Register>().untyped();
+    let actors = Behaviours::new().actor::<Counter>().actor::<Register>().actor::<Clock>().untyped();
     let node = Box::pin(kelpie_cluster::start(options, env.clone(), store.clone(), actors)).await?;
-    serve(&node, listener, &args.secret).await?;
+    let answered = serve(&node, listener, &args.secret).await?;
     let drained = node.drain(DRAIN_MAX).await;
     tracing::info!(cut_off = drained.cut_off, left = ?drained.left, "drained");
     store.close().await?;
-    Ok(())
+    ensure!(answered == Ended::Clean, "clients were cut off");
+    ensure!(drained.cut_off == 0, "{} calls were cut off", drained.cut_off);
+    drained.left.context("the store does not know that it has left")
 }
 
 /// Takes calls until it is told to end, and answers those that it has taken.
-async fn serve(node: &Node, listener: Box<dyn Listener>, secret: &str) -> Result<()> {
+async fn serve(node: &Node, listener: Box<dyn Listener>, secret: &str) -> Result<Ended> {
     let runtime = node.runtime().clone();
     let mut terminated = signal(SignalKind::terminate())?;
     let token = Some(Token::new(secret).map_err(anyhow::Error::msg)?);
@@ -88,7 +91,7 @@ async fn serve(node: &Node, listener: Box<dyn Listener>, secret: &str) -> Result
     };
     let answered = listener::serve(listener, front, told).await;
     tracing::info!(?answered, "takes no more calls");
-    Ok(())
+    Ok(answered)
 }
 
 async fn ended(runtime: &Runtime) {

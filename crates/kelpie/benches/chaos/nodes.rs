@@ -1,12 +1,14 @@
 //! The nodes as processes.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use kelpie_api::actor::{ActorPage, MigrateActor};
 use kelpie_api::cluster::{ListedNode, NodeList};
 use rustix::process::Signal;
+use serde::de::DeserializeOwned;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::place::Seat;
@@ -109,8 +111,28 @@ impl Node {
     pub(crate) async fn owners(&self, actor_type: &str) -> Result<Vec<(String, String)>> {
         let url = format!("{}/v1/actors/{actor_type}?limit=1000", self.url());
         let asked = self.http.get(url).bearer_auth(&self.secret).timeout(Duration::from_secs(10));
-        let page: kelpie_api::actor::ActorPage = asked.send().await?.error_for_status()?.json().await?;
+        let page: ActorPage = asked.send().await?.error_for_status()?.json().await?;
         Ok(page.actors.into_iter().map(|actor| (actor.key, actor.owner)).collect())
+    }
+
+    /// Has an actor moved to a node through this one.
+    pub(crate) async fn migrate(&self, actor_type: &str, key: &str, to: &str) -> Result<()> {
+        let url = format!("{}/v1/actors/{actor_type}/{key}/owner/migrate", self.url());
+        let asked = self.http.post(url).bearer_auth(&self.secret).timeout(Duration::from_secs(10));
+        asked.json(&MigrateActor { to: to.to_owned() }).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// What an actor answers without arguments, asked through this node.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        actor_type: &str,
+        key: &str,
+        handler: &str,
+    ) -> Result<T> {
+        let url = format!("{}/v1/actors/{actor_type}/{key}/{handler}", self.url());
+        let asked = self.http.post(url).bearer_auth(&self.secret).timeout(Duration::from_secs(10));
+        Ok(asked.json(&[(); 0]).send().await?.error_for_status()?.json().await?)
     }
 
     /// Has another node drained through this one.
@@ -134,13 +156,9 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until it has ended in order.
-    pub(crate) async fn ended(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let ended = tokio::time::timeout(LIMIT, child.wait()).await.context("it does not end")??;
-        if !ended.success() {
-            bail!("{} ended with {ended}: see {}", self.seat.name, self.log.display());
-        }
-        Ok(())
+    /// Waits until it has ended by itself; how.
+    pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("it does not run")?;
+        tokio::time::timeout(LIMIT, child.wait()).await.context("it does not end")?.context("its end")
     }
 }

@@ -1,21 +1,22 @@
-//! What is done to the nodes, one fault in each round, and what it has to come to.
+//! All that runs, and what is done to it: one fault in each round.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::ValueEnum;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use kelpie_core::limits::LEASE_TERM;
 use rustix::process::Signal;
 
 use crate::NODES;
 use crate::database::Database;
+use crate::fault::Fault;
 use crate::load::{Door, KEYS, Load};
 use crate::nodes::Node;
 use crate::place::Place;
+use crate::round::Facts;
 
 /// Load before and after each fault.
 const CALM: Duration = Duration::from_secs(2);
@@ -25,64 +26,12 @@ const CUT: Duration = Duration::from_secs(10);
 const STANDSTILL: Duration = Duration::from_secs(20);
 /// How long after a fault all nodes serve again.
 const SETTLED_MAX: Duration = Duration::from_secs(60);
+/// By how many hours a wall clock is wrong, one after the other.
+const SHIFTS: [i64; 4] = [5, -7, 400 * 24, 0];
+/// By how much what an actor read may differ from that.
+const SHIFT_TOLERANCE: Duration = Duration::from_secs(5);
 /// From SIGKILL until each key has to answer.
 const FAIL_OVER_MAX: Duration = LEASE_TERM.saturating_add(Duration::from_secs(1));
-
-/// One kind of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Fault {
-    /// SIGKILL to the node that owns the most, and its restart
-    Kill,
-    /// SIGSTOP for 20 s, then SIGCONT
-    Zombie,
-    /// The way from one node to another is cut, then the way back
-    OneWay,
-    /// One node is cut from the others, in both directions; all keep the database
-    Partition,
-    /// One node's way to the database is cut
-    StoreCut,
-    /// The database is restarted
-    DatabaseRestart,
-    /// The database is stopped for three lease terms
-    DatabaseAway,
-    /// One node after the other is ended by SIGTERM and started again
-    Rolling,
-    /// A node is drained through another one
-    Drain,
-    /// The wall clock of one node jumps by hours
-    Clock,
-}
-
-impl Fault {
-    /// About how long its round takes.
-    pub(crate) fn time(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Kill | Self::DatabaseRestart | Self::Drain => 14,
-            Self::Zombie | Self::OneWay | Self::Clock => 32,
-            Self::Partition | Self::StoreCut | Self::DatabaseAway | Self::Rolling => 22,
-        })
-    }
-
-    /// Whether no node that stays may turn a call away meanwhile.
-    pub(crate) fn is_planned(self) -> bool {
-        matches!(self, Self::Rolling | Self::Drain)
-    }
-}
-
-/// What a fault has shown, beside what the clients saw.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    /// From the fault until each key answered through the other nodes.
-    pub(crate) answered: Vec<Duration>,
-    /// How long that may take at most, if that is promised.
-    pub(crate) answered_max: Option<Duration>,
-    /// From the order to the end of each process that was drained.
-    pub(crate) drained: Vec<Duration>,
-    /// What was not as it has to be.
-    pub(crate) problems: Vec<String>,
-    /// Why it was not carried out.
-    pub(crate) not_run: Option<String>,
-}
 
 /// All that runs. Nodes end before the database, and their networks go last.
 pub(crate) struct World {
@@ -124,7 +73,7 @@ impl World {
             Fault::DatabaseAway => self.database_away(load, facts).await,
             Fault::Rolling => self.rolling(facts).await,
             Fault::Drain => self.drain(load, facts).await,
-            Fault::Clock => self.clock(facts).await,
+            Fault::Clock => self.clock(load, facts).await,
         }
     }
 
@@ -185,7 +134,8 @@ impl World {
 
     async fn rolling(&mut self, facts: &mut Facts) -> Result<()> {
         for node in 0..NODES {
-            facts.drained.push(self.restart(node).await?);
+            let drained = self.restart(node, facts).await?;
+            facts.drained.push(drained);
             tokio::time::sleep(CALM / 2).await;
         }
         Ok(())
@@ -196,14 +146,12 @@ impl World {
         let begun = Instant::now();
         self.doors[node].leaving.store(true, Ordering::Relaxed);
         self.nodes[(node + 1) % NODES].tell_to_drain(&self.nodes[node].seat.name).await?;
-        self.nodes[node].ended().await?;
+        self.left(node, facts).await?;
         facts.drained.push(begun.elapsed());
-        self.nodes[node].start().await?;
-        self.doors[node].leaving.store(false, Ordering::Relaxed);
-        Ok(())
+        self.back(node).await
     }
 
-    async fn clock(&mut self, facts: &mut Facts) -> Result<()> {
+    async fn clock(&mut self, load: &Load, facts: &mut Facts) -> Result<()> {
         let Some(library) = self.faketime.clone() else {
             facts.not_run = Some("libfaketime is not here: apt-get install -y faketime".to_owned());
             return Ok(());
@@ -218,10 +166,15 @@ impl World {
         ] {
             self.nodes[node].var(name, value);
         }
-        self.restart(node).await?;
+        self.restart(node, facts).await?;
+        let key = load.key(0);
+        let at = &self.nodes[node];
+        at.ask::<u64>("clock", &key, "read").await?;
+        at.migrate("clock", &key, &at.seat.name).await?;
         let before = self.lives().await?;
-        for shift in ["+5h", "-7h", "+400d", "+0"] {
-            std::fs::write(&self.shift, format!("{shift}\n"))?;
+        for hours in SHIFTS {
+            std::fs::write(&self.shift, format!("{:+}\n", hours * 3_600))?;
+            facts.problems.extend(self.not_shifted(node, &key, hours).await?);
             tokio::time::sleep(LEASE_TERM + CALM).await;
         }
         let after = self.lives().await?;
@@ -229,25 +182,59 @@ impl World {
             facts.problems.push(format!("nodes before the jumps: {before:?}, after them: {after:?}"));
         }
         self.nodes[node].plain();
-        self.restart(node).await?;
+        self.restart(node, facts).await?;
         Ok(())
     }
 
+    /// What is wrong with a node's wall clock, unless it is so many hours off ours. An actor on it
+    /// says what it shows.
+    async fn not_shifted(&self, node: usize, key: &str, hours: i64) -> Result<Option<String>> {
+        let at = &self.nodes[node];
+        let shown_ms = at.ask::<u64>("clock", key, "read").await?;
+        let (owners, name) = (at.owners("clock").await?, &at.seat.name);
+        let owner = owners.into_iter().find(|(of, _)| of == key).map(|(_, owner)| owner);
+        if owner.as_ref() != Some(name) {
+            return Ok(Some(format!("the clock of {name} was not seen: its actor is at {owner:?}")));
+        }
+        let ours_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let off_ms = i128::from(shown_ms) - i128::try_from(ours_ms)?;
+        let asked_ms = i128::from(hours) * 3_600_000;
+        let exact = off_ms.abs_diff(asked_ms) <= SHIFT_TOLERANCE.as_millis();
+        Ok((!exact).then(|| format!("the clock of {name} is {off_ms} ms off where {asked_ms} ms were asked")))
+    }
+
     /// SIGTERM, its end and a new process. How long the end took.
-    async fn restart(&mut self, node: usize) -> Result<Duration> {
+    async fn restart(&mut self, node: usize, facts: &mut Facts) -> Result<Duration> {
         let begun = Instant::now();
         self.doors[node].leaving.store(true, Ordering::Relaxed);
         self.nodes[node].signal(Signal::TERM)?;
-        self.nodes[node].ended().await?;
+        self.left(node, facts).await?;
         let drained = begun.elapsed();
-        self.nodes[node].start().await?;
-        self.doors[node].leaving.store(false, Ordering::Relaxed);
+        self.back(node).await?;
         Ok(drained)
     }
 
-    /// The node that owns the most counters of this round.
+    /// Waits for the end of a node that was told to leave. It says with its exit status whether all
+    /// that it had taken was answered.
+    async fn left(&mut self, node: usize, facts: &mut Facts) -> Result<()> {
+        let status = self.nodes[node].ended().await?;
+        if !status.success() {
+            facts.problems.push(format!("{} ended with {status}", self.nodes[node].seat.name));
+        }
+        Ok(())
+    }
+
+    /// Starts a node that has left.
+    async fn back(&mut self, node: usize) -> Result<()> {
+        self.nodes[node].start().await?;
+        self.doors[node].leaving.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The node that owns the most actors of this round.
     async fn busiest(&self, load: &Load) -> Result<usize> {
-        let owners = self.nodes[0].owners("counter").await?;
+        let mut owners = self.nodes[0].owners("counter").await?;
+        owners.extend(self.nodes[0].owners("register").await?);
         let keys = load.keys();
         let owned = |node: &Node| {
             owners.iter().filter(|(key, owner)| keys.contains(key) && *owner == node.seat.name).count()
@@ -276,14 +263,18 @@ impl World {
     }
 }
 
-/// From `begun` until each counter has answered a call that went in through other nodes.
+/// From `begun` until each counter and each register has answered a call that went in through other
+/// nodes.
 async fn answered(load: &Arc<Load>, past: Option<usize>, begun: Instant) -> Vec<Duration> {
-    let calls = (0..KEYS).map(|n| {
-        let load = load.clone();
-        async move {
-            load.add(100 + n, &load.key(n), past).await;
-            begun.elapsed()
-        }
+    let counters = (0..KEYS).map(|n| async move {
+        load.add(100 + n, &load.key(n), past).await;
+        begun.elapsed()
     });
-    join_all(calls).await
+    let registers = (0..KEYS).map(|n| async move {
+        load.write(200 + n, &load.key(n), past).await;
+        begun.elapsed()
+    });
+    let (mut counters, registers) = join(join_all(counters), join_all(registers)).await;
+    counters.extend(registers);
+    counters
 }
