@@ -13,6 +13,9 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+/// How what a TLS peer says begins: an alert or a handshake record. No length that is allowed does.
+const TLS_RECORDS: [[u8; 2]; 2] = [[0x15, 3], [0x16, 3]];
+
 /// Bytes before the message.
 pub(crate) const PREFIX_BYTES: usize = 8;
 
@@ -52,6 +55,11 @@ impl Codec {
 
     /// The length of the next message, once its prefix is there.
     fn announced(&self, source: &mut BytesMut) -> io::Result<Option<usize>> {
+        // An alert is shorter than a prefix, and nothing comes after it.
+        if source.first_chunk().is_some_and(|begin| TLS_RECORDS.contains(begin)) {
+            let problem = "the peer has certificates and this node has none: start both with them";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         let Some(found) = source.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
         let [a, b, c, d, ..] = *found;
         let length = u32::from_be_bytes([a, b, c, d]);
@@ -143,6 +151,15 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             // Only the prefix has come: nobody waits for a message that is not under way.
             read(&flipped[..PREFIX_BYTES], PREFIX_BYTES).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn who_speaks_tls_is_recognised_by_an_alert_and_by_a_hello() {
+        // An alert is all that a node with certificates says to one that has none.
+        for said in [&[0x15, 3, 3, 0, 2, 2, 10][..], &[0x16, 3, 1, 2, 0, 1, 0, 1, 252]] {
+            let problem = read(said, 1).unwrap_err().to_string();
+            assert!(problem.contains("the peer has certificates"), "{problem}");
         }
     }
 

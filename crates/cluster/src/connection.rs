@@ -111,7 +111,9 @@ struct Ends {
     peer: Identity,
     /// Requests, answers, notes: bounded, who comes too early waits.
     out: mpsc::Sender<Frame>,
-    /// Cancels and ends of requests: at most one for each request under way.
+    /// Cancels and ends of requests. Ends: at most one for each request under way, which keeps its
+    /// place until its end is written. Cancels: at most one for each request that was written, and
+    /// for each that waits in `out`, from which none is taken before all cancels are written.
     control: mpsc::UnboundedSender<Frame>,
     close: Notify,
 }
@@ -151,8 +153,13 @@ impl Driver {
         (driver, ends)
     }
 
-    /// Reads and writes until the connection ends; says why.
-    async fn run(self, mut take: impl FnMut(Frame) -> Result<(), Violation>) -> End {
+    /// Reads and writes until the connection ends; says why. Each frame that came is given to
+    /// `take`; each that leaves is shown to `written` before the peer can have it.
+    async fn run(
+        self,
+        mut take: impl FnMut(Frame) -> Result<(), Violation>,
+        mut written: impl FnMut(&Frame),
+    ) -> End {
         let Self { ends, side, timing, protocol, wire, mut out, mut control } = self;
         let (env, progress) = (ends.env.clone(), wire.framed.get_ref().progress.clone());
         let (mut sink, mut frames) = wire.framed.split();
@@ -181,7 +188,9 @@ impl Driver {
                 let mut frame = Some(next.unwrap_or(Frame::Ping));
                 let batch = async {
                     while let Some(some) = frame.take() {
+                        // Once it has room it only puts the frame into the buffer.
                         sink.feed(frame::encode(protocol, &some)).await?;
+                        written(&some);
                         frame = next_frame(&mut control, &mut out).now_or_never();
                     }
                     sink.flush().await

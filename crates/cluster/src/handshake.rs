@@ -20,6 +20,7 @@
 //! Invariant: no frame is read before both ends have checked each other.
 
 use bytes::Bytes;
+use kelpie_core::session::{PROTOCOL_MAX, PROTOCOL_MIN, Protocols};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, FrameError};
@@ -28,34 +29,10 @@ use crate::security::SecretKey;
 
 /// The version byte of the handshake's own messages.
 const HANDSHAKE: u8 = 0;
-/// The oldest protocol version of frames that this build speaks.
-pub const PROTOCOL_MIN: u8 = 1;
-/// The newest.
-pub const PROTOCOL_MAX: u8 = 1;
 
-/// The protocol versions of frames that a node speaks: those of this build, unless a test has it
-/// otherwise. The newest that both ends speak is taken, so that nodes of two builds can be side
-/// by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Protocols {
-    /// The oldest.
-    pub min: u8,
-    /// The newest.
-    pub max: u8,
-}
-
-impl Default for Protocols {
-    fn default() -> Self {
-        Self { min: PROTOCOL_MIN, max: PROTOCOL_MAX }
-    }
-}
-
-impl Protocols {
-    /// The newest that the other end, which speaks `min` to `max`, has in common with this one.
-    fn common(self, min: u8, max: u8) -> Result<u8, Refusal> {
-        let newest = if kelpie_core::mutant!("speaks_its_newest") { self.max } else { self.max.min(max) };
-        if newest < self.min.max(min) { Err(Refusal::NoCommonVersion { min, max }) } else { Ok(newest) }
-    }
+/// The newest version that a peer, which speaks `min` to `max`, has in common with this end.
+fn common(protocols: Protocols, min: u8, max: u8) -> Result<u8, Refusal> {
+    protocols.common(Protocols { min, max }).ok_or(Refusal::NoCommonVersion { min, max })
 }
 
 /// Drawn by each end for each handshake.
@@ -112,8 +89,8 @@ pub enum Refusal {
         /// What is wrong.
         problem: String,
     },
-    /// Too many connections.
-    #[error("too many connections: try again later")]
+    /// Too many others are shaking hands with the node that was called.
+    #[error("it is busy: too many connections are being made to it at once, try again later")]
     Busy,
 }
 
@@ -200,6 +177,14 @@ pub(crate) fn refused(why: &Refusal) -> Bytes {
     Message::Refused(why.clone()).encode()
 }
 
+/// Why the peer refuses this end, if that is what it says.
+pub(crate) fn refusal(bytes: &[u8]) -> Option<Refusal> {
+    match Message::decode(bytes) {
+        Err(Ended::ByPeer(why)) => Some(why),
+        Ok(_) | Err(Ended::ByUs(_)) => None,
+    }
+}
+
 /// All that was said, in a form in which no two conversations are the same.
 #[derive(Debug, Clone, Default)]
 struct Transcript(blake3::Hasher);
@@ -262,7 +247,7 @@ impl Opener {
         let Message::Challenge { protocol, nonce: _ } = message else {
             return Err(message.unexpected("challenge"));
         };
-        self.protocol = self.protocols.common(protocol, protocol).map_err(Ended::ByUs)?;
+        self.protocol = common(self.protocols, protocol, protocol).map_err(Ended::ByUs)?;
         self.transcript.add(bytes);
         let said = Message::Proof { code: self.transcript.code(self.key.as_ref(), OPENER) }.encode();
         self.transcript.add(&said);
@@ -312,7 +297,7 @@ impl Called {
     ) -> Result<(Self, Bytes), Ended> {
         let message = Message::decode(bytes)?;
         let Message::Hello(hello) = message else { return Err(message.unexpected("hello")) };
-        let protocol = protocols.common(hello.protocol_min, hello.protocol_max).map_err(Ended::ByUs)?;
+        let protocol = common(protocols, hello.protocol_min, hello.protocol_max).map_err(Ended::ByUs)?;
         if hello.cluster != cluster {
             return Err(Ended::ByUs(Refusal::WrongCluster));
         }

@@ -5,13 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
+use kelpie_core::session::Protocols;
 use kelpie_env::{Env, Listener, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{Answering, Closer, Service, Timing};
-use crate::handshake::{Agreed, Called, Ended, InFlight, Protocols, Refusal};
+use crate::handshake::{Agreed, Called, Ended, InFlight, Refusal};
 use crate::identity::{ClusterId, Identity};
 use crate::security::Security;
 use crate::tls::Shown;
@@ -142,7 +144,8 @@ impl Inner {
                 Ok((stream, from)) => {
                     let (inner, permit) = (self.clone(), self.handshakes.clone().try_acquire_owned().ok());
                     let Some(permit) = permit else {
-                        tracing::warn!(%from, "a connection is dropped: too many handshakes at once");
+                        tracing::warn!(%from, "a connection is refused: too many handshakes at once");
+                        self.turn_away(stream);
                         continue;
                     };
                     self.local.env.spawn("peer", async move { inner.take(stream, from, permit).await });
@@ -153,6 +156,19 @@ impl Inner {
                     self.local.env.sleep(self.local.timing.retry_min).await;
                 }
             }
+        }
+    }
+
+    /// Says that there is no room, into the empty buffer of a new connection: at once or not at all,
+    /// so that whoever is turned away costs nothing. With TLS it could not be said without a
+    /// handshake; there the connection is closed.
+    fn turn_away(&self, stream: Box<dyn Stream>) {
+        match self.local.security {
+            Security::Loopback | Security::Secret(_) => {
+                let wire = Wire::new(&self.local.env, stream);
+                let _told: Option<()> = wire.refuse(&Refusal::Busy).now_or_never();
+            }
+            Security::Tls(_) => {}
         }
     }
 

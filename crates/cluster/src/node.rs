@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, select};
-use kelpie_core::session::Session;
+use kelpie_core::session::{Protocols, Session};
 use kelpie_core::{record, row};
 use kelpie_env::Env;
 use kelpie_registry::Membership;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::advertised::Advertised;
 use crate::connection::{Service, Timing};
-use crate::handshake::{InFlight, Protocols, Refusal};
+use crate::handshake::{InFlight, Refusal};
 use crate::identity::{ClusterId, Identity};
 use crate::links::Links;
 use crate::listening::{Listening, Local, Me, Roster};
@@ -26,7 +26,7 @@ use crate::security::{Security, SecurityError};
 /// How a node runs among others.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its name, and how it serves. The address in it is set by the start.
+    /// Its name, and how it serves. Where it is reached and what it speaks is set by the start.
     pub runtime: kelpie_runtime::Options,
     /// Where it listens for other nodes.
     pub listen: SocketAddr,
@@ -34,6 +34,8 @@ pub struct Options {
     pub advertise: Option<Advertised>,
     /// How nodes make sure of each other.
     pub security: Security,
+    /// Which versions of the protocol it speaks with them.
+    pub protocols: Protocols,
 }
 
 /// A node could not start.
@@ -89,7 +91,7 @@ pub async fn start(
     store: Store,
     actors: Vec<Arc<dyn Actor>>,
 ) -> Result<Node, StartError> {
-    let Options { mut runtime, listen, advertise, security } = options;
+    let Options { mut runtime, listen, advertise, security, protocols } = options;
     security.check(listen)?;
     let cannot = |source| StartError::Listen { address: listen, source };
     // Before it joins: that a connection to a member is refused counts as a sign of death.
@@ -98,6 +100,7 @@ pub async fn start(
     let advertised = advertise.map_or(Advertised::Address(bound), |told| told.with_port(bound.port()));
     advertised.check(&security, &env).await?;
     runtime.node.address = advertised.to_string();
+    runtime.node.protocols = protocols;
     let timing = Timing::of_term(runtime.node.lease_term);
     let mut made = None;
     let (world, rows) = (env.clone(), store.clone());
@@ -110,7 +113,7 @@ pub async fn start(
             security,
             timing,
             in_flight: InFlight::default(),
-            protocols: Protocols::default(),
+            protocols,
         };
         let mesh = Mesh::new(&local.env, Links::new(local.clone()), membership.clone());
         made = Some((local, mesh.clone(), membership.clone()));
@@ -230,3 +233,6 @@ impl Roster for Sessions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

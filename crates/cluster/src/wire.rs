@@ -50,9 +50,17 @@ impl Wire {
         }
     }
 
-    /// Sends a message.
+    /// Sends a message. A peer that has closed may have said why before.
     pub(crate) async fn say(&mut self, bytes: Bytes) -> Result<(), Problem> {
-        self.framed.send(bytes).await.map_err(|error| Problem::Broken(error.to_string()))
+        let Err(error) = self.framed.send(bytes).await else { return Ok(()) };
+        let refused = match self.hear().await {
+            Ok(bytes) => handshake::refusal(&bytes),
+            Err(_) => None,
+        };
+        Err(match refused {
+            Some(why) => Problem::Refused(Ended::ByPeer(why)),
+            None => Problem::Broken(error.to_string()),
+        })
     }
 
     /// Tells the peer why it is refused, and closes. Who has gone does not learn it.

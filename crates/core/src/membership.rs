@@ -155,6 +155,7 @@ pub(crate) mod tests {
                 state,
                 address: format!("{name}:7000"),
                 version: "0".to_owned(),
+                protocols: crate::session::Protocols::default(),
                 labels: std::collections::BTreeSet::new(),
                 capacity: None,
             },

@@ -186,6 +186,7 @@ mod tests {
             version: String::new(),
             labels: std::collections::BTreeSet::new(),
             capacity: None,
+            protocols: crate::session::Protocols::default(),
         }
     }
 

@@ -16,6 +16,7 @@
 //!
 //! The specification is `specs/KelpieRegistry.tla`.
 
+mod protocols;
 mod silence;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Boot, Incarnation, NodeId};
+pub use protocols::{PROTOCOL_MAX, PROTOCOL_MIN, Protocols};
 pub use silence::{Beat, Seen, Silence, Stillness};
 
 /// Where a session stands.
@@ -66,6 +68,9 @@ pub struct Session {
     pub address: String,
     /// The version of Kelpie that it runs.
     pub version: String,
+    /// Which versions of the protocol between nodes it speaks.
+    #[serde(default = "Protocols::first")]
+    pub protocols: Protocols,
     /// What its operator says about it, for placement.
     #[serde(default)]
     pub labels: BTreeSet<String>,
@@ -106,6 +111,8 @@ pub struct Joiner {
     pub address: String,
     /// The version it runs.
     pub version: String,
+    /// Which versions of the protocol between nodes it speaks.
+    pub protocols: Protocols,
     /// What its operator says about it, for placement.
     pub labels: BTreeSet<String>,
     /// How many actors it takes into memory, if it is bounded.
@@ -149,6 +156,7 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
             state: SessionState::Active,
             address: joiner.address.clone(),
             version: joiner.version.clone(),
+            protocols: joiner.protocols,
             labels: joiner.labels.clone(),
             capacity: joiner.capacity,
         })
@@ -165,6 +173,38 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
             Join::Refused(JoinRefused { node, state, incarnation: session.incarnation }, beat)
         }
     }
+}
+
+/// A live node that a joiner could not talk to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "node `{node}` (Kelpie {version}) speaks versions {theirs} of the protocol between nodes, this process speaks \
+     {ours}: first put a release that speaks a version of each on all nodes, or stop `{node}`"
+)]
+pub struct NoCommonProtocol {
+    /// Its name.
+    pub node: NodeId,
+    /// The version of Kelpie that it runs.
+    pub version: String,
+    /// What it speaks.
+    pub theirs: Protocols,
+    /// What the joiner speaks.
+    pub ours: Protocols,
+}
+
+/// Whether a joiner could talk to another node, if they have to: both are live and say where they
+/// are reached.
+pub fn can_talk(joiner: &Joiner, node: &NodeId, session: &Session) -> Result<(), NoCommonProtocol> {
+    let talk = *node != joiner.node
+        && session.is_live()
+        && !session.address.is_empty()
+        && !joiner.address.is_empty()
+        && !crate::mutant!("joins_whoever_is_there");
+    if !talk || joiner.protocols.common(session.protocols).is_some() {
+        return Ok(());
+    }
+    let (version, theirs) = (session.version.clone(), session.protocols);
+    Err(NoCommonProtocol { node: node.clone(), version, theirs, ours: joiner.protocols })
 }
 
 /// What a renewal finds out about its own session.
@@ -288,6 +328,7 @@ mod tests {
             boot: Boot(boot),
             address: String::new(),
             version: "0".into(),
+            protocols: Protocols::default(),
             labels: BTreeSet::new(),
             capacity: None,
             holds_directory: false,
@@ -328,6 +369,41 @@ mod tests {
             join(Some(&second), Some(&lease(7)), &Joiner { boot: Boot(3), ..heir }),
             Join::Refused(..)
         ));
+    }
+
+    #[test]
+    fn a_joiner_has_a_version_in_common_with_every_live_node_that_it_has_to_talk_to() {
+        let speaks = |min, max| Protocols { min, max };
+        let address = || "n2:7000".to_owned();
+        let second = Joiner { address: address(), protocols: speaks(2, 2), ..joiner(2) };
+        let n2 = NodeId::new("n2").unwrap();
+        let first = Session { address: address(), ..written(join(None, None, &joiner(1))) };
+        let refused = can_talk(&second, &n2, &first).unwrap_err();
+        assert_eq!((refused.theirs, refused.ours), (speaks(1, 1), speaks(2, 2)));
+        assert_eq!(can_talk(&Joiner { protocols: speaks(1, 2), ..second.clone() }, &n2, &first), Ok(()));
+        // The name's own former life, one that has ended, and whoever serves alone.
+        let dead = Session { state: SessionState::Dead, ..first.clone() };
+        let alone = Session { address: String::new(), ..first.clone() };
+        assert_eq!(can_talk(&second, &second.node, &first), Ok(()));
+        assert_eq!(can_talk(&second, &n2, &dead), Ok(()));
+        assert_eq!(can_talk(&second, &n2, &alone), Ok(()));
+        assert_eq!(can_talk(&Joiner { address: String::new(), ..second }, &n2, &first), Ok(()));
+    }
+
+    #[test]
+    fn a_session_that_does_not_say_what_it_speaks_speaks_the_first_version() {
+        #[derive(Serialize)]
+        struct Before<'a> {
+            incarnation: Incarnation,
+            boot: Boot,
+            state: SessionState,
+            address: &'a str,
+            version: &'a str,
+        }
+        let (incarnation, boot, state) = (Incarnation(1), Boot(1), SessionState::Active);
+        let before = crate::record::encode(&Before { incarnation, boot, state, address: "", version: "0" });
+        let session: Session = crate::record::decode(&before).unwrap();
+        assert_eq!(session.protocols, Protocols { min: 1, max: 1 });
     }
 
     #[test]

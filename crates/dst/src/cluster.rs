@@ -11,7 +11,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use kelpie_cluster::{SecretKey, Security};
+use kelpie_cluster::{Protocols, SecretKey, Security};
 use kelpie_core::id::NodeId;
 use kelpie_env::sim::{Node, Sim};
 
@@ -55,7 +55,8 @@ pub(crate) fn machine(
         Peers::Secret => {
             let security = Security::Secret(SecretKey::new(SECRET).expect("it is long enough"));
             let listen = (simulated.ip(), PEERS).into();
-            Place::Among(kelpie_cluster::Options { runtime, listen, advertise: None, security })
+            let protocols = Protocols::default();
+            Place::Among(kelpie_cluster::Options { runtime, listen, advertise: None, security, protocols })
         }
     };
     Machine::new(simulated, program, place, schedule.balanced, connect, invariants)

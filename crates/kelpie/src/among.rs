@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kelpie_cluster::{AdvertiseError, Advertised, Options, Pem, SecretKey, Security, Tls};
+use kelpie_cluster::{AdvertiseError, Advertised, Options, Pem, Protocols, SecretKey, Security, Tls};
 use kelpie_core::placement::Strategy;
 use kelpie_env::Env;
 
@@ -216,6 +216,12 @@ impl Among {
             Some(listen) => listen.parse().map_err(|_| AdvertiseError { text: listen.clone() })?,
             None => advertise.listen(),
         };
-        Ok(Some(Options { runtime, listen, advertise: Some(advertise), security }))
+        Ok(Some(Options {
+            runtime,
+            listen,
+            advertise: Some(advertise),
+            security,
+            protocols: Protocols::default(),
+        }))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use kelpie_core::id::{Boot, Incarnation};
 use kelpie_core::ownership::Own;
-use kelpie_core::session::{Session, SessionState};
+use kelpie_core::session::{Protocols, Session, SessionState};
 use kelpie_core::turn::Activation;
 use stateright::{Model, Property};
 
@@ -198,6 +198,7 @@ impl Model for SingleActivation {
             version: String::new(),
             labels: BTreeSet::new(),
             capacity: None,
+            protocols: Protocols::default(),
         };
         vec![World {
             sessions: (0..self.nodes).map(session).collect(),

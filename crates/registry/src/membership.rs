@@ -19,7 +19,7 @@ use kelpie_core::id::{Boot, NodeId};
 use kelpie_core::limits::LEASE_TERM;
 use kelpie_core::membership::{Input, Members, Watcher};
 use kelpie_core::ownership::Myself;
-use kelpie_core::session::{Holder, JoinRefused, Joiner, SessionState};
+use kelpie_core::session::{Holder, JoinRefused, Joiner, NoCommonProtocol, Protocols, SessionState};
 use kelpie_env::Env;
 use kelpie_storage::Store;
 use parking_lot::Mutex;
@@ -42,12 +42,21 @@ pub struct Settings {
     pub labels: BTreeSet<String>,
     /// How many actors it takes into memory, if it is bounded.
     pub capacity: Option<u64>,
+    /// Which versions of the protocol between nodes it speaks.
+    pub protocols: Protocols,
 }
 
 impl Settings {
     /// A node that serves alone, with the default term.
     pub fn alone(node: NodeId) -> Self {
-        Self { node, address: String::new(), lease_term: LEASE_TERM, labels: BTreeSet::new(), capacity: None }
+        Self {
+            node,
+            address: String::new(),
+            lease_term: LEASE_TERM,
+            labels: BTreeSet::new(),
+            capacity: None,
+            protocols: Protocols::default(),
+        }
     }
 }
 
@@ -57,6 +66,9 @@ pub enum JoinError {
     /// Another process lives under that name.
     #[error(transparent)]
     Refused(#[from] JoinRefused),
+    /// A live node speaks nothing that this process does.
+    #[error(transparent)]
+    NoCommonProtocol(#[from] NoCommonProtocol),
     /// The store did not answer.
     #[error("cannot join")]
     Registry(#[from] RegistryError),
@@ -130,13 +142,15 @@ struct Inner {
 impl Membership {
     /// Joins under the wanted name, and until it leaves keeps the lease renewed and watches the
     /// other nodes. Over a store that other processes write too, a name whose process has died
-    /// is free once its beat has stood still for a term and the margin, which this waits for.
+    /// is free once its beat has stood still for a term and the margin, which this waits for. So does
+    /// a process that has no protocol in common with a node that may be dead.
     pub async fn join(env: Env, store: Store, settings: Settings) -> Result<Self, JoinError> {
         let joiner = Joiner {
             node: settings.node.clone(),
             boot: Boot(env.random_u128()),
             address: settings.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocols: settings.protocols,
             labels: settings.labels.clone(),
             capacity: settings.capacity,
             holds_directory: store.properties().single_process,

@@ -51,25 +51,7 @@ impl Nodes {
 
     /// All nodes that there ever were, with their leases, from one serializable transaction.
     pub async fn list(&self) -> Result<Vec<Member>, RegistryError> {
-        let mut tx = self.store.begin();
-        let mut next = Some(RangeQuery::prefix(&row::nodes()));
-        let (mut sessions, mut leases) = (Vec::new(), BTreeMap::new());
-        while let Some(query) = next {
-            let page = tx.get_range(query).await?;
-            for (key, value) in &page.rows {
-                if let Some(node) = row::parse_session(key) {
-                    sessions.push((node, decode::<Session>("session", Some(value))?));
-                } else if let Some(node) = row::parse_lease(key) {
-                    leases.insert(node, decode::<Lease>("lease", Some(value))?);
-                }
-            }
-            next = page.more.filter(|_| sessions.len() < NODES_MAX);
-        }
-        let member = |(node, session): (NodeId, Option<Session>)| {
-            let lease = leases.remove(&node).flatten();
-            session.map(|session| Member { node, session, lease })
-        };
-        Ok(sessions.into_iter().filter_map(member).collect())
+        read(&mut self.store.begin(), RangeQuery::prefix(&row::nodes())).await
     }
 
     /// The session that stands under a name, if it was ever one's.
@@ -131,6 +113,28 @@ impl Nodes {
             .await
             .map_err(RegistryError::of_run)
     }
+}
+
+/// The nodes in that range of rows, with their leases.
+pub(crate) async fn read(tx: &mut Transaction, rows: RangeQuery) -> Result<Vec<Member>, RegistryError> {
+    let mut next = Some(rows);
+    let (mut sessions, mut leases) = (Vec::new(), BTreeMap::new());
+    while let Some(query) = next {
+        let page = tx.get_range(query).await?;
+        for (key, value) in &page.rows {
+            if let Some(node) = row::parse_session(key) {
+                sessions.push((node, decode::<Session>("session", Some(value))?));
+            } else if let Some(node) = row::parse_lease(key) {
+                leases.insert(node, decode::<Lease>("lease", Some(value))?);
+            }
+        }
+        next = page.more.filter(|_| sessions.len() < NODES_MAX);
+    }
+    let member = |(node, session): (NodeId, Option<Session>)| {
+        let lease = leases.remove(&node).flatten();
+        session.map(|session| Member { node, session, lease })
+    };
+    Ok(sessions.into_iter().filter_map(member).collect())
 }
 
 async fn declare_dead(tx: &mut Transaction, suspicion: &Suspicion) -> Result<Declared, RegistryError> {

@@ -67,7 +67,8 @@ fn answer(front: &Front, node: NodeId, told: Told) -> Answer<Json<ListedNode>> {
 
 fn listed(front: &Front, member: Member) -> ListedNode {
     let (load, answers) = (member.load(), front.runtime().is_node(&member.node));
-    let Session { incarnation, boot: _, state, address, version, labels, capacity } = member.session;
+    let Session { incarnation, boot: _, state, address, version, protocols: _, labels, capacity } =
+        member.session;
     ListedNode {
         node: member.node.into(),
         state: state.to_string(),

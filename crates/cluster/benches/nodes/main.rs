@@ -25,7 +25,7 @@ mod turns;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use kelpie_cluster::{Node, Options, Security};
+use kelpie_cluster::{Node, Options, Protocols, Security};
 use kelpie_env::Env;
 use kelpie_machine::section::Section;
 use kelpie_storage::Store;
@@ -79,6 +79,7 @@ pub(crate) async fn node(name: &str, env: &Env, store: Store, set: impl FnOnce(&
         listen: ([127, 0, 0, 1], 0).into(),
         advertise: None,
         security: Security::Loopback,
+        protocols: Protocols::default(),
     };
     set(&mut options);
     Box::pin(kelpie_cluster::start(options, env.clone(), store, Counter::all(env))).await.unwrap()

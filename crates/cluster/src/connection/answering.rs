@@ -24,10 +24,29 @@ pub(crate) struct Answering {
     running: Arc<Mutex<Running>>,
 }
 
+/// The requests under way. Each keeps its place until its reply or its end is written: so a peer that
+/// reads slowly, or not at all, has no more of them queued than it may have run.
 #[derive(Default)]
 struct Running {
     requests: BTreeMap<u64, (AbortHandle, u32)>,
     kib: u32,
+}
+
+impl Running {
+    /// A frame is about to leave. The place is free before the peer can know it, and send the next
+    /// request.
+    fn written(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Reply { id, .. } | Frame::Ended { id } => self.end(*id),
+            Frame::Request { .. } | Frame::Cancel { .. } | Frame::Note { .. } | Frame::Ping => {}
+        }
+    }
+
+    fn end(&mut self, id: u64) {
+        if let Some((_, size)) = self.requests.remove(&id) {
+            self.kib -= size;
+        }
+    }
 }
 
 /// Ends an answering connection from outside.
@@ -64,7 +83,9 @@ impl Answering {
     /// Answers until the connection ends; says why.
     pub(crate) async fn run(self) -> String {
         let Self { ends, driver, service, in_flight, running } = self;
-        let end = driver.run(|frame| take(&ends, &service, in_flight, &running, frame)).await;
+        let take = |frame| take(&ends, &service, in_flight, &running, frame);
+        let written = |frame: &Frame| running.lock().written(frame);
+        let end = driver.run(take, written).await;
         // Nobody is left to be answered.
         for (abort, _) in std::mem::take(&mut running.lock().requests).into_values() {
             abort.abort();
@@ -90,7 +111,7 @@ fn take(
             now.requests.insert(id, (abort, size));
             now.kib += size;
             drop(now);
-            let reply = Replying { ends: ends.clone(), running: running.clone(), id, replied: false };
+            let reply = Replying { ends: ends.clone(), id, replied: false };
             ends.env.spawn("serve", async move {
                 if let Ok(body) = serving.await {
                     reply.send(body).await;
@@ -100,8 +121,12 @@ fn take(
         }
         Frame::Cancel { .. } if kelpie_core::mutant!("cancels_are_lost") => Ok(()),
         Frame::Cancel { id } => {
-            if let Some((abort, _)) = running.lock().requests.get(&id) {
+            let mut running = running.lock();
+            if let Some((abort, _)) = running.requests.get(&id) {
                 abort.abort();
+            }
+            if kelpie_core::mutant!("cancels_free_a_place") {
+                running.end(id);
             }
             Ok(())
         }
@@ -130,35 +155,19 @@ fn admit(running: &Running, in_flight: InFlight, id: u64, size: u32) -> Result<(
 /// Owes an answer to a request, or the news that there will be none.
 struct Replying {
     ends: Arc<Ends>,
-    running: Arc<Mutex<Running>>,
     id: u64,
     replied: bool,
 }
 
 impl Replying {
     async fn send(mut self, body: Bytes) {
-        let room = self.ends.out.clone().reserve_owned().await;
-        // The request has ended before the peer can know it, so that its place is free when the
-        // next one comes.
-        self.end();
-        self.replied = true;
-        if let Ok(room) = room {
-            room.send(Frame::Reply { id: self.id, body });
-        }
-    }
-
-    fn end(&self) {
-        let mut running = self.running.lock();
-        if let Some((_, size)) = running.requests.remove(&self.id) {
-            running.kib -= size;
-        }
+        self.replied = self.ends.out.send(Frame::Reply { id: self.id, body }).await.is_ok();
     }
 }
 
 impl Drop for Replying {
     fn drop(&mut self) {
         if !self.replied {
-            self.end();
             // It fails only when the connection has ended.
             drop(self.ends.control.send(Frame::Ended { id: self.id }));
         }

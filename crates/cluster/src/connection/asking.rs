@@ -62,7 +62,7 @@ impl Asking {
         });
         let taking = shared.clone();
         env.spawn("link", async move {
-            let end = driver.run(|frame| taking.take(frame)).await;
+            let end = driver.run(|frame| taking.take(frame), |_| {}).await;
             tracing::debug!(peer = %taking.ends.peer, why = end.why, "a connection has ended");
             taking.end(end);
         });
@@ -192,3 +192,6 @@ impl Shared {
         drop(answers);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,12 @@ fn a_certificate_of_another_node_of_another_authority_or_none_gets_nothing_throu
         );
         assert_eq!((failure.advice(), through), (Advice::NotRun, 0));
     }
+    // One of the two has none, and the reason is known to it.
     let (failure, through) = connect(|_| Security::Loopback, |env| authority.security(env, "b"));
+    let Err(Failure::Unreachable { reason, .. }) = failure else { panic!("{failure:?}") };
+    let wanted = "the peer has certificates and this node has none: start both with them";
+    assert_eq!((reason.as_str(), through), (wanted, 0));
+    let (failure, through) = connect(|env| authority.security(env, "a"), |_| Security::Loopback);
     assert_eq!((failure.unwrap_err().advice(), through), (Advice::NotRun, 0));
 }
 

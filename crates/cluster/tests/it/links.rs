@@ -8,10 +8,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use kelpie_cluster::{
     Failure, Identity, InFlight, Links, Listening, Local, Me, Protocols, Refusal, Security, SecurityError,
-    Target,
+    Target, Timing,
 };
 use kelpie_core::advice::Advice;
 use kelpie_core::id::Incarnation;
+use kelpie_env::Env;
 use kelpie_env::sim::{LinkFaults, Node, Options, Sim, same_twice};
 
 use crate::peers::{Echo, after, ask, identity, listen, local, secret};
@@ -71,19 +72,27 @@ fn two_versions_of_the_protocol_live_side_by_side_and_others_are_told_apart() {
     let talk = |asks: (u8, u8), answers: (u8, u8)| {
         let sim = Sim::new(1);
         sim.block_on(async {
-            let World { links, target, listening: _listening, .. } = world(&sim, |a, b| {
+            let World { links, target, echo, listening: _listening, .. } = world(&sim, |a, b| {
                 a.protocols = Protocols { min: asks.0, max: asks.1 };
                 b.protocols = Protocols { min: answers.0, max: answers.1 };
             })
             .await;
-            ask(&links, &target, Bytes::from_static(b"hello")).await
+            let asked = ask(&links, &target, Bytes::from_static(b"hello")).await;
+            (asked, echo.begun.load(Ordering::Relaxed))
         })
     };
     for (asks, answers) in [((1, 2), (1, 1)), ((1, 1), (1, 2)), ((1, 2), (2, 3)), ((2, 2), (2, 2))] {
-        assert_eq!(talk(asks, answers).unwrap(), "hello", "{asks:?} {answers:?}");
+        let talked = talk(asks, answers);
+        assert_eq!(talked, (Ok(Bytes::from_static(b"hello")), 1), "{asks:?} {answers:?}");
     }
-    let Err(Failure::Rejected { refusal, .. }) = talk((1, 1), (2, 2)) else { panic!("nothing in common") };
-    assert_eq!(refusal, Refusal::NoCommonVersion { min: 1, max: 1 });
+    for (asks, answers) in [((1, 1), (2, 2)), ((2, 2), (1, 1))] {
+        let (failure, through) = talk(asks, answers);
+        let Err(Failure::Rejected { refusal, .. }) = failure else {
+            panic!("nothing in common: {failure:?}")
+        };
+        assert_eq!(refusal, Refusal::NoCommonVersion { min: asks.0, max: asks.1 });
+        assert_eq!(through, 0);
+    }
 }
 
 #[test]
@@ -276,6 +285,65 @@ fn a_peer_that_must_not_call_gets_the_reason_and_no_request_through() {
             (asks.security, answers.security) = (ours.clone(), theirs.clone());
         };
         assert_eq!(refused(&change, None), Refusal::WrongSecret);
+    }
+}
+
+#[test]
+fn who_comes_while_too_many_shake_hands_is_told_so() {
+    run(1, async |World { sim, links, target, echo, .. }| {
+        let stranger = sim.node("stranger").env();
+        let at = target.address.parse().unwrap();
+        let silent = join_all((0..64).map(|_| stranger.net().connect(at))).await;
+        let failure = ask(&links, &target, after(Duration::ZERO)).await.unwrap_err();
+        let Failure::Rejected { refusal, .. } = failure else { panic!("{failure:?}") };
+        assert_eq!((refusal, echo.begun.load(Ordering::Relaxed)), (Refusal::Busy, 0));
+        // They are not waited for any longer than a handshake may take.
+        stranger.sleep(Duration::from_millis(500)).await;
+        ask(&links, &target, after(Duration::ZERO)).await.unwrap();
+        drop(silent);
+    });
+}
+
+/// How long it takes from each of several failed attempts to the next.
+async fn pauses(env: &Env, links: &Links, target: &Target, attempts: usize) -> Vec<Duration> {
+    let mut failed = Vec::new();
+    while failed.len() < attempts {
+        let failure = ask(links, target, after(Duration::ZERO)).await.unwrap_err();
+        assert!(matches!(failure, Failure::ConnectionRefused { .. }), "{failure:?}");
+        failed.push(env.now());
+    }
+    failed.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[test]
+fn who_refuses_is_tried_less_and_less_often_and_at_once_after_it_was_back() {
+    for seed in 0..10 {
+        let sim = Sim::new(seed);
+        let (a, b) = (sim.node("a"), sim.node("b"));
+        sim.block_on(async {
+            let (env, at) = (a.env(), (b.ip(), PORT).into());
+            let (asks, answers) = (local(&env, "a", secret(SECRET)), local(&b.env(), "b", secret(SECRET)));
+            let Timing { retry_min, retry_max, .. } = asks.timing;
+            let (links, echo) = (Links::new(asks), Echo::new(&b.env()));
+            // The way there and back.
+            let way = Duration::from_millis(5);
+            for _ in 0..2 {
+                let target = Target { identity: identity("b"), address: format!("{}:{PORT}", b.ip()) };
+                let pauses = pauses(&env, &links, &target, 12).await;
+                let mut longest = retry_min;
+                for pause in &pauses {
+                    let wanted = longest / 2..=longest + way;
+                    assert!(wanted.contains(pause), "seed {seed}: {pause:?} of {wanted:?} in {pauses:?}");
+                    longest = (2 * longest).min(retry_max);
+                }
+                assert_eq!(longest, retry_max);
+                let (listening, _) = listen(&answers, at, None, echo.clone()).await;
+                ask(&links, &target, after(Duration::ZERO)).await.unwrap();
+                drop(listening);
+                // Until its connection has ended.
+                env.sleep(Duration::from_secs(1)).await;
+            }
+        });
     }
 }
 

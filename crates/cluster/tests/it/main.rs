@@ -13,4 +13,5 @@ mod renewals;
 mod shared;
 mod sim_churn;
 mod sockets;
+mod versions;
 mod world;

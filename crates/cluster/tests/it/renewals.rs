@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kelpie_cluster::{Options, start};
+use kelpie_cluster::{Options, Protocols, start};
 use kelpie_env::sim::Sim;
 use kelpie_runtime::Call;
 use kelpie_storage::{Memory, Store};
@@ -24,7 +24,8 @@ fn spent_in_an_idle_minute(owned: u64) -> (u64, u64) {
         let mut runtime = kelpie_runtime::Options::alone("n1").unwrap();
         runtime.idle_after = Duration::from_mins(10);
         let listen = (machine.ip(), 7000).into();
-        let options = Options { runtime, listen, advertise: None, security: secret(SECRET) };
+        let (security, protocols) = (secret(SECRET), Protocols::default());
+        let options = Options { runtime, listen, advertise: None, security, protocols };
         let store = Store::from_backend(backend.clone(), env.clone());
         let node = Box::pin(start(options, env.clone(), store, Counter::all(&env))).await.unwrap();
         for number in 0..owned {

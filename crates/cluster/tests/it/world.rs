@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kelpie_cluster::{Node, Options, StartError, start};
+use kelpie_cluster::{Node, Options, Protocols, StartError, start};
 use kelpie_core::call::IdempotencyKey;
 use kelpie_core::id::ActorId;
 use kelpie_dst::service::{ServiceBackend, StoreService};
@@ -23,6 +23,8 @@ pub(crate) struct World<'a> {
     pub(crate) service: StoreService,
     pub(crate) machines: Vec<sim::Node>,
     nodes: RefCell<Vec<Option<Rc<Node>>>>,
+    /// What each speaks from its next start on.
+    protocols: RefCell<Vec<Protocols>>,
 }
 
 /// The name of a node.
@@ -33,14 +35,25 @@ pub(crate) fn name(index: usize) -> String {
 impl<'a> World<'a> {
     /// As many nodes, which know each other.
     pub(crate) async fn new(sim: &'a Sim, nodes: usize) -> Self {
-        let service = StoreService::start(sim, "store", ServiceBackend::Memory);
-        let machines = (0..nodes).map(|index| sim.node(&name(index))).collect();
-        let world = Self { sim, service, machines, nodes: RefCell::new(vec![None; nodes]) };
+        let world = Self::of_machines(sim, nodes);
         for index in 0..nodes {
             world.start(index).await.unwrap();
         }
         world.sleep(Duration::from_millis(500)).await;
         world
+    }
+
+    /// As many machines, on which no node has been started.
+    pub(crate) fn of_machines(sim: &'a Sim, nodes: usize) -> Self {
+        let service = StoreService::start(sim, "store", ServiceBackend::Memory);
+        let machines = (0..nodes).map(|index| sim.node(&name(index))).collect();
+        let protocols = RefCell::new(vec![Protocols::default(); nodes]);
+        Self { sim, service, machines, nodes: RefCell::new(vec![None; nodes]), protocols }
+    }
+
+    /// From its next start on that node speaks these versions.
+    pub(crate) fn speaks(&self, index: usize, min: u8, max: u8) {
+        self.protocols.borrow_mut()[index] = Protocols { min, max };
     }
 
     pub(crate) async fn start(&self, index: usize) -> Result<(), StartError> {
@@ -54,6 +67,7 @@ impl<'a> World<'a> {
             listen: (machine.ip(), PORT).into(),
             advertise: None,
             security: secret(SECRET),
+            protocols: self.protocols.borrow()[index],
         };
         let (env, store) = (machine.env(), self.service.store(machine));
         let actors = Counter::all(&env);

@@ -197,6 +197,7 @@ mod tests {
             version: String::new(),
             labels: std::collections::BTreeSet::new(),
             capacity: None,
+            protocols: crate::session::Protocols::default(),
         };
         let lease = Lease { incarnation: Incarnation(1), beat: 7, load: 0 };
         assert_eq!(Beat::of(&session, Some(&lease)), beat(7));

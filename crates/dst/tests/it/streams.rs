@@ -16,7 +16,7 @@ use kelpie_agent::query::{Page, Scope, SendOptions, WatchOptions};
 use kelpie_agent::record::CreateAgent;
 use kelpie_agent::service::{Agents, Parts};
 use kelpie_agent::tool::runner::NoTools;
-use kelpie_cluster::{Node, Options, SecretKey, Security, start};
+use kelpie_cluster::{Node, Options, Protocols, SecretKey, Security, start};
 use kelpie_core::id::ActorId;
 use kelpie_dst::service::{ServiceBackend, StoreService};
 use kelpie_env::Env;
@@ -89,6 +89,7 @@ async fn node(service: &StoreService, machine: &sim::Node) -> (Node, Agents) {
         listen: (machine.ip(), 7000).into(),
         advertise: None,
         security: Security::Secret(SecretKey::new(b"a secret of the test").unwrap()),
+        protocols: Protocols::default(),
     };
     let started = start(options, env, service.store(machine), vec![prepared.actor()]);
     let node = Box::pin(started).await.unwrap();

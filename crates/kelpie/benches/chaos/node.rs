@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use futures::future::select;
 use kelpie::Behaviours;
-use kelpie_cluster::{Node, Options, SecretKey, Security};
+use kelpie_cluster::{Node, Options, Protocols, SecretKey, Security};
 use kelpie_env::Listener;
 use kelpie_runtime::Runtime;
 use kelpie_server::front::{Front, Parts, Serves};
@@ -63,6 +63,7 @@ pub(crate) async fn run(args: NodeArgs) -> Result<()> {
         listen: args.peer_listen,
         advertise: Some(args.advertise.into()),
         security: Security::Secret(SecretKey::new(args.secret.as_bytes())?),
+        protocols: Protocols::default(),
     };
     let actors = Behaviours::new().actor::<Counter>().actor::<Register>().actor::<Clock>().untyped();
     let node = Box::pin(kelpie_cluster::start(options, env.clone(), store.clone(), actors)).await?;

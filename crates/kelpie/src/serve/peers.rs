@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kelpie_cluster::{Options, Pem, SecretKey, Security, StartError, Tls};
+use kelpie_cluster::{Options, Pem, Protocols, SecretKey, Security, StartError, Tls};
 use kelpie_core::id::NodeId;
 use kelpie_env::Env;
 use kelpie_storage::Store;
@@ -30,7 +30,13 @@ pub(super) fn options(
     runtime.rebalance = args.peers.rebalance.map(Duration::from_secs);
     let security = security(&args.peers, &runtime.node.node, env)?;
     let listen = args.peers.peer_listen.unwrap_or_else(|| advertise.listen());
-    Ok(Some(Options { runtime, listen, advertise: Some(advertise), security }))
+    Ok(Some(Options {
+        runtime,
+        listen,
+        advertise: Some(advertise),
+        security,
+        protocols: Protocols::default(),
+    }))
 }
 
 fn security(args: &PeerArgs, node: &NodeId, env: &Env) -> Result<Security, Failure> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kelpie_core::call::{CallKey, Fingerprint, Lane};
 use kelpie_core::migration::{Effect as ToDo, Input as Observed, Migration};
 use kelpie_core::ownership::{self, Migrate};
-use kelpie_core::session::{Session, SessionState};
+use kelpie_core::session::{Protocols, Session, SessionState};
 use kelpie_core::turn::{Activation, CallNo, Effect, Input};
 
 use super::{Action, Call, Held, Key, Moves, Moving, Node, SOURCE, TARGET, World, number, owned, process};
@@ -302,5 +302,6 @@ fn active() -> Session {
         version: String::new(),
         labels: BTreeSet::new(),
         capacity: None,
+        protocols: Protocols::default(),
     }
 }

@@ -6,7 +6,7 @@ use kelpie_core::id::NodeId;
 use kelpie_core::mutant;
 use kelpie_core::ownership::{self, Claim, Migrate, Own};
 use kelpie_core::session::{
-    self, Beat, Declaration, Holder, Join, Joiner, Lease, Rejoin, Renewal, Session, SessionState,
+    self, Beat, Declaration, Holder, Join, Joiner, Lease, Protocols, Rejoin, Renewal, Session, SessionState,
 };
 
 use super::{Action, Kind, Name, Phase, Process, Registry, Row, Tx, Value, World, boot, name_of, node};
@@ -282,6 +282,7 @@ fn joiner(node: NodeId, process: Process, silent: Option<Beat>) -> Joiner {
         version: String::new(),
         labels: BTreeSet::new(),
         capacity: None,
+        protocols: Protocols::default(),
         holds_directory: false,
         silent,
     }

@@ -1,19 +1,29 @@
 //! Becoming a node, and becoming one again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
 use kelpie_core::id::NodeId;
+use kelpie_core::membership::Member;
 use kelpie_core::protocol::{Life, Step};
 use kelpie_core::session::{
-    self, Beat, Holder, Join, JoinRefused, Joiner, Lease, Rejoin, Seen, Session, SessionState, Silence,
+    self, Beat, Holder, Join, Joiner, Lease, Rejoin, Seen, Session, SessionState, Silence,
 };
 use kelpie_core::{record, row};
 use kelpie_env::Env;
-use kelpie_storage::{Store, Transaction};
+use kelpie_storage::{KeyRange, RangeQuery, Store, Transaction};
 
 use super::JoinError;
 use crate::error::{RegistryError, decode};
+use crate::nodes;
+
+/// A session that is in the way of a joiner, unless its beat stands still.
+struct Obstacle {
+    node: NodeId,
+    beat: Beat,
+    refused: JoinError,
+}
 
 /// Joins, and says when the transaction that did it began.
 pub(super) async fn join(
@@ -22,27 +32,38 @@ pub(super) async fn join(
     mut joiner: Joiner,
     term: Duration,
 ) -> Result<(Holder, Duration), JoinError> {
-    let (mut silence, mut told) = (Silence::new(term), false);
+    let (mut watched, mut silent) = (BTreeMap::new(), BTreeMap::new());
+    let mut told = false;
     loop {
         let began = env.now();
-        let asking = joiner.clone();
+        joiner.silent = silent.get(&joiner.node).copied();
+        let (asking, gone) = (joiner.clone(), silent.clone());
         let joined = store.run(move |tx| {
-            let joiner = asking.clone();
-            async move { try_join(tx, &joiner).await }.boxed()
+            let (joiner, gone) = (asking.clone(), gone.clone());
+            async move { try_join(tx, &joiner, &gone).await }.boxed()
         });
-        let (refused, beat) = match joined.await.map_err(RegistryError::of_run)? {
+        let obstacles = match joined.await.map_err(RegistryError::of_run)? {
             Ok(holder) => return Ok((holder, began)),
-            Err(refused) => refused,
+            Err(obstacles) => obstacles,
         };
-        match silence.read(beat, began, env.now()) {
-            Seen::Alive => return Err(refused.into()),
-            Seen::Silent => joiner.silent = Some(beat),
-            Seen::NotYet => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::info!(node = %joiner.node, "its last process has not left: watching whether it lives");
-                }
-                env.sleep(silence.pause()).await;
+        let (returned, mut pause) = (env.now(), None);
+        for Obstacle { node, beat, refused } in obstacles {
+            let silence = watched.entry(node.clone()).or_insert_with(|| Silence::new(term));
+            match silence.read(beat, began, returned) {
+                Seen::Alive => return Err(refused),
+                Seen::Silent => drop(silent.insert(node, beat)),
+                Seen::NotYet => pause = Some(silence.pause()),
             }
+        }
+        if let Some(pause) = pause {
+            if !std::mem::replace(&mut told, true) {
+                let nodes: Vec<_> = watched.keys().map(NodeId::as_str).collect();
+                tracing::info!(
+                    ?nodes,
+                    "processes that are in the way have not left: watching whether they live"
+                );
+            }
+            env.sleep(pause).await;
         }
     }
 }
@@ -50,7 +71,8 @@ pub(super) async fn join(
 async fn try_join(
     tx: &mut Transaction,
     joiner: &Joiner,
-) -> Result<Result<Holder, (JoinRefused, Beat)>, RegistryError> {
+    silent: &BTreeMap<NodeId, Beat>,
+) -> Result<Result<Holder, Vec<Obstacle>>, RegistryError> {
     let keys = [row::session(&joiner.node), row::lease(&joiner.node), row::generation()];
     let stored = tx.get_many(&keys).await?;
     let [standing, lease, generation] = &stored[..] else { unreachable!("as many values as keys") };
@@ -58,9 +80,16 @@ async fn try_join(
     let lease: Option<Lease> = decode("lease", lease.as_deref())?;
     let generation = parse_generation(generation.as_deref())?;
     let incarnation = match session::join(standing.as_ref(), lease.as_ref(), joiner) {
-        Join::Refused(refused, beat) => return Ok(Err((refused, beat))),
+        Join::Refused(refused, beat) => {
+            let obstacle = Obstacle { node: joiner.node.clone(), beat, refused: refused.into() };
+            return Ok(Err(vec![obstacle]));
+        }
         Join::Joined(session) => session.incarnation,
         Join::Write(session) => {
+            let strangers = strangers(tx, joiner, silent).await?;
+            if !strangers.is_empty() {
+                return Ok(Err(strangers));
+            }
             write(tx, &joiner.node, &session);
             tx.record(|| Step::Join {
                 node: joiner.node.clone(),
@@ -77,6 +106,26 @@ async fn try_join(
         joiner.boot.0
     });
     Ok(Ok(Holder { incarnation, boot: joiner.boot, generation }))
+}
+
+/// The nodes that the joiner could not talk to, but those whose beats are known to stand still.
+async fn strangers(
+    tx: &mut Transaction,
+    joiner: &Joiner,
+    silent: &BTreeMap<NodeId, Beat>,
+) -> Result<Vec<Obstacle>, RegistryError> {
+    // Of two that join at once one sees the other. The beats that are read with the sessions must not
+    // be in the way of a join: each of them is written all the time.
+    let joins = KeyRange::single(&row::nodes());
+    tx.add_read_conflict(joins.clone());
+    tx.add_write_conflict(joins);
+    let members = nodes::read(tx, RangeQuery::prefix(&row::nodes()).snapshot()).await?;
+    let others = members.into_iter().filter(|member| silent.get(&member.node) != Some(&member.beat()));
+    let refused = |member: Member| {
+        let refused = session::can_talk(joiner, &member.node, &member.session).err()?.into();
+        Some(Obstacle { beat: member.beat(), node: member.node, refused })
+    };
+    Ok(others.filter_map(refused).collect())
 }
 
 /// Writes a life that begins, with a lease of its own.

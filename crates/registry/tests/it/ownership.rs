@@ -2,7 +2,7 @@
 
 use kelpie_core::id::{ActorId, Boot, Epoch, Incarnation, NodeId, Seq};
 use kelpie_core::ownership::{Entry, Myself, Own, Why};
-use kelpie_core::session::{Session, SessionState};
+use kelpie_core::session::{Protocols, Session, SessionState};
 use kelpie_core::{record, row};
 use kelpie_registry::{Claimed, Head, Ownership, Settled};
 
@@ -23,6 +23,7 @@ pub(crate) async fn joined(world: &World, name: &str, boot: u128, state: Session
         version: "0".into(),
         labels: std::collections::BTreeSet::new(),
         capacity: None,
+        protocols: Protocols::default(),
     };
     world.set(row::session(&node), record::encode(&session)).await;
     Myself { node, incarnation, boot }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use kelpie_core::id::{Boot, Epoch, Incarnation};
-use kelpie_core::session::{Session, SessionState};
+use kelpie_core::session::{Protocols, Session, SessionState};
 use kelpie_core::{record, row};
 use kelpie_env::sim::Sim;
 use kelpie_storage::{Memory, Store};
@@ -93,6 +93,7 @@ fn call(rubbish: bool) -> (CallError, u64) {
             version: String::new(),
             labels: std::collections::BTreeSet::new(),
             capacity: None,
+            protocols: Protocols::default(),
         };
         tx.set(row::session(&own(1).node), record::encode(&session));
         tx.commit().await.unwrap();
