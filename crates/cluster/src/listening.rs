@@ -92,6 +92,7 @@ impl Listening {
         service: Arc<dyn Service>,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let listener: Arc<dyn Listener> = listener.into();
         let inner = Arc::new(Inner {
             local,
             roster,
@@ -101,11 +102,9 @@ impl Listening {
             close: Notify::new(),
         });
         let accepting = inner.clone();
-        inner.local.env.spawn("accept", async move {
-            let closed = std::pin::pin!(accepting.close.notified());
-            let accept = std::pin::pin!(accepting.accept_all(listener));
-            futures::future::select(accept, closed).await;
-        });
+        // Goes on after a panic: the listener keeps who has come meanwhile, and a member that
+        // takes no connections would be waited for by all others.
+        inner.local.env.supervise("accept", move || accepting.clone().accept(listener.clone()));
         Ok(Self { address, inner })
     }
 
@@ -138,7 +137,14 @@ impl Drop for Listening {
 }
 
 impl Inner {
-    async fn accept_all(self: &Arc<Self>, listener: Box<dyn Listener>) {
+    /// Until it is stopped.
+    async fn accept(self: Arc<Self>, listener: Arc<dyn Listener>) {
+        let closed = std::pin::pin!(self.close.notified());
+        let accept = std::pin::pin!(self.accept_all(&*listener));
+        futures::future::select(accept, closed).await;
+    }
+
+    async fn accept_all(self: &Arc<Self>, listener: &dyn Listener) {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, select};
+use kelpie_core::membership::Members;
 use kelpie_core::session::{Protocols, Session};
 use kelpie_core::{record, row};
 use kelpie_env::Env;
 use kelpie_registry::Membership;
 use kelpie_runtime::{Actor, Drained, Runtime};
 use kelpie_storage::Store;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::advertised::Advertised;
@@ -127,10 +129,20 @@ pub async fn start(
         Listening::start(local, listener, Arc::new(Sessions { store: rows }), service).map_err(cannot)?;
     let listening = Arc::new(listening);
     let close = Arc::new(Notify::new());
-    let (closed, ends) = (close.clone(), listening.clone());
-    env.spawn("peers", async move {
-        let watching = std::pin::pin!(watch(&membership, &mesh, &ends));
-        select(watching, std::pin::pin!(closed.notified())).await;
+    let watch = Arc::new(Watch {
+        known: Mutex::new(membership.members()),
+        membership,
+        mesh,
+        listening: listening.clone(),
+    });
+    let closed = close.clone();
+    // Goes on after a panic, from the members that it has dealt with: sessions that have ended
+    // meanwhile are not missed.
+    env.supervise("peers", move || {
+        let (watch, closed) = (watch.clone(), closed.clone());
+        async move {
+            select(std::pin::pin!(watch.run()), std::pin::pin!(closed.notified())).await;
+        }
     });
     Ok(Node { runtime, advertised, close, listening })
 }
@@ -167,22 +179,33 @@ impl Drop for Node {
 }
 
 /// Ends the connections of processes whose sessions have ended, so that nobody waits for them.
-async fn watch(membership: &Membership, mesh: &Mesh, listening: &Listening) {
-    let mut known = membership.members();
-    loop {
-        let members = membership.changed(known.version()).await;
-        for member in known.live() {
-            let (incarnation, boot) = (member.session.incarnation, member.session.boot);
-            let gone = Identity { node: member.node.clone(), incarnation, boot };
-            let stands = members.get(&member.node).is_some_and(|now| {
-                now.session.is_live() && (now.session.incarnation, now.session.boot) == (incarnation, boot)
-            });
-            if !stands {
-                mesh.close(&gone);
-                listening.close(&gone);
+struct Watch {
+    membership: Membership,
+    mesh: Mesh,
+    listening: Arc<Listening>,
+    /// The members whose going was dealt with.
+    known: Mutex<Arc<Members>>,
+}
+
+impl Watch {
+    async fn run(&self) {
+        loop {
+            let known = self.known.lock().clone();
+            let members = self.membership.changed(known.version()).await;
+            for member in known.live() {
+                let (incarnation, boot) = (member.session.incarnation, member.session.boot);
+                let gone = Identity { node: member.node.clone(), incarnation, boot };
+                let stands = members.get(&member.node).is_some_and(|now| {
+                    now.session.is_live()
+                        && (now.session.incarnation, now.session.boot) == (incarnation, boot)
+                });
+                if !stands {
+                    self.mesh.close(&gone);
+                    self.listening.close(&gone);
+                }
             }
+            *self.known.lock() = members;
         }
-        known = members;
     }
 }
 

@@ -22,6 +22,7 @@ mod net;
 pub mod panic;
 pub mod real;
 pub mod sim;
+mod supervise;
 mod tasks;
 
 use std::panic::Location;

@@ -97,6 +97,13 @@ pub enum Health {
 
 impl Health {
     /// Whether this process must stop: it never becomes ready again.
+    ///
+    /// ```
+    /// use kelpie_registry::Health;
+    ///
+    /// assert!(Health::Evicted.is_over());
+    /// assert!(!Health::Silent { for_ms: 4_000, cause: "the store is away".to_owned() }.is_over());
+    /// ```
     pub fn is_over(&self) -> bool {
         match self {
             Self::Ready | Self::Silent { .. } => false,
@@ -180,8 +187,11 @@ impl Membership {
             news: Notify::new(),
         });
         let (beating, watching) = (inner.clone(), inner.clone());
-        inner.env.spawn("lease", async move { beating.beat().await });
-        inner.env.spawn("members", async move { watching.watch().await });
+        // Both go on after a panic: what they know stands in `Inner`, and each attempt is a
+        // transaction of its own. A lease task that only panics renews nothing, so that the node
+        // admits nothing after a term, and is declared dead, as if its store were away.
+        inner.env.supervise("lease", move || beating.clone().beat());
+        inner.env.supervise("members", move || watching.clone().watch());
         Ok(Self { inner })
     }
 

@@ -46,7 +46,6 @@ mod route;
 mod runtime;
 mod step;
 mod stored;
-mod supervise;
 mod turn;
 pub mod typed;
 mod view;

@@ -22,7 +22,7 @@ use crate::node::{Admission, Node};
 use crate::peers::Peers;
 use crate::records::pages;
 use crate::view::View;
-use crate::{balancing, eviction, route, supervise, wake};
+use crate::{balancing, eviction, route, wake};
 
 /// How a node runs.
 #[derive(Debug, Clone)]
@@ -132,14 +132,14 @@ impl Runtime {
         let peers = peers(&membership);
         let node = Node::new(env, store, options, membership, by_type, peers);
         let (wakes, evicts) = (node.clone(), node.clone());
-        supervise::spawn(&node.env, "wake", move || wake::wake_due(wakes.clone()));
-        supervise::spawn(&node.env, "eviction", move || eviction::evict_idle(evicts.clone()));
+        node.env.supervise("wake", move || wake::wake_due(wakes.clone()));
+        node.env.supervise("eviction", move || eviction::evict_idle(evicts.clone()));
         if node.routing.is_some() {
             let loaded = node.clone();
-            supervise::spawn(&node.env, "load", move || route::publish_load(loaded.clone()));
+            node.env.supervise("load", move || route::publish_load(loaded.clone()));
             if let Some(cooldown) = node.options.rebalance {
                 let heavy = node.clone();
-                supervise::spawn(&node.env, "balance", move || balancing::balance(heavy.clone(), cooldown));
+                node.env.supervise("balance", move || balancing::balance(heavy.clone(), cooldown));
             }
         }
         Ok(Self { node })

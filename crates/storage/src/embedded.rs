@@ -101,8 +101,18 @@ impl Embedded {
         let own = env.clone();
         let inner = env.blocking(move || open::open(own, &dir, options, steps)).await?;
         env.spawn_thread("store-log", inner.clone().flush_for_others());
-        env.spawn("store-checkpoints", inner.clone().make_checkpoints());
-        env.spawn("store-segments", inner.clone().make_segments());
+        // There is work at once: a checkpoint if the replay was long, and a spare segment. Both go
+        // on after a panic: of a checkpoint each part rests on what was made durable before it, and
+        // the log keeps what none has folded; a spare segment is known once it is whole.
+        let (checkpoints, segments) = (inner.clone(), inner.clone());
+        env.supervise("store-checkpoints", move || {
+            checkpoints.care_work.notify_one();
+            checkpoints.clone().make_checkpoints()
+        });
+        env.supervise("store-segments", move || {
+            segments.spare_work.notify_one();
+            segments.clone().make_segments()
+        });
         Ok(Self { inner })
     }
 }

@@ -112,7 +112,9 @@ impl Postgres {
             store: options.to_string(),
             reason: error.to_string(),
         })?);
-        env.spawn("postgres watches", watches::poll(Arc::downgrade(&inner)));
+        // Goes on after a panic: who waits stands in `Inner`, and is compared by the next look.
+        let watched = Arc::downgrade(&inner);
+        env.supervise("postgres watches", move || watches::poll(watched.clone()));
         Ok(Self { inner })
     }
 }

@@ -58,6 +58,31 @@ fn sim_a_node_whose_process_is_gone_is_dead_within_the_term_and_the_margin() {
     }
 }
 
+#[test]
+fn sim_watchers_that_panicked_watch_again_and_declare_who_is_dead() {
+    for seed in 0..20 {
+        let world = World::new(seed);
+        world.sim.block_on(async {
+            let cluster = world.cluster(&["n1", "n2", "n3"]).await;
+            // The next reading of each watcher, wherever they are in their pauses.
+            world.faults.scans_panic.store(3, Ordering::Relaxed);
+            world.sleep(Duration::from_millis(500 + 37 * seed)).await;
+            let panicked: Vec<_> = world.sim.take_panics();
+            assert_eq!(panicked.len(), 3, "{panicked:?}");
+            assert!(panicked.iter().all(|panic| panic.task == "members"), "{panicked:?}");
+            cluster[0].0.kill();
+            // They rest for a second, and begin to watch the beat anew.
+            world.sleep(DETECTION_MAX + Duration::from_secs(1)).await;
+            assert_eq!(world.session().await.state, SessionState::Dead, "seed {seed}");
+            for (_, member) in &cluster[1..] {
+                let live: Vec<String> =
+                    member.members().live().map(|member| member.node.to_string()).collect();
+                assert_eq!(live, ["n2", "n3"], "seed {seed}");
+            }
+        });
+    }
+}
+
 /// Nobody is dead after this happened to the store, and all are well.
 fn nobody_dies_of(what: impl AsyncFn(&World)) {
     for seed in 0..20 {

@@ -66,6 +66,30 @@ fn sim_a_renewal_that_never_returns_is_told() {
 }
 
 #[test]
+fn sim_a_lease_task_that_panicked_renews_again_and_one_that_only_panics_leaves_the_node_silent() {
+    let world = World::new(3);
+    world.sim.block_on(async {
+        let env = world.node.env();
+        let node = world.join(&env).await.unwrap();
+        let joined = world.lease().await.beat;
+        world.faults.commits_panic.store(1, Ordering::Relaxed);
+        env.sleep(Duration::from_secs(10)).await;
+        assert_eq!(node.health(), Health::Ready);
+        assert!(world.lease().await.beat > joined + 5, "it renews every second, but for the one it rested");
+        let told: Vec<&str> = world.sim.take_panics().iter().map(|panic| panic.task).collect();
+        assert_eq!(told, ["lease"]);
+
+        world.faults.commits_panic.store(u64::MAX, Ordering::Relaxed);
+        env.sleep(LEASE_TERM + Duration::from_secs(2)).await;
+        assert!(is_silent(&node), "{:?}", node.health());
+        world.faults.commits_panic.store(0, Ordering::Relaxed);
+        env.sleep(Duration::from_secs(3)).await;
+        assert_eq!(node.health(), Health::Ready, "nobody has declared it dead meanwhile");
+        assert!(world.sim.take_panics().len() > 1);
+    });
+}
+
+#[test]
 fn sim_a_session_goes_from_active_to_draining_to_left_and_ends_its_beat() {
     let world = World::new(2);
     world.sim.block_on(async {

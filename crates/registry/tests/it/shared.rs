@@ -38,6 +38,10 @@ pub(crate) struct Faults {
     pub(crate) stands_until_ms: AtomicU64,
     /// How long a commit is on its way at most, in milliseconds.
     pub(crate) commit_ms: AtomicU64,
+    /// Whoever reads a range next panics, so many times: only watchers of nodes read ranges.
+    pub(crate) scans_panic: AtomicU64,
+    /// Whoever commits next panics, so many times.
+    pub(crate) commits_panic: AtomicU64,
     /// The next commit happens, and its answer is lost.
     pub(crate) lose_answer: AtomicBool,
 }
@@ -146,6 +150,12 @@ impl Faults {
     }
 }
 
+/// A bug of the code that asks, met so many times.
+fn panic_if_told(times: &AtomicU64) {
+    let told = times.try_update(Ordering::Relaxed, Ordering::Relaxed, |times| times.checked_sub(1));
+    assert!(told.is_err(), "told to panic");
+}
+
 impl Backend for Shared {
     fn properties(&self) -> Properties {
         Properties { name: "shared", unknown_possible: true, single_process: false }
@@ -201,6 +211,7 @@ impl Snapshot for View {
     }
 
     fn scan(&self, scan: kelpie_storage::Scan) -> Answer<'_, Result<kelpie_storage::Rows, ReadError>> {
+        panic_if_told(&self.faults.scans_panic);
         self.inner.scan(scan)
     }
 
@@ -208,6 +219,7 @@ impl Snapshot for View {
         if let Some(outage) = self.faults.refused() {
             return std::future::ready(Err(CommitError::Unavailable(outage))).boxed();
         }
+        panic_if_told(&self.faults.commits_panic);
         let lost = self.faults.lose_answer.swap(false, Ordering::Relaxed);
         let longest = self.faults.commit_ms.load(Ordering::Relaxed);
         async move {

@@ -125,9 +125,6 @@ pub(super) fn open(
         env,
     });
     inner.clear_leftovers();
-    // A checkpoint if the replay was long, and a spare segment.
-    inner.care_work.notify_one();
-    inner.spare_work.notify_one();
     Ok(inner)
 }
 
