@@ -55,8 +55,7 @@ const HISTORY_DEFAULT: usize = 100;
         (status = 429, body = ErrorBody, description = "too many calls; nothing happened"),
         (status = 500, body = ErrorBody, description = "the actor's code failed"),
         (status = 503, body = ErrorBody, description = "nothing happened"),
-        (status = 504, body = ErrorBody, description = "it may have happened: ask again with the same key"),
-        (status = 508, body = ErrorBody, description = "the call would wait for itself")))]
+        (status = 504, body = ErrorBody, description = "it may have happened: ask again with the same key")))]
 pub(crate) async fn call(
     State(front): State<Front>,
     Path((actor_type, key, handler)): Path<(String, String, String)>,

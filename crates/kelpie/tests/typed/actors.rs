@@ -172,6 +172,12 @@ impl Desk {
         panic!("as asked");
     }
 
+    /// Calls itself, and so would wait for itself.
+    pub async fn ask_itself(&mut self, cx: &mut Turn) -> Result<String> {
+        let itself = cx.key().to_owned();
+        Ok(cx.call(to::<Self>(&itself).ask_itself()).await?)
+    }
+
     pub async fn float(&self, _: &View, number: f64) -> Result<f64> {
         Ok(number)
     }

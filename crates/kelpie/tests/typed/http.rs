@@ -207,6 +207,8 @@ async fn each_error_says_what_to_do() {
     let served = Served::new().await;
     assert_eq!(served.post("desk/d/panics", "").await.error(), is(500, "call.panicked", "fix"));
     assert_eq!(served.post("desk/d/given", "").await.error(), is(500, "node.not_given", "fix"));
+    // A call that would wait for itself is one that the actor makes, and not the one from here.
+    assert_eq!(served.post("desk/d/ask_itself", "").await.error(), is(500, "call.nested", "fix"));
     let frozen = served.post("account/ann/freeze", "").await;
     assert_eq!(frozen.error(), is(409, "account.frozen", "app"));
     assert_eq!(frozen.json()["detail"], "ask the bank");
