@@ -1,11 +1,13 @@
 //! The actors that the tests call.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kelpie::{AppError, Error, Failed, Result, Schedule, Turn, View, actor, handlers, me, refuse, to};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 /// Money and an error type of its own.
 #[actor(name = "account", version = 1)]
@@ -84,6 +86,21 @@ impl Account {
 #[derive(Default)]
 pub(crate) struct Gateway {
     pub(crate) charged: Mutex<Vec<String>>,
+}
+
+/// A telephone line that rings until a test answers.
+#[derive(Default)]
+pub(crate) struct Line {
+    pub(crate) rings: AtomicU32,
+    pub(crate) answered: Notify,
+}
+
+impl Line {
+    async fn answer(&self) -> String {
+        self.rings.fetch_add(1, Ordering::Relaxed);
+        self.answered.notified().await;
+        "hello".to_owned()
+    }
 }
 
 /// Calls other actors and the world outside.
@@ -170,6 +187,12 @@ impl Desk {
 
     pub async fn panics(&mut self, _: &mut Turn) -> Result<()> {
         panic!("as asked");
+    }
+
+    /// Waits for what a test says, in a step.
+    pub async fn ring(&mut self, cx: &mut Turn) -> Result<String> {
+        let line = cx.given::<Arc<Line>>()?;
+        Ok(cx.step("ring", || async { Ok(line.answer().await) }).await?)
     }
 
     /// Calls itself, and so would wait for itself.

@@ -1,11 +1,13 @@
 //! What callers are told, by what to do about it.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kelpie::untyped::{Call, CallError};
-use kelpie::{ActorId, Error};
+use kelpie::{ActorId, Advice, Error};
 
-use crate::actors::{Account, AccountError, Desk};
+use crate::actors::{Account, AccountError, Desk, Line};
 use crate::cluster;
 
 fn code<E>(error: &Error<E>) -> &str {
@@ -37,6 +39,22 @@ async fn each_kind_of_error_says_what_to_do() {
     let closed = desk.panics().await.unwrap_err();
     assert!(matches!(&closed, Error::NotRun(_)), "{closed:?}");
     assert_eq!(code(&closed), "node.shutting_down");
+}
+
+#[tokio::test]
+async fn a_call_whose_deadline_ends_in_a_step_is_unknown_until_its_key_is_asked_again() {
+    let line = Arc::<Line>::default();
+    let builder = kelpie::open("memory:").actor::<Desk>().with(line.clone());
+    let cluster = builder.start().await.unwrap();
+    let desk = cluster.actor::<Desk>("d");
+    let ring = || desk.ring().idempotent("monday's call");
+    let unknown = ring().deadline(Duration::from_millis(500)).await.unwrap_err();
+    assert!(matches!(&unknown, Error::Unknown(_)), "{unknown:?}");
+    assert_eq!((code(&unknown), unknown.advice()), ("call.unknown", Advice::Unknown));
+    line.answered.notify_one();
+    assert_eq!(ring().await.unwrap(), "hello");
+    assert_eq!(line.rings.load(Ordering::Relaxed), 1, "it was the same turn");
+    cluster.close().await.unwrap();
 }
 
 /// What a caller that knows no Rust types gets.

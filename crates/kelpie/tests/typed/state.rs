@@ -22,6 +22,27 @@ mod first {
     }
 }
 
+mod second {
+    use super::*;
+
+    /// First and last name.
+    #[actor(name = "profile", version = 2, upgrades(1 => from_first))]
+    #[derive(Default, Serialize, Deserialize)]
+    pub(crate) struct Profile(String, String);
+
+    fn from_first(old: super::first::Profile) -> Profile {
+        Profile(old.name, String::new())
+    }
+
+    #[handlers]
+    impl Profile {
+        pub async fn rename(&mut self, _: &mut Turn, first: String, last: String) -> Result<()> {
+            *self = Self(first, last);
+            Ok(())
+        }
+    }
+}
+
 mod third {
     use super::*;
 
@@ -56,6 +77,10 @@ async fn first_program(store: &str) -> Cluster {
     kelpie::open(store).actor::<first::Profile>().start().await.expect("the store opens")
 }
 
+async fn second_program(store: &str) -> Cluster {
+    kelpie::open(store).actor::<second::Profile>().start().await.expect("the store opens")
+}
+
 async fn third_program(store: &str) -> Cluster {
     kelpie::open(store).actor::<third::Profile>().start().await.expect("the store opens")
 }
@@ -84,5 +109,26 @@ async fn state_of_an_old_program_is_upgraded_and_of_a_newer_one_is_an_error() {
 
     let cluster = third_program(&store).await;
     assert_eq!(cluster.actor::<third::Profile>("p").names().await.unwrap(), ["Ada", "Byron"]);
+    cluster.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_former_version_has_its_own_upgrade() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("embedded:{}", dir.path().display());
+
+    let cluster = first_program(&store).await;
+    cluster.actor::<first::Profile>("ada").rename("Ada".to_owned()).await.unwrap();
+    cluster.close().await.unwrap();
+
+    let cluster = second_program(&store).await;
+    let (first, last) = ("George".to_owned(), "Byron".to_owned());
+    cluster.actor::<second::Profile>("george").rename(first, last).await.unwrap();
+    cluster.close().await.unwrap();
+
+    // One of them was stored by version 1, the other by version 2.
+    let cluster = third_program(&store).await;
+    assert_eq!(cluster.actor::<third::Profile>("ada").names().await.unwrap(), ["Ada"]);
+    assert_eq!(cluster.actor::<third::Profile>("george").names().await.unwrap(), ["George", "Byron"]);
     cluster.close().await.unwrap();
 }
