@@ -8,7 +8,7 @@ mod watcher;
 use std::collections::BTreeMap;
 
 use crate::id::{Boot, Incarnation, NodeId};
-use crate::ownership::Own;
+use crate::ownership::{Myself, Own};
 use crate::session::{Beat, Lease, Session, SessionState};
 pub use watcher::{Effect, Grounds, Input, Suspicion, Watcher};
 
@@ -24,6 +24,12 @@ pub struct Member {
 }
 
 impl Member {
+    /// Which process it is.
+    pub fn process(&self) -> Myself {
+        let Session { incarnation, boot, .. } = self.session;
+        Myself { node: self.node.clone(), incarnation, boot }
+    }
+
     /// How far it has come with its renewals.
     pub fn beat(&self) -> Beat {
         Beat::of(&self.session, self.lease.as_ref())
@@ -101,6 +107,13 @@ impl Members {
     pub fn holder(&self, own: &Own) -> Option<&Member> {
         let named = |session: &Session| session.incarnation == own.incarnation && session.boot == own.boot;
         self.get(&own.node).filter(|member| member.session.is_live() && named(&member.session))
+    }
+
+    /// Whether a life of a node is over for certain. One that began after the last reading is not.
+    pub fn has_ended(&self, life: &Myself) -> bool {
+        self.get(&life.node).is_some_and(|Member { session, .. }| {
+            session.incarnation > life.incarnation || life.is(session) && !session.is_live()
+        })
     }
 
     /// Takes in a reading of all sessions and leases, and says what is new in it.
@@ -203,5 +216,19 @@ pub(crate) mod tests {
         assert!(members.holder(&own(2, 98)).is_none());
         let dead = Members::new(vec![member("a", 2, 0, SessionState::Dead)]);
         assert!(dead.holder(&own(2, 97)).is_none());
+    }
+
+    #[test]
+    fn a_life_has_ended_when_its_session_has_or_a_later_one_stands_there() {
+        let life = |incarnation| member("a", incarnation, 0, SessionState::Active).process();
+        let ended =
+            |state, incarnation| Members::new(vec![member("a", 2, 0, state)]).has_ended(&life(incarnation));
+        for live in [SessionState::Active, SessionState::Draining] {
+            assert_eq!([1, 2, 3].map(|incarnation| ended(live, incarnation)), [true, false, false]);
+        }
+        for over in [SessionState::Left, SessionState::Dead, SessionState::Evicted] {
+            assert_eq!([1, 2, 3].map(|incarnation| ended(over, incarnation)), [true, true, false]);
+        }
+        assert!(!Members::default().has_ended(&life(1)), "nobody has read of it");
     }
 }

@@ -1,10 +1,12 @@
 //! Giving actors away: all of them when this node drains, one when its operator says so.
 //!
-//! An activation ends with its running turn, and what waits asks the next one, as after every end
-//! of an activation. The next one finds that it is to go, makes another node the owner before
-//! it runs anything, and sends its calls there with their keys. An actor that nobody calls is not
-//! moved: it is free when the node has left.
+//! `kelpie_core::migration` decides; this carries it out. To hold an actor, its activation ends with
+//! the running turn, and what waits asks the next one, as after every end of an activation. The next
+//! one finds that it is to go, and is loaded no further until it is told to resume, so that no turn
+//! begins; or another node owns the actor, and its calls go there with their keys. An actor that
+//! nobody calls is not moved: it is free when the node has left.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use kelpie_core::session::SessionState;
 use kelpie_core::turn::{Effect, Input};
 use kelpie_registry::{Holding, Migrated, Nodes};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::activation::{Activation, Task};
 use crate::call::CallError;
@@ -77,39 +80,63 @@ pub struct Moved {
     pub was_elsewhere: bool,
 }
 
+/// The way of an actor of this node to another one.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    migration: Migration,
+    by: Mover,
+}
+
 impl Activation {
-    /// Makes another node the owner, if the actor is to go and there is one. Its record; nothing,
-    /// if the actor stays.
-    pub(crate) async fn give_away(&self, own: &Own) -> Option<Own> {
-        let (target, by) = self.node.target(&self.actor).await?;
-        let (mut migration, _hold) = Migration::begin(target);
-        let mut effects = migration.step(Heard::TurnEnded);
-        let mut backoff = BACKOFF_MIN;
-        while let Some(effect) = effects.pop() {
-            effects = match effect {
+    /// Makes another node the owner, if the actor is to go and there is one, while no turn of it
+    /// runs. The record of that one; nothing, once turns may begin here.
+    pub(crate) async fn give_away(self: &Arc<Self>, own: &Own) -> Option<Own> {
+        let leaving = self.node.leaving(&self.actor).await?;
+        let (tell, told) = oneshot::channel();
+        self.node.env.spawn("move", self.clone().leave(own.clone(), leaving, tell));
+        told.await.ok().flatten()
+    }
+
+    /// Carries out what the migration says, in its order. Tells whose the actor has become, or that
+    /// turns may begin here.
+    async fn leave(self: Arc<Self>, own: Own, leaving: Leaving, tell: oneshot::Sender<Option<Own>>) {
+        let Leaving { mut migration, by } = leaving;
+        let (mut tell, mut backoff) = (Some(tell), BACKOFF_MIN);
+        let mut effects: VecDeque<Moving> = migration.step(Heard::TurnEnded).into();
+        while let Some(effect) = effects.pop_front() {
+            let becomes = match effect {
                 Moving::Commit(target) => {
-                    match self.node.ownership.migrate(&self.actor, own, &target, by).await {
-                        Ok(Migrated::Moved(own)) => migration.step(Heard::Moved(own)),
-                        Ok(Migrated::NotMine(_) | Migrated::TargetNotActive) => {
-                            migration.step(Heard::Refused)
-                        }
-                        Err(error) => {
-                            tracing::warn!(actor = %self.actor, error = describe(&error), "not given away; it is tried again");
-                            self.node.env.sleep(backoff).await;
-                            backoff = (backoff * 2).min(BACKOFF_MAX);
-                            migration.step(Heard::Unknown)
-                        }
-                    }
+                    let heard = self.make_owner(&own, &target, by, &mut backoff).await;
+                    effects.extend(migration.step(heard));
+                    continue;
                 }
                 Moving::Forward(own) => {
                     metrics::counter!("kelpie_actors_given_away_total").increment(1);
-                    return Some(own);
+                    Some(own)
                 }
-                // No turn runs while it is being loaded.
-                Moving::Resume | Moving::Hold => Vec::new(),
+                Moving::Resume => None,
+                // No turn begins before it is told.
+                Moving::Hold => continue,
             };
+            if let Some(tell) = tell.take() {
+                // Nobody listens when the node has ended.
+                drop(tell.send(becomes));
+            }
         }
-        None
+    }
+
+    /// Asks the store to make another node the owner.
+    async fn make_owner(&self, own: &Own, target: &Myself, by: Mover, backoff: &mut Duration) -> Heard {
+        match self.node.ownership.migrate(&self.actor, own, target, by).await {
+            Ok(Migrated::Moved(own)) => Heard::Moved(own),
+            Ok(Migrated::NotMine(_) | Migrated::TargetNotActive) => Heard::Refused,
+            Err(error) => {
+                tracing::warn!(actor = %self.actor, error = describe(&error), "not given away; it is tried again");
+                self.node.env.sleep(*backoff).await;
+                *backoff = (*backoff * 2).min(BACKOFF_MAX);
+                Heard::Unknown
+            }
+        }
     }
 
     /// Leaves memory when its running turn has ended.
@@ -122,16 +149,18 @@ impl Activation {
 }
 
 impl Node {
-    /// Whose an actor is to become.
-    async fn target(&self, actor: &ActorId) -> Option<(Myself, Mover)> {
-        let wanted = self.routing.as_ref()?.take_target(actor);
+    /// How an actor is to go, if it is.
+    async fn leaving(&self, actor: &ActorId) -> Option<Leaving> {
+        let wanted = self.routing.as_ref()?.take_leaving(actor);
         if wanted.is_some() || !self.membership.is_draining() {
             return wanted;
         }
         if kelpie_core::mutant!("drain_keeps_its_actors") {
             return None;
         }
-        Some((self.successor(actor).await?, Mover::Drain))
+        // It is held already: whoever asks this loads it.
+        let (migration, _hold) = Migration::begin(self.successor(actor).await?);
+        Some(Leaving { migration, by: Mover::Drain })
     }
 
     /// An active node by its name, as it stands in the store.
@@ -158,8 +187,11 @@ impl Node {
         let routing = self.routing.as_ref().ok_or(MigrateError::Alone)?;
         let not_moved = |reason| MigrateError::NotMoved { reason };
         let name = to.node.clone();
-        routing.want(actor, to, by);
-        if let Some(activation) = self.residents.get(actor) {
+        let (migration, effects) = Migration::begin(to);
+        routing.want(actor, Leaving { migration, by });
+        if effects.contains(&Moving::Hold)
+            && let Some(activation) = self.residents.get(actor)
+        {
             activation.retire();
         }
         // Whoever comes first has the next activation loaded, which moves it; at the latest this one.
@@ -168,7 +200,10 @@ impl Node {
             return Err(not_moved(CallError::ShuttingDown.to_string()));
         };
         let ended = self.here(request, &Task::Wake, &Arc::new(permit), &Why::Called).await;
-        drop(routing.take_target(actor));
+        if let Some(mut leaving) = routing.take_leaving(actor) {
+            let rest = leaving.migration.step(Heard::Cancelled);
+            debug_assert_eq!(rest, [Moving::Resume], "the next activation is loaded as any other");
+        }
         match ended {
             Here::Elsewhere { own: Some(own), .. } => Ok(own),
             Here::Elsewhere { own: None, .. } => Err(not_moved("this node claims nothing".to_owned())),

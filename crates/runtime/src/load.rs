@@ -21,7 +21,7 @@ use crate::stored::{Running, StepRecord};
 impl Activation {
     /// Loads the activation; returns the turn that goes first, if one had recorded a step.
     /// The claim is made for this reason.
-    pub(crate) async fn load(&self, why: &Why) -> Result<Option<Resumed>, Unloaded> {
+    pub(crate) async fn load(self: &Arc<Self>, why: &Why) -> Result<Option<Resumed>, Unloaded> {
         let me = self.node.membership.myself();
         let claimed = self.node.ownership.claim(&self.actor, &me, why).await;
         let (own, head) = match claimed {

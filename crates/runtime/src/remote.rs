@@ -40,6 +40,8 @@ pub(crate) enum Question {
     Cancel { actor: ActorId, turn: TurnId, limit: Duration },
     /// To have its program say what it knows of an actor beside its records.
     Aside { actor: ActorId, question: Bytes },
+    /// To know that the asking node has taken an actor from an owner that lives.
+    Taken { actor: ActorId, own: Own },
 }
 
 /// What one node tells another.

@@ -3,81 +3,39 @@
 //! `kelpie_core::routing` decides; this carries it out: asks the store who owns the actor, asks
 //! the owner, claims over an owner that cannot be reached, serves the call here.
 //!
+//! A call waits for the answer of another node as long as that one owns the actor, as far as this
+//! node has heard.
+//!
 //! Invariant: a call keeps its key on all of its ways, and goes no further from the node that it
 //! was sent to.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod known;
+
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, join_all, select};
 use kelpie_core::id::{ActorId, NodeId};
 use kelpie_core::ownership::{Mover, Myself, Own, Why};
-use kelpie_core::routing::{Ask, Cause, Effect, Found, Input, Origin, OwnerCache, Reach, Route, Unroutable};
-use kelpie_registry::{Claimed, Holding, Membership};
-use parking_lot::Mutex;
+use kelpie_core::routing::{Ask, Cause, Effect, Found, Input, Origin, Route, Unroutable};
+use kelpie_registry::{Claimed, Holding};
+
+use self::known::Asked;
+pub(crate) use self::known::Routing;
 
 use crate::activation::Task;
 use crate::call::{CallError, Outcome, Request};
 use crate::load::describe;
 use crate::node::{Admission, Here, Node, Permit, of_begun};
-use crate::peers::{PeerFailure, Peers};
+use crate::peers::PeerFailure;
 use crate::remote::{self, Answer, Note, Question, RemoteCall, RemoteError, RemoteTask, Verdict};
 
-/// Actors whose owners are remembered: some 20 MB.
-const OWNERS_MAX: usize = 100_000;
 /// How much longer than its deadline a call waits for the word of the node that was asked: that one
 /// counts the time on its own clock, from when the call came in, and says whether it has run.
 const LAST_WORD: Duration = Duration::from_millis(50);
-
-/// What a node knows of the others.
-pub(crate) struct Routing {
-    pub(crate) peers: Arc<dyn Peers>,
-    owners: Mutex<OwnerCache>,
-    reach: Mutex<Reach>,
-    /// Actors that are to go, and where.
-    targets: Mutex<BTreeMap<ActorId, (Myself, Mover)>>,
-    /// How many actors it has placed, for those that it places in turn.
-    pub(crate) placed: AtomicU64,
-}
-
-impl Routing {
-    pub(crate) fn new(peers: Arc<dyn Peers>, lease_term: Duration) -> Self {
-        let (owners, reach) = (OwnerCache::new(OWNERS_MAX), Reach::new(lease_term));
-        Self {
-            peers,
-            owners: Mutex::new(owners),
-            reach: Mutex::new(reach),
-            targets: Mutex::default(),
-            placed: AtomicU64::new(0),
-        }
-    }
-
-    /// Whom it takes for the owner of an actor, if that one is live as far as is known.
-    pub(crate) fn owner(&self, actor: &ActorId, membership: &Membership) -> Option<Own> {
-        let own = self.owners.lock().get(actor).cloned()?;
-        if membership.members().holder(&own).is_some() {
-            return Some(own);
-        }
-        self.owners.lock().forget(actor, &own);
-        None
-    }
-
-    /// Notes where an actor is to go.
-    pub(crate) fn want(&self, actor: &ActorId, target: Myself, by: Mover) {
-        self.targets.lock().insert(actor.clone(), (target, by));
-    }
-
-    /// Where an actor is to go, if it is: whoever takes it carries it out.
-    pub(crate) fn take_target(&self, actor: &ActorId) -> Option<(Myself, Mover)> {
-        self.targets.lock().remove(actor)
-    }
-
-    fn learn(&self, actor: &ActorId, own: &Own) {
-        self.owners.lock().learn(actor, own);
-    }
-}
 
 /// The process that a record names.
 pub(crate) fn process(own: &Own) -> Myself {
@@ -92,6 +50,8 @@ struct Way<'a> {
     task: Task,
     permit: Arc<Permit>,
     route: Route,
+    /// Whom it was sent to last.
+    asked: Option<Asked>,
     /// It was under way on a node that lost the actor meanwhile.
     begun: bool,
 }
@@ -123,7 +83,7 @@ impl Node {
         permit: Arc<Permit>,
     ) -> Outcome {
         let route = Route::new(self.membership.myself(), Origin::Here);
-        Way { node: self, routing, request, task, permit, route, begun: false }.go().await
+        Way { node: self, routing, request, task, permit, route, asked: None, begun: false }.go().await
     }
 
     /// Serves what another node has sent here.
@@ -148,9 +108,37 @@ impl Node {
             Ok(Question::Aside { actor, question }) => {
                 Answer::of_outcome(None, self.aside(actor, question).await)
             }
+            Ok(Question::Taken { actor, own }) => {
+                if let Some(routing) = &self.routing {
+                    routing.learn(&actor, &own);
+                }
+                Answer { own: None, verdict: Verdict::Reply(Bytes::new()) }
+            }
             Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
         };
         remote::encode(&answer)
+    }
+
+    /// Tells all other nodes whom it has taken an actor from: the owner of before goes on as if nothing
+    /// had happened, and does not say to those who wait there that they do so in vain.
+    fn tell_of(self: &Arc<Self>, actor: &ActorId, own: &Own) {
+        let (node, question) = (self.clone(), Question::Taken { actor: actor.clone(), own: own.clone() });
+        self.env.spawn("tell of a claim", async move {
+            let Some(routing) = &node.routing else { return };
+            let (body, members) = (remote::encode(&question), node.membership.members());
+            let (me, limit) = (node.membership.myself(), node.options.node.lease_term);
+            let told = members.live().filter(|member| member.node != me.node).map(|member| {
+                let to = member.process();
+                let body = body.clone();
+                async move {
+                    // Who does not hear of it waits for what its owner of before finds out.
+                    if let Err(failure) = routing.peers.request(&to, body, limit).await {
+                        tracing::debug!(to = %to.node, %failure, "not told of a claim");
+                    }
+                }
+            });
+            join_all(told).await;
+        });
     }
 
     async fn serve_call(self: &Arc<Self>, call: RemoteCall, remaining: Duration) -> Answer {
@@ -204,10 +192,7 @@ impl Way<'_> {
                 Effect::Ask(ask) => self.ask(ask).await,
                 Effect::Reread { full } => self.in_time(self.find(&full)).await,
                 Effect::ClaimOver(own) => self.in_time(self.claim_over(&own)).await,
-                Effect::Wait(pause) => {
-                    self.node.env.sleep(pause.min(self.remaining())).await;
-                    Step::Next(Input::Waited)
-                }
+                Effect::Wait(pause) => self.wait(pause).await,
                 Effect::Refuse(unroutable) => Step::Done(Err(refusal(unroutable))),
             };
             let input = match step {
@@ -274,7 +259,22 @@ impl Way<'_> {
         }
     }
 
+    /// Waits before whoever was asked is asked again, unless somebody else is to be asked by then.
+    async fn wait(&self, pause: Duration) -> Step {
+        let sleep = self.node.env.sleep(pause.min(self.remaining()));
+        let Some(asked) = &self.asked else {
+            sleep.await;
+            return Step::Next(Input::Waited);
+        };
+        let moved = self.routing.moved(&self.request.actor, asked, &self.node.membership);
+        Step::Next(match select(pin!(sleep), pin!(moved)).await {
+            Either::Left(_) => Input::Waited,
+            Either::Right(_) => Input::Moved,
+        })
+    }
+
     async fn ask(&mut self, Ask { node, owner, why }: Ask) -> Step {
+        self.asked = None;
         let task = match self.task {
             Task::Handle => RemoteTask::Handle,
             Task::Wake => RemoteTask::Wake,
@@ -291,7 +291,7 @@ impl Way<'_> {
             None => {
                 let members = self.node.membership.members();
                 let Some(member) = members.get(&node) else { return Step::Next(Input::NotReady) };
-                Myself { node, incarnation: member.session.incarnation, boot: member.session.boot }
+                member.process()
             }
         };
         let remaining = self.remaining();
@@ -301,20 +301,40 @@ impl Way<'_> {
         }
         let body = remote::encode(&Question::Call(Box::new(call)));
         metrics::counter!("kelpie_calls_forwarded_total").increment(1);
-        let answered = self.routing.peers.request(&to, body, remaining.saturating_add(LAST_WORD)).await;
+        let epoch = owner.map_or_else(|| self.routing.epoch(&self.request.actor), |owner| owner.epoch);
+        let asked = self.asked.insert(Asked { process: to.clone(), epoch });
+        let moved = self.routing.moved(&self.request.actor, asked, &self.node.membership);
+        let answer = self.routing.peers.request(&to, body, remaining.saturating_add(LAST_WORD));
+        let answered = match select(answer, pin!(moved)).await {
+            Either::Left((answered, _)) => Some(answered),
+            Either::Right(_) => None,
+        };
+        match answered {
+            Some(answered) => self.heard(&to, answered),
+            None => {
+                metrics::counter!("kelpie_calls_moved_while_waiting_total").increment(1);
+                tracing::debug!(actor = %self.request.actor, from = %to.node, "a call waits no longer: its actor is elsewhere");
+                self.may_have_begun();
+                Step::Next(Input::Moved)
+            }
+        }
+    }
+
+    /// What came of asking a process.
+    fn heard(&mut self, to: &Myself, answered: Result<Bytes, PeerFailure>) -> Step {
         match answered {
             Ok(bytes) => {
                 self.routing.reach.lock().reached(to.boot);
-                self.answered(&to, &bytes)
+                self.answered(to, &bytes)
             }
             Err(PeerFailure::NotDelivered { reason }) => {
                 tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was not delivered");
-                Step::Next(Input::Unreachable { claim_over: self.not_reached(&to, Duration::ZERO) })
+                Step::Next(Input::Unreachable { claim_over: self.not_reached(to, Duration::ZERO) })
             }
             Err(PeerFailure::Lost { reason, unheard_for }) => {
                 tracing::debug!(actor = %self.request.actor, to = %to.node, reason, "a call was lost");
                 self.may_have_begun();
-                Step::Next(Input::Lost { claim_over: self.not_reached(&to, unheard_for) })
+                Step::Next(Input::Lost { claim_over: self.not_reached(to, unheard_for) })
             }
             Err(PeerFailure::TimedOut) => Step::Done(Err(CallError::Unknown)),
         }
@@ -382,6 +402,7 @@ impl Way<'_> {
         match self.node.ownership.claim_over(actor, &me, over, unreachable).await {
             Ok(Claimed::Owned { own, .. }) => {
                 self.routing.learn(actor, &own);
+                self.node.tell_of(actor, &own);
                 Step::Next(Input::ClaimedOver)
             }
             Ok(Claimed::Elsewhere(own)) => {

@@ -13,6 +13,10 @@ use crate::counter::actor;
 use crate::world::{World, name};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What it takes to read who owns an actor, to ask there, and to have the turn committed.
+const ROUND_TRIPS: Duration = Duration::from_millis(60);
+/// How often a node reads the sessions of the others.
+const READING: Duration = Duration::from_millis(125);
 
 pub(crate) fn run<T>(seed: u64, test: impl AsyncFnOnce(World<'_>) -> T) -> T {
     let sim = Sim::new(seed);
@@ -174,6 +178,65 @@ fn an_owner_that_lives_and_cannot_be_reached_is_claimed_over() {
 }
 
 #[test]
+fn a_call_that_waits_at_an_owner_who_lost_its_actor_asks_the_next_one_at_once() {
+    for seed in 0..5 {
+        run(seed, async |world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(2, &actor, "get", "").await.unwrap();
+            world.sim.partition_one_way(&world.machines[1], &world.machines[0]);
+            let begun = world.begun();
+            let long = world.call(0, &actor, "add for seconds", "8");
+            let waits = async {
+                world.sleep(SECOND).await;
+                (world.call(2, &actor, "add", "").await.unwrap(), world.now())
+            };
+            // From the other side of the way: the owner lives, and is out of reach.
+            let takes = async {
+                world.sleep(2 * SECOND).await;
+                assert_eq!(world.begun() - begun, 1, "seed {seed}: it runs");
+                (world.call(1, &actor, "add", "").await.unwrap(), world.now())
+            };
+            let (long, (waited, answered), (took, taken)) = futures::join!(long, waits, takes);
+            assert_eq!([long.unwrap(), waited.max(took), waited.min(took)], [3, 2, 1].map(|n| before + n));
+            let after = answered.saturating_sub(taken);
+            assert!(after < ROUND_TRIPS, "seed {seed}: {after:?}");
+            assert_eq!(world.call(2, &actor, "get", "").await.unwrap(), before + 3, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_call_that_waits_at_a_node_that_is_declared_dead_asks_the_next_one_at_once() {
+    for seed in 0..10 {
+        run(seed, async |world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(2, &actor, "get", "").await.unwrap();
+            let long = world.call(0, &actor, "add for seconds", "20");
+            let waits = async {
+                world.sleep(SECOND).await;
+                (world.call(2, &actor, "add", "").await.unwrap(), world.now())
+            };
+            // It cannot renew its lease, and is there all the same.
+            let cut_off = async {
+                world.sleep(2 * SECOND).await;
+                world.sim.partition(&world.machines[0], world.service.node());
+                while world.lives(0).await {
+                    world.sleep(Duration::from_millis(1)).await;
+                }
+                let dead = world.now();
+                world.sleep(10 * SECOND).await;
+                world.sim.heal_all();
+                dead
+            };
+            let (long, (waited, answered), dead) = futures::join!(long, waits, cut_off);
+            assert_eq!([waited, long.unwrap()], [before + 1, before + 2], "seed {seed}");
+            let after = answered - dead;
+            assert!(after < READING + ROUND_TRIPS, "seed {seed}: {after:?}");
+        });
+    }
+}
+
+#[test]
 fn a_drained_node_hands_over_and_no_call_fails() {
     for seed in 0..5 {
         run(seed, async |world| {
@@ -267,6 +330,7 @@ fn an_actor_that_is_moved_under_load_is_followed_and_no_call_fails() {
         run(seed, async |world| {
             let actor = world.actor_of(0, "c").await;
             let before = world.call(1, &actor, "get", "").await.unwrap();
+            let begun = world.begun();
             let calls = (0..12).map(|number| {
                 let (world, actor) = (&world, &actor);
                 async move {
@@ -285,6 +349,7 @@ fn an_actor_that_is_moved_under_load_is_followed_and_no_call_fails() {
             };
             let (totals, ()) = futures::join!(join_all(calls), moves);
             assert_eq!(totals.len(), 12);
+            assert_eq!(world.begun() - begun, 12, "seed {seed}: no turn begins while its actor moves");
             assert_eq!(world.call(1, &actor, "get", "").await.unwrap(), before + 12, "seed {seed}");
             assert_eq!(world.owner(1, &actor).await, Some(0), "seed {seed}");
             let nobody = NodeId::new("n9").unwrap();
@@ -433,6 +498,24 @@ pub(crate) mod mutants {
     fn sim_mutant_pings_into_the_void() {
         let test = super::an_owner_that_lives_and_cannot_be_reached_is_claimed_over;
         is_caught("pings_into_the_void", test);
+    }
+
+    #[test]
+    fn sim_mutant_news_of_an_owner_is_ignored() {
+        let test = super::a_call_that_waits_at_an_owner_who_lost_its_actor_asks_the_next_one_at_once;
+        is_caught("news_of_an_owner_is_ignored", test);
+    }
+
+    #[test]
+    fn sim_mutant_ended_owner_is_waited_for() {
+        let test = super::a_call_that_waits_at_a_node_that_is_declared_dead_asks_the_next_one_at_once;
+        is_caught("ended_owner_is_waited_for", test);
+    }
+
+    #[test]
+    fn sim_mutant_migration_activates_before_commit() {
+        let test = super::an_actor_that_is_moved_under_load_is_followed_and_no_call_fails;
+        is_caught("migration_activates_before_commit", test);
     }
 
     #[test]

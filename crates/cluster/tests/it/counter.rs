@@ -1,6 +1,7 @@
 //! The actor that the tests call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,14 +26,22 @@ fn bytes(number: u64) -> Bytes {
 /// Counts its additions.
 pub(crate) struct Counter {
     env: Env,
+    /// Turns that have begun, on whichever node.
+    begun: Arc<AtomicU64>,
 }
 
 impl Counter {
     pub(crate) fn all(env: &Env) -> Vec<Arc<dyn Actor>> {
-        vec![Arc::new(Self { env: env.clone() })]
+        Self::counted(env, &Arc::default())
+    }
+
+    /// The same, and `begun` counts its turns.
+    pub(crate) fn counted(env: &Env, begun: &Arc<AtomicU64>) -> Vec<Arc<dyn Actor>> {
+        vec![Arc::new(Self { env: env.clone(), begun: begun.clone() })]
     }
 
     async fn run(&self, turn: &mut Turn, operation: &str, payload: &[u8]) -> Result<Bytes, HandlerError> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let path = std::str::from_utf8(payload).unwrap();
         if operation == "refuse" {
             return Err(HandlerError::app("counter.refused", path));
@@ -42,6 +51,8 @@ impl Counter {
         match operation {
             "add" => {}
             "add slowly" => self.env.sleep(Duration::from_millis(200)).await,
+            // In one piece: nothing is looked at before its end.
+            "add for seconds" => self.env.sleep(Duration::from_secs(number(payload))).await,
             // Between its steps it can be stopped.
             "step by step" => {
                 for step in 0..20_usize {

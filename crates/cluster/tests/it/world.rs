@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_cluster::{Node, Options, Protocols, StartError, start};
 use kelpie_core::call::IdempotencyKey;
-use kelpie_core::id::ActorId;
+use kelpie_core::id::{ActorId, NodeId};
 use kelpie_dst::service::{ServiceBackend, StoreService};
 use kelpie_env::sim::{self, Sim};
+use kelpie_registry::Nodes;
 use kelpie_runtime::{Call, CallError};
 
 use crate::counter::{Counter, actor, number};
@@ -25,6 +28,7 @@ pub(crate) struct World<'a> {
     nodes: RefCell<Vec<Option<Rc<Node>>>>,
     /// What each speaks from its next start on.
     protocols: RefCell<Vec<Protocols>>,
+    begun: Arc<AtomicU64>,
 }
 
 /// The name of a node.
@@ -48,7 +52,8 @@ impl<'a> World<'a> {
         let service = StoreService::start(sim, "store", ServiceBackend::Memory);
         let machines = (0..nodes).map(|index| sim.node(&name(index))).collect();
         let protocols = RefCell::new(vec![Protocols::default(); nodes]);
-        Self { sim, service, machines, nodes: RefCell::new(vec![None; nodes]), protocols }
+        let (started, begun) = (RefCell::new(vec![None; nodes]), Arc::default());
+        Self { sim, service, machines, nodes: started, protocols, begun }
     }
 
     /// From its next start on that node speaks these versions.
@@ -70,10 +75,15 @@ impl<'a> World<'a> {
             protocols: self.protocols.borrow()[index],
         };
         let (env, store) = (machine.env(), self.service.store(machine));
-        let actors = Counter::all(&env);
+        let actors = Counter::counted(&env, &self.begun);
         let node = Box::pin(start(options, env, store, actors)).await?;
         self.nodes.borrow_mut()[index] = Some(Rc::new(node));
         Ok(())
+    }
+
+    /// How many turns have begun, on all nodes.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn sleep(&self, time: Duration) {
@@ -126,6 +136,14 @@ impl<'a> World<'a> {
     ) -> Result<u64, CallError> {
         let call = Call::new(actor.clone(), operation, "").key(IdempotencyKey::new(key).unwrap());
         self.node(through).runtime().call(call).await.map(|reply| number(&reply))
+    }
+
+    /// Whether a node's session is live, as its neighbour reads it in the store.
+    pub(crate) async fn lives(&self, index: usize) -> bool {
+        let neighbour = &self.machines[(index + 1) % self.machines.len()];
+        let nodes = Nodes::new(self.service.store(neighbour));
+        let session = nodes.session(&NodeId::new(&name(index)).unwrap()).await.unwrap();
+        session.is_some_and(|session| session.is_live())
     }
 
     /// The node that owns an actor, by the store.

@@ -10,6 +10,7 @@ use kelpie_storage::{Memory, Store};
 use super::*;
 use crate::actor::{Actor, HandlerError};
 use crate::call::Call;
+use crate::peers::Peers;
 use crate::runtime::{Options, Runtime};
 use crate::turn::Turn;
 use crate::view::View;
