@@ -188,7 +188,7 @@ fn again(calls: &[&Call], found: &mut Vec<String>) {
         let Some(answer) = answer else { continue };
         if let Some((first, before)) = answers.get(word) {
             let beside = first.ended_at >= call.asked_at;
-            if !may_become(before, &answer) && !(beside && may_become(&answer, before)) {
+            if !(may_become(before, &answer) || beside && may_become(&answer, before)) {
                 found.push(format!("{word}: {} was told {before:?}, {} {answer:?}", first.key, call.key));
             }
         }
