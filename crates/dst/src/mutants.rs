@@ -18,7 +18,8 @@ pub struct Mutant {
 /// All that simulation of whole clusters has to find. Others need a fault at one place, where the
 /// tests of their crates put it.
 pub const ALL: &[Mutant] = &[
-    Mutant { name: "CommitTransaction_StateOnly", scenario: "counters" },
+    Mutant { name: "CommitTransaction_StateOnly", scenario: "bank" },
+    Mutant { name: "dedup_outside_commit", scenario: "counters" },
     Mutant { name: "dedup_not_recorded", scenario: "counters" },
     Mutant { name: "reply_before_commit", scenario: "counters" },
     Mutant { name: "step_commits_state", scenario: "orders" },

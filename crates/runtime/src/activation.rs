@@ -207,9 +207,6 @@ impl Activation {
         let input = match self.load(&why).await {
             Ok(resumed) => Input::Loaded { resume: resumed },
             Err(error) => {
-                if let Unloaded::Error(error) = &error {
-                    self.went_wrong(error);
-                }
                 self.state.lock().busy().failure = Some(error);
                 Input::LoadFailed
             }

@@ -32,6 +32,7 @@ const SWEEP_ROWS: usize = 64;
 const LOW_EVERY: u64 = 8;
 
 /// What a commit records about its call.
+#[derive(Default)]
 struct Replied {
     /// The reply.
     reply: Option<Kept>,
@@ -65,7 +66,12 @@ impl Activation {
                     }
                 }
                 match tx.commit().await {
-                    Ok(_) => break 'attempts Input::CommitSucceeded,
+                    Ok(_) => {
+                        if kelpie_core::mutant!("dedup_outside_commit") {
+                            self.dedup_apart(&finished).await;
+                        }
+                        break 'attempts Input::CommitSucceeded;
+                    }
                     Err(CommitError::Conflict | CommitError::TooOld) => {}
                     Err(CommitError::Unknown(_))
                         if kelpie_core::mutant!("drop_in_flight_without_seq_check") =>
@@ -146,14 +152,11 @@ impl Activation {
         let work = &finished.work;
         self.compare_index(tx, work).await?;
         self.fill_state(tx, work, head.large).await?;
-        let mut reply = None;
-        let mut low = None;
-        if kelpie_core::mutant!("CommitTransaction_StateOnly") {
-            self.dedup_apart(finished).await;
-        } else if let Some(dedup) = &finished.dedup {
-            low = self.fill_reply(tx, finished, dedup, next);
-            reply = Some(Kept { until_ms: dedup.expires_ms });
-        }
+        let replied = if kelpie_core::mutant!("CommitTransaction_StateOnly") {
+            Replied::default()
+        } else {
+            self.fill_left(tx, finished, own, next)
+        };
         for (key, value) in &work.index {
             match value {
                 Some(value) => tx.set(key.clone(), value.clone()),
@@ -164,18 +167,10 @@ impl Activation {
             let operand: Vec<u8> = amounts.iter().flat_map(|amount| amount.to_le_bytes()).collect();
             tx.atomic(AtomicOp::Add, key.clone(), operand);
         }
-        work.reminders.fill(tx, &self.actor);
-        for (index, message) in (0_u32..).zip(&work.messages) {
-            let position = OutboxPosition { epoch: own.epoch, seq: next.seq, index };
-            large::put(tx, &row::outbox(&self.actor, position), &record::encode(message));
-        }
         for &position in &work.delivered {
             let key = row::outbox(&self.actor, position);
             large::clear_chunks(tx, &key);
             tx.clear(key);
-        }
-        for (position, message) in &work.dead {
-            large::put(tx, &row::dead_letter(&self.actor, *position), message);
         }
         if let Some(running) = &finished.running {
             self.clear_running(tx, running);
@@ -185,8 +180,29 @@ impl Activation {
         for step in &work.steps {
             tx.record(|| step.clone());
         }
-        tx.record(|| self.committed(finished, own, next, Replied { reply, low }));
+        tx.record(|| self.committed(finished, own, next, replied));
         self.sweep(tx, next.seq.0, swept).await.map(Some)
+    }
+
+    /// What a turn leaves beside its actor's state: its reply, its messages and dead letters, its
+    /// reminders.
+    fn fill_left(&self, tx: &mut Transaction, finished: &Finished, own: &Own, next: &Head) -> Replied {
+        let work = &finished.work;
+        work.reminders.fill(tx, &self.actor);
+        for (index, message) in (0_u32..).zip(&work.messages) {
+            let position = OutboxPosition { epoch: own.epoch, seq: next.seq, index };
+            large::put(tx, &row::outbox(&self.actor, position), &record::encode(message));
+        }
+        for (position, message) in &work.dead {
+            large::put(tx, &row::dead_letter(&self.actor, *position), message);
+        }
+        match &finished.dedup {
+            Some(dedup) if !kelpie_core::mutant!("dedup_outside_commit") => {
+                let low = self.fill_reply(tx, finished, dedup, next);
+                Replied { reply: Some(Kept { until_ms: dedup.expires_ms }), low }
+            }
+            Some(_) | None => Replied::default(),
+        }
     }
 
     /// Reads the two rows that every commit reads, in one question, and notes them as read.
@@ -334,7 +350,7 @@ impl Activation {
         Ok(page.more.map(|more| more.begin))
     }
 
-    /// The seeded bug of recording the reply in a transaction of its own.
+    /// The seeded bug of recording the reply in a transaction of its own, after the commit.
     async fn dedup_apart(&self, finished: &Finished) {
         let Some(dedup) = &finished.dedup else { return };
         let mut tx = self.node.store.begin();

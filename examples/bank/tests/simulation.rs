@@ -214,6 +214,7 @@ fn sim_money_is_neither_made_nor_lost() {
 fn sim_seeded_bugs_are_caught() {
     for bug in [
         "CommitTransaction_StateOnly",
+        "dedup_outside_commit",
         "dedup_not_recorded",
         "dedup_not_looked_up",
         "outbox_key_forgotten",

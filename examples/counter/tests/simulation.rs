@@ -87,6 +87,7 @@ fn sim_a_handler_that_panics_harms_nobody_else() {
 fn sim_seeded_bugs_are_caught() {
     let seen = [
         "CommitTransaction_StateOnly",
+        "dedup_outside_commit",
         "dedup_not_recorded",
         "reply_before_commit",
         "panic_poisons_neighbours",

@@ -144,6 +144,7 @@ fn sim_seeded_bugs_are_caught() {
     let under_faults: fn(u64) -> Verdict = |seed| orders(seed, Ends::default());
     let seen = [
         ("CommitTransaction_StateOnly", under_faults),
+        ("dedup_outside_commit", under_faults),
         ("outbox_key_forgotten", under_faults),
         ("drain_that_drops", orders_while_drained),
         ("step_result_lost", orders_while_killed),

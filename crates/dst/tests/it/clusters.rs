@@ -140,7 +140,8 @@ fn sim_a_batch_tells_the_same_however_many_runs_go_on_beside_each_other() {
 fn sim_seeded_bugs_violate_their_invariants() {
     // The quick ones: `kelpie-sim mutants` searches for all seeded bugs.
     for (invariant, mutant, scenario) in [
-        ("TransactionAtomicity", "CommitTransaction_StateOnly", "counters"),
+        ("TransactionAtomicity", "CommitTransaction_StateOnly", "bank"),
+        ("TransactionAtomicity", "dedup_outside_commit", "counters"),
         ("OwedWakes", "wake_cleared_early", "bank"),
         ("Chain", "claim_keeps_epoch", "counters"),
         ("LeaseExclusivity", "claim_keeps_epoch", "counters"),

@@ -70,11 +70,7 @@ fn sim_the_commit_that_violates_an_invariant_is_marked_in_the_page_of_a_failure(
         (dir.path().join("failure.json"), dir.path().join("failure.html"), dir.path().join("again.html"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelpie-sim"));
     command.args(["run", "--scenario", "counters", "--seeds", "20", "--check", "0"]);
-    command
-        .args(["--mutant", "CommitTransaction_StateOnly", "--failure"])
-        .arg(&file)
-        .arg("--html")
-        .arg(&html);
+    command.args(["--mutant", "dedup_outside_commit", "--failure"]).arg(&file).arg("--html").arg(&html);
     assert_eq!(command.output().unwrap().status.code(), Some(1));
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelpie-sim"));
     let replayed = command.arg("replay").arg(&file).arg("--html").arg(&again).output().unwrap();

@@ -36,6 +36,10 @@ impl Door {
         Ok(self.opened)
     }
 
+    pub async fn open_another(&mut self, cx: &mut Turn, key: String) -> Result<u32> {
+        Ok(cx.call(to::<Door>(&key).open("ann".to_owned(), true)).await?)
+    }
+
     pub async fn creak(&mut self, cx: &mut Turn) -> Result<u32> {
         for inch in 0..1_000_usize {
             cx.step(("inch", inch), || async {
@@ -139,6 +143,89 @@ async fn a_turn_that_waits_is_shown_with_what_it_waits_for() {
     {
         assert!(history.contains(part), "{part}: {history}");
     }
+}
+
+/// What was said, with `…` for turns and times.
+fn without_times(said: &str) -> Vec<String> {
+    let timeless = |line: &str| match (line.split_once(", since "), line.split_once(" ago: ")) {
+        (Some((before, _)), _) => format!("{before}, since …"),
+        (_, Some((_, after))) => format!("  last error    …: {after}"),
+        (None, None) if line.starts_with("                turn ") => "                turn …".to_owned(),
+        (None, None) => line.to_owned(),
+    };
+    said.lines().map(timeless).collect()
+}
+
+#[tokio::test]
+async fn why_says_who_waits_for_whom_and_what_went_wrong_before() {
+    let (cluster, http) = doors().await;
+    let url = http.url();
+    let first = cluster.actor::<Door>("first");
+    first.open(String::new(), false).await.expect_err("nobody opens it");
+    let calls = async {
+        // Whoever calls first runs first; the other one waits behind it.
+        let another = first.open_another("second".to_owned()).into_future();
+        futures::join!(another, first.open("bob".to_owned(), false).into_future())
+    };
+    let look = async {
+        loop {
+            let (first, second) =
+                (done(&url, &["why", "door", "first"]).await, done(&url, &["why", "door", "second"]).await);
+            if first.contains("waiting       open") && second.contains("creak") {
+                break (first, second);
+            }
+        }
+    };
+    let (look, calls) = (std::pin::pin!(look), std::pin::pin!(calls));
+    let Either::Left(((first, second), _)) = select(look, calls).await else {
+        panic!("it creaks for a minute")
+    };
+    assert_eq!(
+        without_times(&first),
+        [
+            "default/door/first",
+            "  owner         node-1, epoch 1",
+            "  commits       0",
+            "  there since   it was called there, and nobody had it",
+            "  owes          nothing; 0 messages in the outbox",
+            "  queue         1 call waiting",
+            "  running       open_another, called by anonymous of default, since …",
+            "                turn …",
+            "                waits for a reply of default/door/second",
+            "  waiting       open, called by anonymous of default, since …",
+            "                turn …",
+            "  last error    …: door.nobody: say who you are",
+        ],
+        "{first}"
+    );
+    let mut second = without_times(&second);
+    // When a turn with a recorded step is looked at again.
+    let owes = second.remove(4);
+    assert!(
+        owes.starts_with("  owes          woken ") && owes.ends_with("; 0 messages in the outbox"),
+        "{owes}"
+    );
+    // The look at all that is owed when a node starts may have found it, too.
+    let woken = second.iter().position(|line| line.starts_with("  waiting       what it owes, called by the runtime"));
+    let waiting = woken.map_or("0 calls", |at| {
+        second.drain(at..at + 2);
+        "1 call"
+    });
+    assert_eq!(
+        second,
+        [
+            "default/door/second",
+            "  owner         node-1, epoch 1",
+            "  commits       1",
+            "  there since   it was called there, and nobody had it",
+            &format!("  queue         {waiting} waiting"),
+            "  running       open, called by default/door/first, since …",
+            "                turn …",
+            "                call chain default/door/first",
+            "                waits for its step \"creak\"",
+            "  recorded      steps \"knock\"",
+        ]
+    );
 }
 
 #[tokio::test]

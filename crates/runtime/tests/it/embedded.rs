@@ -167,6 +167,11 @@ mod mutants {
 
     #[test]
     fn sim_a_reply_recorded_outside_the_commit_is_caught() {
+        assert!(caught("dedup_outside_commit"));
+    }
+
+    #[test]
+    fn sim_a_commit_of_state_alone_is_caught() {
         assert!(caught("CommitTransaction_StateOnly"));
     }
 }

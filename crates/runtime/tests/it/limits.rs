@@ -142,13 +142,19 @@ fn a_call_that_its_actor_refuses_costs_its_caller_nothing() {
             };
             let runtime = world.start_with(options(limits), Counter::all(&world.node.env())).await;
             let busy = actor("counter", "busy");
-            let all = (0..10).map(|_| call_as(&runtime, "one", &busy, "add slowly"));
-            let replies = join_all(all).await;
-            assert_eq!(replies.iter().filter(|reply| reply.is_ok()).count(), 1, "{replies:?}");
-            for other in ["a", "b"] {
-                call_as(&runtime, "one", &actor("counter", other), "add").await.unwrap();
-            }
-            let fourth = call_as(&runtime, "one", &actor("counter", "c"), "add").await;
+            let refused = async {
+                for _ in 0..10 {
+                    let refused = call_as(&runtime, "one", &busy, "add").await;
+                    assert!(matches!(refused, Err(CallError::TooMany { .. })), "{refused:?}");
+                }
+            };
+            let (kept_busy, ()) = futures::join!(call_as(&runtime, "two", &busy, "add slowly"), refused);
+            kept_busy.unwrap();
+            // All that it may call, at once and for some time.
+            let others = ["a", "b", "c"].map(|name| actor("counter", name));
+            let replies = join_all(others.iter().map(|to| call_as(&runtime, "one", to, "add slowly"))).await;
+            assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+            let fourth = call_as(&runtime, "one", &actor("counter", "d"), "add").await;
             assert!(matches!(fourth, Err(CallError::TooMany { .. })), "{fourth:?}");
         });
     }

@@ -240,9 +240,4 @@ mod mutants {
     fn a_reply_before_its_commit_is_caught() {
         assert!(caught("reply_before_commit"));
     }
-
-    #[test]
-    fn a_reply_recorded_outside_the_commit_is_caught() {
-        assert!(caught("CommitTransaction_StateOnly"));
-    }
 }
