@@ -104,6 +104,11 @@ impl Activation {
                 Some(CallError::NotRun { reason: "the store kept answering conflict".to_owned() });
             Input::CommitRefused
         };
+        self.attempted(finished, swept_to, input)
+    }
+
+    /// Keeps what a commit has come to.
+    fn attempted(&self, finished: Box<Finished>, swept_to: Option<Bytes>, input: Input) -> Input {
         if let Some(error) = &finished.refused {
             self.went_wrong(error);
         }

@@ -206,7 +206,9 @@ async fn why_says_who_waits_for_whom_and_what_went_wrong_before() {
         "{owes}"
     );
     // The look at all that is owed when a node starts may have found it, too.
-    let woken = second.iter().position(|line| line.starts_with("  waiting       what it owes, called by the runtime"));
+    let woken = second
+        .iter()
+        .position(|line| line.starts_with("  waiting       what it owes, called by the runtime"));
     let waiting = woken.map_or("0 calls", |at| {
         second.drain(at..at + 2);
         "1 call"
