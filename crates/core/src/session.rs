@@ -163,7 +163,11 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
     };
     match standing {
         None => next(Incarnation(1)),
-        Some(session) if session.boot == joiner.boot && session.is_live() => Join::Joined(session.clone()),
+        Some(session)
+            if session.is_live() && (session.boot == joiner.boot || crate::mutant!("join_without_boot")) =>
+        {
+            Join::Joined(session.clone())
+        }
         Some(session) => {
             let beat = Beat::of(session, lease);
             if !session.is_live() || joiner.holds_directory || joiner.silent == Some(beat) {
@@ -241,7 +245,9 @@ pub fn renew(standing: Option<&Session>, generation: Option<u128>, holder: &Hold
         return Renewal::Restored;
     }
     match standing {
-        Some(session) if session.boot != holder.boot => Renewal::Superseded,
+        Some(session) if session.boot != holder.boot && !crate::mutant!("superseded_rejoins") => {
+            Renewal::Superseded
+        }
         Some(session) if session.state == SessionState::Evicted => Renewal::Evicted,
         Some(session)
             if session.incarnation == holder.incarnation
@@ -274,11 +280,14 @@ pub fn rejoin(
     state: SessionState,
 ) -> Rejoin {
     match (renew(standing, generation, holder), standing) {
-        (Renewal::Renew | Renewal::Rejoin, Some(session)) if session.is_live() => {
+        (Renewal::Renew | Renewal::Rejoin, Some(session))
+            if session.is_live() && session.boot == holder.boot =>
+        {
             Rejoin::Joined(session.incarnation)
         }
         (Renewal::Rejoin, Some(session)) => {
-            Rejoin::Write(Session { incarnation: session.incarnation.next(), state, ..session.clone() })
+            let (incarnation, boot) = (session.incarnation.next(), holder.boot);
+            Rejoin::Write(Session { incarnation, boot, state, ..session.clone() })
         }
         (over, _) => Rejoin::Over(over),
     }
@@ -498,6 +507,19 @@ mod tests {
         let first = written(join(None, None, &joiner(1)));
         for generation in [None, Some(8)] {
             assert_eq!(renew(Some(&first), generation, &holder(1, 1)), Renewal::Restored);
+        }
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn mutants_of_sessions_are_caught() {
+        let tests: [(&'static str, fn()); 2] = [
+            ("join_without_boot", a_live_session_is_replaced_only_by_who_holds_its_directory),
+            ("superseded_rejoins", who_was_replaced_evicted_or_restored_never_rejoins),
+        ];
+        for (mutant, test) in tests {
+            let _armed = crate::mutant::arm(mutant);
+            std::panic::catch_unwind(test).expect_err(mutant);
         }
     }
 }

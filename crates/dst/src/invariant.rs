@@ -230,7 +230,7 @@ pub const ALL: &[Invariant] = &[
     },
     Invariant {
         name: "HeartbeatStatusSync",
-        about: "only a live session renews, and only the lease of its own incarnation",
+        about: "only a live session renews, and only the lease of its own incarnation, which each live one has",
         check: Check::Commit(heartbeat_status_sync::check),
     },
     Invariant {

@@ -389,7 +389,9 @@ impl<'a> World<'a> {
         }
         let nodes = (0..schedule.nodes).map(cluster::name).collect();
         self.operator.spawn("supervise", cluster::supervise(self.operator.clone(), self.machines.clone()));
-        self.operator.spawn("watch", cluster::watch(self.operator.clone(), self.store.clone(), nodes));
+        if !schedule.unwatched {
+            self.operator.spawn("watch", cluster::watch(self.operator.clone(), self.store.clone(), nodes));
+        }
         *self.began.lock() = self.clients.now();
         *self.began_at.lock() = Some(self.faults.elapsed());
         let scripts: Vec<_> = clients

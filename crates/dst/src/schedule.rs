@@ -32,6 +32,9 @@ pub struct Schedule {
     /// any machine.
     #[serde(default)]
     pub balanced: bool,
+    /// Whether the nodes alone say who is dead: no operator ends the session of whoever seems to be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwatched: bool,
     /// Whether the store keeps its rows in the embedded engine on its own disk; else in
     /// memory that outlives it.
     pub embedded: bool,

@@ -77,6 +77,7 @@ pub fn cluster(seed: u64, nodes: u32) -> Cluster {
         peers: Peers::Secret,
         capacity: None,
         balanced: false,
+        unwatched: false,
         embedded: false,
         operations: Vec::new(),
         faults: Vec::new(),

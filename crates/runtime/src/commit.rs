@@ -214,8 +214,10 @@ impl Activation {
     pub(crate) async fn compare(&self, tx: &mut Transaction, fence: &Fence) -> Result<bool, TurnError> {
         let stored = tx.get_many(&fence_keys(&self.actor)).await?;
         let [same_own, same_head] = fence.compared(&stored);
-        let same_own = same_own || kelpie_core::mutant!("LeaseExpires_Racy");
-        let same_head = same_head || kelpie_core::mutant!("drop_in_flight_without_seq_check");
+        let compares_nothing = kelpie_core::mutant!("commit_without_fence");
+        let same_own = same_own || compares_nothing || kelpie_core::mutant!("LeaseExpires_Racy");
+        let same_head =
+            same_head || compares_nothing || kelpie_core::mutant!("drop_in_flight_without_seq_check");
         Ok(same_own && same_head)
     }
 

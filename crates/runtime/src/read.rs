@@ -1,9 +1,12 @@
 //! Read turns: beside whatever runs, on the last committed state.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use kelpie_core::id::ActorId;
 use kelpie_storage::ReadError;
 
 use crate::activation::{Activation, Loaded, Moment};
@@ -56,7 +59,30 @@ impl Activation {
     }
 
     async fn stands(&self, fence: &Fence) -> Result<bool, ReadError> {
+        if kelpie_core::mutant!("read_joins_a_check") {
+            return Ok(self.joined(fence).await);
+        }
         fence.holds(&mut self.node.store.begin(), &self.actor).await
+    }
+
+    /// The seeded bug of a read that takes the word of a check which had begun before it.
+    async fn joined(&self, fence: &Fence) -> bool {
+        type Check = Shared<BoxFuture<'static, bool>>;
+        thread_local! {
+            static BEGUN: RefCell<Vec<(ActorId, Fence, Check)>> = RefCell::default();
+        }
+        let is_same = |(actor, of, _): &&(ActorId, Fence, _)| *actor == self.actor && of == fence;
+        let known = BEGUN.with_borrow_mut(|begun| {
+            begun.retain(|(_, _, check)| check.peek().is_none());
+            begun.iter().find(is_same).map(|(_, _, check)| check.clone())
+        });
+        if let Some(check) = known {
+            return check.await;
+        }
+        let (mut tx, actor, of) = (self.node.store.begin(), self.actor.clone(), fence.clone());
+        let check = async move { of.holds(&mut tx, &actor).await.unwrap_or(false) }.boxed().shared();
+        BEGUN.with_borrow_mut(|begun| begun.push((self.actor.clone(), fence.clone(), check.clone())));
+        check.await
     }
 
     /// The state as this activation knows it, whether or not it is still the last one.

@@ -66,7 +66,10 @@ impl Residents {
         let this = |known: &Arc<Activation>| std::ptr::eq(Arc::as_ptr(known), activation);
         if let Ok(known) = shard.find_entry(hash, this) {
             known.remove();
-            self.capacity.lock().leave();
+            let came_to_nothing = || activation.state.lock().loaded.is_none();
+            if !(kelpie_core::mutant!("lost_claim_stays_counted") && came_to_nothing()) {
+                self.capacity.lock().leave();
+            }
             metrics::gauge!("kelpie_activations").decrement(1.0);
         }
     }

@@ -169,6 +169,9 @@ impl Watcher {
             } else {
                 continue;
             };
+            if crate::mutant!("watcher_declares_nobody") {
+                continue;
+            }
             effects.push(Effect::Declare(Suspicion { node, watched: beat, grounds }));
         }
         let watched = &self.watched;
@@ -180,6 +183,8 @@ impl Watcher {
     fn is_renewing(&self, now: Duration) -> bool {
         self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) <= self.term / 2)
             || crate::mutant!("watches_without_renewing")
+            // With the gap that hides the same pause.
+            || crate::mutant!("watcher_counts_its_own_pause")
     }
 
     fn refused(&mut self, by: NodeId, node: NodeId, boot: Boot, at: Duration) {

@@ -68,7 +68,8 @@ impl Stillness {
     pub fn read(&mut self, beat: Beat, returned: Duration) -> bool {
         // To its return: while a reading waits for the store, renewals may have to wait as well.
         let is_gap = returned.saturating_sub(self.last) > self.term / 3;
-        let is_gap = is_gap && !crate::mutant!("watcher_counts_gaps");
+        let counts = crate::mutant!("watcher_counts_gaps") || crate::mutant!("watcher_counts_its_own_pause");
+        let is_gap = is_gap && !counts;
         let moved = self.beat.is_some_and(|before| before != beat);
         self.last = returned;
         if moved || is_gap || self.beat.is_none() {

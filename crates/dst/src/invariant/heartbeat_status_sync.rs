@@ -1,4 +1,4 @@
-//! Leases are renewed by live sessions.
+//! Leases are renewed by live sessions, and each live session has its lease.
 
 use kelpie_core::session::{Lease, Session};
 
@@ -14,6 +14,14 @@ pub(super) fn check(commit: &Commit<'_>) -> Result<(), String> {
             .is_some_and(|session| session.is_live() && session.incarnation == lease.incarnation);
         if !live {
             return Err(format!("{lease:?} is renewed; the session is {session:?}"));
+        }
+    }
+    for (key, value) in commit.changed("node/").filter(|(key, _)| key.ends_with(b"\0session")) {
+        let Some(node) = key.strip_suffix(b"session") else { continue };
+        let Some(session) = read::<Session>(value)?.filter(Session::is_live) else { continue };
+        let lease: Option<Lease> = read(commit.after(&[b"node/", node, b"lease"].concat()))?;
+        if lease.is_none_or(|lease| lease.incarnation != session.incarnation) {
+            return Err(format!("{session:?} is live; its lease is {lease:?}"));
         }
     }
     Ok(())

@@ -34,6 +34,7 @@ pub fn draw(workload: &Workload, seed: u64) -> Schedule {
         peers,
         capacity,
         balanced,
+        unwatched: draw.is_unwatched(),
         embedded,
         operations,
         mutant: None,

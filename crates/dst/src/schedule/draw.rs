@@ -15,6 +15,7 @@ enum Beside {
     CutWay,
     Resets,
     LateJoin,
+    Unwatched,
 }
 
 /// Numbers from a seed, for schedules; the world draws its own.
@@ -36,6 +37,11 @@ impl Draw {
         random.set_stream(u64::MAX - 1 - what as u64);
         random.set_word_pos(0);
         Self(random)
+    }
+
+    /// Whether no operator looks after the machines of this seed.
+    pub fn is_unwatched(&self) -> bool {
+        self.beside(Beside::Unwatched).one_in(3)
     }
 
     /// A number in `0..limit`; 0 for the empty range.

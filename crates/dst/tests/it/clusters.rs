@@ -146,6 +146,7 @@ fn sim_seeded_bugs_violate_their_invariants() {
         ("Chain", "claim_keeps_epoch", "counters"),
         ("LeaseExclusivity", "claim_keeps_epoch", "counters"),
         ("EpochHeldOnce", "claim_keeps_epoch", "counters"),
+        ("HeartbeatStatusSync", "join_in_two", "counters"),
         ("WAL_IdempotencyGuarantee", "Append_DuplicateIdempotency", "counters"),
         ("WAL_RecoveryCompleteness", "CompleteRecovery_Partial", "counters"),
         ("AckedKept", "reply_before_commit", "counters"),

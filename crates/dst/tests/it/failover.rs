@@ -6,6 +6,7 @@ use kelpie_core::limits::LEASE_TERM;
 use kelpie_dst::history::Call;
 use kelpie_dst::run::{Verdict, draw, run, watched};
 use kelpie_dst::schedule::{Fault, MachineFault, Operation, Peers, STORE, Schedule, What};
+use kelpie_dst::timeline::CommitMark;
 use kelpie_dst::workload;
 
 const ACTORS: u32 = 3;
@@ -65,11 +66,24 @@ fn zombie(seed: u64) -> Schedule {
     busy(seed, 3, 42_000, faults)
 }
 
+/// The same with orders, whose turns are for the most part waiting for what is outside, in steps.
+fn ordering(schedule: Schedule) -> Schedule {
+    let order = |(number, operation): (usize, &Operation)| {
+        let reads = operation.operation == "get";
+        let (name, payload) =
+            if reads { ("orders", String::new()) } else { ("order", format!("thing{number}")) };
+        let actor = ("shop".to_owned(), operation.actor.1.clone());
+        Operation { actor, operation: name.to_owned(), payload, ..operation.clone() }
+    };
+    let operations = schedule.operations.iter().enumerate().map(order).collect();
+    Schedule { scenario: "orders".to_owned(), operations, ..schedule }
+}
+
 #[test]
 fn test_zombie_actor_reclaim_race() {
     let mut reclaimed = 0;
-    for seed in 0..6 {
-        let schedule = zombie(seed);
+    for seed in 0..9 {
+        let schedule = if seed < 6 { zombie(seed) } else { ordering(zombie(seed)) };
         let (verdict, timeline) = watched(&schedule).unwrap();
         assert_eq!(verdict.violations, [], "seed {seed}");
         assert!(verdict.fired["process-pause"] > 0 && verdict.fired["clock-drift"] > 0);
@@ -89,13 +103,40 @@ fn test_zombie_actor_reclaim_race() {
     assert!(reclaimed > 3, "{reclaimed} actors were taken from a process that stood still");
 }
 
+/// A commit that compares nothing: the process goes on with the turn that it had in hand. One that
+/// waited for the store finds that its time is over, and settles what it asked for; one that waited for
+/// something outside commits.
+#[cfg(feature = "mutants")]
 #[test]
-fn sim_after_a_kill_each_key_answers_within_the_lease_and_a_second() {
+fn sim_commits_of_a_zombie_violate_single_activation() {
+    let _armed = kelpie_core::mutant::arm("commit_without_fence");
+    let violated = |seed| {
+        let verdict = run(&ordering(zombie(seed))).unwrap();
+        verdict.violations.iter().any(|violation| violation.invariant == "SingleActivation")
+    };
+    assert!((6..40).any(violated), "whoever came back committed nothing");
+}
+
+/// Something happens to a machine that ends its process, and nobody helps: other nodes declare it dead,
+/// and each key answers, within the lease and a second. How long that took at most.
+fn ends_and_is_replaced(fault: &MachineFault) -> Duration {
+    let limit = LEASE_TERM + Duration::from_secs(1);
+    let mut longest = Duration::ZERO;
     for seed in 0..8 {
         let nodes = 3 + u32::try_from(seed % 3).unwrap();
         let (node, at_ms) = (u32::try_from(seed).unwrap() % nodes, 3_000 + 61 * seed);
-        let kill = machine(node, at_ms, 12_000, MachineFault::Kill);
-        let verdict = clean(&busy(seed, nodes, 12_000, vec![kill]));
+        let faults = vec![machine(node, at_ms, 12_000, fault.clone())];
+        let schedule = Schedule { unwatched: true, ..busy(seed, nodes, 12_000, faults) };
+        let (verdict, timeline) = watched(&schedule).unwrap();
+        assert_eq!(verdict.violations, [], "seed {seed}");
+        let session = format!("node/n{node}\\x00session");
+        let ended = timeline.began + at_ms * 1_000;
+        let written = |commit: &&CommitMark| commit.at > ended && commit.what.contains(&session);
+        let declared = timeline.commits.iter().find(written).expect("somebody says that it is dead");
+        let by = declared.by.map(|lane| timeline.lanes[usize::try_from(lane).unwrap()].as_str());
+        assert!(by.is_some_and(|by| by.starts_with('n')), "seed {seed}: a node does, not {by:?}");
+        let dead = Duration::from_micros(declared.at - ended);
+        assert!(dead <= limit, "seed {seed}: declared dead after {dead:?}");
         let killed = verdict.began + Duration::from_millis(at_ms);
         for actor in 0..ACTORS {
             let key = format!("a{actor}");
@@ -104,8 +145,39 @@ fn sim_after_a_kill_each_key_answers_within_the_lease_and_a_second() {
             let first =
                 verdict.history.calls.iter().filter(answered).map(|call| call.ended_at).min().unwrap();
             let took = first - killed;
-            assert!(took <= LEASE_TERM + Duration::from_secs(1), "seed {seed}, {key}: {took:?}");
+            assert!(took <= limit, "seed {seed}, {key}: {took:?}");
+            longest = longest.max(took);
         }
+    }
+    longest
+}
+
+fn after_a_kill_each_key_answers() {
+    let longest = ends_and_is_replaced(&MachineFault::Kill);
+    // Its port refuses connections, as two nodes find.
+    assert!(longest <= Duration::from_millis(1_500), "{longest:?}");
+}
+
+fn after_a_power_cut_each_key_answers() {
+    ends_and_is_replaced(&MachineFault::PowerCut);
+}
+
+#[test]
+fn sim_after_a_kill_each_key_answers_within_the_lease_and_a_second() {
+    after_a_kill_each_key_answers();
+}
+
+#[test]
+fn sim_after_a_power_cut_each_key_answers_within_the_lease_and_a_second() {
+    after_a_power_cut_each_key_answers();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn sim_a_watcher_that_declares_nobody_is_caught() {
+    let _armed = kelpie_core::mutant::arm("watcher_declares_nobody");
+    for test in [after_a_kill_each_key_answers, after_a_power_cut_each_key_answers] {
+        std::panic::catch_unwind(test).expect_err("nobody is declared dead");
     }
 }
 

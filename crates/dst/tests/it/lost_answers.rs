@@ -25,6 +25,7 @@ fn schedule(scenario: &str, seed: u64, faults: StoreFaults, operations: Vec<Oper
         peers: Peers::default(),
         capacity: None,
         balanced: false,
+        unwatched: false,
         embedded: false,
         operations,
         faults: vec![fault],

@@ -37,6 +37,10 @@ fn mutants_of_one_name_are_caught() {
     let bugs = [
         ("release_without_owner_check", "OwnSessionOnly"),
         ("renewal_overwrites_a_new_owner", "HeartbeatStatusSync"),
+        ("join_without_boot", "UniqueIncarnation"),
     ];
     crate::caught(&bugs, |mutant| Registry { names: vec![0, 0], mutant: Some(mutant), ..bounds() });
+    // With a third one, lives go on until the first comes back.
+    let bugs = [("superseded_rejoins", "NoDuel")];
+    crate::caught(&bugs, |mutant| Registry { names: vec![0, 0, 1], mutant: Some(mutant), ..bounds() });
 }

@@ -131,6 +131,10 @@ async fn strangers(
 /// Writes a life that begins, with a lease of its own.
 fn write(tx: &mut Transaction, node: &NodeId, session: &Session) {
     tx.set(row::session(node), record::encode(session));
+    if kelpie_core::mutant!("join_in_two") {
+        // Its lease comes with the first renewal.
+        return;
+    }
     let lease = Lease { incarnation: session.incarnation, beat: 0, load: 0 };
     tx.set(row::lease(node), record::encode(&lease));
 }

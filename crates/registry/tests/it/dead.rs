@@ -130,8 +130,7 @@ fn sim_a_store_that_is_slow_kills_nobody() {
 }
 
 /// All machines stand still together, as when their host is suspended.
-#[test]
-fn sim_a_pause_of_all_machines_together_kills_nobody() {
+fn a_pause_of_all_machines_together_kills_nobody() {
     for seed in 0..20 {
         let world = World::new(seed);
         world.sim.block_on(async {
@@ -147,6 +146,11 @@ fn sim_a_pause_of_all_machines_together_kills_nobody() {
             }
         });
     }
+}
+
+#[test]
+fn sim_a_pause_of_all_machines_together_kills_nobody() {
+    a_pause_of_all_machines_together_kills_nobody();
 }
 
 /// Wall clocks jump, by hours and to and fro; nobody notices.
@@ -297,6 +301,41 @@ fn sim_of_two_joins_of_one_name_one_wins() {
     }
 }
 
+/// Looks at the rows of a node all the time, while it joins, is declared dead, and goes on.
+fn a_life_begins_with_session_and_lease_together() {
+    for seed in 0..5 {
+        let world = World::new(seed);
+        world.sim.block_on(async {
+            let lives = async {
+                let cluster = world.cluster(&["n1", "n2"]).await;
+                world.node.pause();
+                until_dead(&world, "n1").await;
+                world.node.resume();
+                world.sleep(Duration::from_secs(2)).await;
+                cluster[0].1.myself().incarnation
+            };
+            let looks = async {
+                loop {
+                    if world.stored(&row::session(&n1())).await.is_some() {
+                        let (session, lease) = (world.session().await, world.lease().await);
+                        assert!(!session.is_live() || lease.incarnation == session.incarnation, "{lease:?}");
+                    }
+                    world.sleep(Duration::from_millis(1)).await;
+                }
+            };
+            futures::select_biased! {
+                () = looks.fuse() => unreachable!("it looks for ever"),
+                incarnation = lives.fuse() => assert_eq!(incarnation, Incarnation(2), "seed {seed}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn sim_a_life_begins_with_session_and_lease_together() {
+    a_life_begins_with_session_and_lease_together();
+}
+
 /// How long a killed node lives on in the store when these report refused connections to it,
 /// every 100 ms.
 fn lives_on(seed: u64, reporters: &[&str]) -> Duration {
@@ -373,6 +412,16 @@ mod mutants {
     #[test]
     fn sim_mutant_wall_clock_lease() {
         is_caught("wall_clock_lease", super::wall_clocks_that_jump_change_nothing);
+    }
+
+    #[test]
+    fn sim_mutant_join_in_two() {
+        is_caught("join_in_two", super::a_life_begins_with_session_and_lease_together);
+    }
+
+    #[test]
+    fn sim_mutant_watcher_counts_its_own_pause() {
+        is_caught("watcher_counts_its_own_pause", super::a_pause_of_all_machines_together_kills_nobody);
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Nobody keeps others out, and memory is bounded.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::join_all;
 use kelpie_core::call::Caller;
-use kelpie_core::id::ActorId;
+use kelpie_core::id::{ActorId, Boot, Epoch, Incarnation, NodeId};
+use kelpie_core::ownership::Own;
+use kelpie_core::session::{Protocols, Session, SessionState};
+use kelpie_core::{record, row};
 use kelpie_runtime::{Call, CallError, CallLimits, Options, Rate, Runtime};
 
 use crate::actors::Counter;
@@ -217,6 +222,62 @@ fn room_for_two_is_room_for_two() {
 #[test]
 fn a_node_takes_no_more_actors_into_memory_than_it_may() {
     room_for_two_is_room_for_two();
+}
+
+fn session(boot: Boot, state: SessionState) -> Session {
+    let (address, version, labels) = (String::new(), String::new(), BTreeSet::new());
+    let protocols = Protocols::default();
+    Session { incarnation: Incarnation(1), boot, state, address, version, protocols, labels, capacity: None }
+}
+
+/// Claims that find a live owner, and such that may not be made, on a node with room for one.
+fn a_claim_that_comes_to_nothing_frees_its_place() {
+    let world = World::new(5);
+    world.sim.block_on(async {
+        let write = async |key: Bytes, value: Bytes| {
+            let mut tx = world.store().begin();
+            tx.set(key, value);
+            tx.commit().await.unwrap();
+        };
+        let mut options = Options::alone("n1").unwrap();
+        options.node.capacity = Some(1);
+        let runtime = world.start_with(options, Counter::all(&world.node.env())).await;
+        let (me, other) = (NodeId::new("n1").unwrap(), NodeId::new("n2").unwrap());
+        write(row::session(&other), record::encode(&session(Boot(7), SessionState::Active))).await;
+        let theirs = actor("counter", "theirs");
+        let own = Own { node: other, incarnation: Incarnation(1), boot: Boot(7), epoch: Epoch(1) };
+        write(row::own(&theirs), record::encode(&own)).await;
+        for _ in 0..3 {
+            let refused = call(&runtime, &theirs, "add", bytes(1)).await.unwrap_err();
+            assert!(matches!(&refused, CallError::NotRun { reason } if reason.contains("n2")), "{refused}");
+            assert_eq!(runtime.activations(), 0);
+        }
+        let mine = world.store().begin().get(&row::session(&me)).await.unwrap().unwrap();
+        let active: Session = record::decode(&mine).unwrap();
+        let drains = Session { state: SessionState::Draining, ..active.clone() };
+        write(row::session(&me), record::encode(&drains)).await;
+        for _ in 0..3 {
+            let refused = call(&runtime, &actor("counter", "a"), "add", bytes(1)).await.unwrap_err();
+            assert!(matches!(refused, CallError::NotReady { .. }), "{refused}");
+        }
+        write(row::session(&me), record::encode(&active)).await;
+        for key in ["a", "b"] {
+            assert_eq!(call(&runtime, &actor("counter", key), "add", bytes(1)).await.unwrap(), 1);
+            assert_eq!(runtime.activations(), 1, "the one before has made room");
+        }
+    });
+}
+
+#[test]
+fn an_actor_that_could_not_be_claimed_takes_no_place() {
+    a_claim_that_comes_to_nothing_frees_its_place();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn mutant_lost_claim_stays_counted() {
+    let _armed = kelpie_core::mutant::arm("lost_claim_stays_counted");
+    std::panic::catch_unwind(a_claim_that_comes_to_nothing_frees_its_place).unwrap_err();
 }
 
 #[cfg(feature = "mutants")]

@@ -1,4 +1,5 @@
-//! A store that loses answers, or is only slow: a double, around the real memory backend.
+//! A store that loses answers, or is only slow, to commit or to answer as well: a double, around the
+//! real memory backend.
 //!
 //! One commit in eight is answered `Unknown`: it has landed, or never will, or lands later,
 //! after somebody may have looked. While it is also *away*, one transaction in three is refused
@@ -22,16 +23,22 @@ pub(crate) struct Lossy {
     env: Env,
     /// Whether it loses anything, or is only slow.
     loses: bool,
+    /// Whether answers, also to reads, take their time on the way.
+    slow_answers: bool,
     away: Arc<AtomicBool>,
 }
 
 impl Lossy {
     pub(crate) fn new(inner: Arc<dyn Backend>, env: Env, away: Arc<AtomicBool>) -> Self {
-        Self { inner, env, loses: true, away }
+        Self { inner, env, loses: true, slow_answers: false, away }
     }
 
     pub(crate) fn slow(inner: Arc<dyn Backend>, env: Env, away: Arc<AtomicBool>) -> Self {
-        Self { inner, env, loses: false, away }
+        Self { inner, env, loses: false, slow_answers: false, away }
+    }
+
+    pub(crate) fn slow_to_answer(inner: Arc<dyn Backend>, env: Env) -> Self {
+        Self { slow_answers: true, ..Self::slow(inner, env, Arc::default()) }
     }
 }
 
@@ -47,8 +54,8 @@ impl Backend for Lossy {
                     return Err(ReadError::Unavailable(Outage::Remote { reason: "it is away".into() }));
                 }
                 let inner = self.inner.begin().wait().await?;
-                Ok(Box::new(LossySnapshot { inner, env: self.env.clone(), loses: self.loses })
-                    as Box<dyn Snapshot>)
+                let (env, loses, slow_answers) = (self.env.clone(), self.loses, self.slow_answers);
+                Ok(Box::new(LossySnapshot { inner, env, loses, slow_answers }) as Box<dyn Snapshot>)
             }
             .boxed(),
         )
@@ -77,6 +84,7 @@ struct LossySnapshot {
     inner: Box<dyn Snapshot>,
     env: Env,
     loses: bool,
+    slow_answers: bool,
 }
 
 impl Snapshot for LossySnapshot {
@@ -85,7 +93,17 @@ impl Snapshot for LossySnapshot {
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Bytes]) -> Answer<'a, Result<Vec<Option<Bytes>>, ReadError>> {
-        self.inner.get_many(keys)
+        if !self.slow_answers {
+            return self.inner.get_many(keys);
+        }
+        Answer::Later(
+            async move {
+                let answer = self.inner.get_many(keys).wait().await;
+                self.env.sleep(Duration::from_micros(self.env.random_u64() % 500)).await;
+                answer
+            }
+            .boxed(),
+        )
     }
 
     fn scan(&self, scan: Scan) -> Answer<'_, Result<Rows, ReadError>> {
@@ -93,7 +111,16 @@ impl Snapshot for LossySnapshot {
     }
 
     fn commit(self: Box<Self>, request: CommitRequest) -> BoxFuture<'static, Outcome> {
-        lose(self.env, self.loses, self.inner.commit(request)).boxed()
+        let (env, slow_answers) = (self.env.clone(), self.slow_answers);
+        let commit = self.inner.commit(request);
+        let commit = async move {
+            let ended = commit.await;
+            if slow_answers {
+                env.sleep(Duration::from_micros(env.random_u64() % 500)).await;
+            }
+            ended
+        };
+        lose(self.env, self.loses, commit.boxed()).boxed()
     }
 }
 

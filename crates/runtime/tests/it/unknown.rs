@@ -162,6 +162,37 @@ fn a_read_is_not_older_than_what_the_store_has_shown() {
     assert_eq!((0..100).find(|&seed| a_read_goes_back(seed)), None);
 }
 
+/// Adds, while many read at once over a store that takes its time. Returns whether a read told less
+/// than what the store had shown before the read was asked for.
+fn a_read_among_many_goes_back(seed: u64) -> bool {
+    let world = World::slow_to_answer(seed);
+    world.sim.block_on(async {
+        let runtime = world.start(Counter::all(&world.node.env())).await;
+        let a = actor("counter", "a");
+        let adds = async {
+            for i in 0..10 {
+                add_until_taken(&runtime, i).await;
+            }
+        };
+        let reads = join_all((0..4).map(|_| async {
+            let mut back = false;
+            for _ in 0..20 {
+                runtime.env().sleep(Duration::from_micros(runtime.env().random_u64() % 300)).await;
+                let shown = runtime.view(&a).get(b"total").await.unwrap();
+                let shown = shown.map_or(0, |total| crate::world::number(&total));
+                back |= call(&runtime, &a, "get", "").await.unwrap() < shown;
+            }
+            back
+        }));
+        join(adds, reads).await.1.contains(&true)
+    })
+}
+
+#[test]
+fn a_read_takes_no_word_of_a_check_that_began_before_it() {
+    assert_eq!((0..50).find(|&seed| a_read_among_many_goes_back(seed)), None);
+}
+
 /// Turns with steps and turns without, all at once and without keys. Returns how many were
 /// told that they happened, how many were told nothing certain, and how many did happen.
 fn believe_without_keys(seed: u64) -> (u64, u64, u64) {
@@ -195,12 +226,21 @@ fn a_call_without_a_key_that_is_asked_again_has_its_effect_once() {
 
 #[cfg(feature = "mutants")]
 mod mutants {
-    use super::{a_read_goes_back, add_over_a_lossy_store, believe_a_turn_with_steps, believe_every_answer};
+    use super::{
+        a_read_among_many_goes_back, a_read_goes_back, add_over_a_lossy_store, believe_a_turn_with_steps,
+        believe_every_answer,
+    };
 
     #[test]
     fn a_read_whose_check_leaves_out_the_sequence_is_caught() {
         let _armed = kelpie_core::mutant::arm("read_checks_epoch_only");
         assert!((0..400).any(a_read_goes_back));
+    }
+
+    #[test]
+    fn a_read_that_joins_a_check_is_caught() {
+        let _armed = kelpie_core::mutant::arm("read_joins_a_check");
+        assert!((0..50).any(a_read_among_many_goes_back));
     }
 
     #[test]

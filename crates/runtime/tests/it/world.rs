@@ -49,6 +49,13 @@ impl World {
         Self { backend, ..world }
     }
 
+    /// The same with a store whose answers take their time as well.
+    pub(crate) fn slow_to_answer(seed: u64) -> Self {
+        let world = Self::new(seed);
+        let backend = Arc::new(Lossy::slow_to_answer(world.backend.clone(), world.store_node.env()));
+        Self { backend, ..world }
+    }
+
     /// The same with a store that counts what is scanned.
     pub(crate) fn counted(seed: u64, single_process: bool) -> (Self, Arc<Counts>) {
         let (world, counts) = (Self::new(seed), Arc::<Counts>::default());
