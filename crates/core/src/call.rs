@@ -54,12 +54,22 @@ impl Caller {
 }
 
 /// The caller's name for one intent: same key, same effect, once.
+///
+/// ```
+/// use kelpie_core::call::IdempotencyKey;
+///
+/// assert_eq!(IdempotencyKey::new("req-7")?.as_str(), "req-7");
+/// assert!(IdempotencyKey::new("").is_err(), "no key is no key");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
     /// Checks and wraps a key.
+    ///
+    /// Shown at [`IdempotencyKey`].
     pub fn new(key: &str) -> Result<Self, NameError> {
         let problem = if key.is_empty() {
             "must not be empty".to_owned()
@@ -72,6 +82,8 @@ impl IdempotencyKey {
     }
 
     /// The key.
+    ///
+    /// Shown at [`IdempotencyKey`].
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -121,6 +133,8 @@ pub struct CallKey(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 impl CallKey {
     /// The key of one intent of one caller.
+    ///
+    /// Shown at [`TurnId`].
     pub fn new(caller: &Caller, key: &IdempotencyKey) -> Self {
         let scope: [&[u8]; 3] = match caller {
             Caller::Principal { tenant, principal } => {
@@ -133,6 +147,8 @@ impl CallKey {
     }
 
     /// The turn that this call runs as: the same on every node and after every crash.
+    ///
+    /// Shown at [`TurnId`].
     pub fn turn(self, actor: &ActorId) -> TurnId {
         TurnId(half(hash(&TURN_ID, &[actor.encoded(), &self.0])))
     }
@@ -163,16 +179,32 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// One turn of one actor, through all its attempts.
+///
+/// ```
+/// use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
+/// use kelpie_core::id::ActorId;
+///
+/// let key = CallKey::new(&Caller::Runtime, &IdempotencyKey::new("req-7")?);
+/// let turn = key.turn(&ActorId::new("default", "note", "a")?);
+/// assert_eq!(turn.to_string().len(), 32);
+/// assert_eq!(turn.step_key("charge"), format!("{turn}.charge"));
+/// assert_eq!(turn.message_key(0).as_str(), format!("{turn}.0"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TurnId(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 impl TurnId {
     /// The key of a message that this turn sends: by its place in the outbox.
+    ///
+    /// Shown at [`TurnId`].
     pub fn message_key(self, index: u32) -> IdempotencyKey {
         IdempotencyKey(format!("{self}.{index}"))
     }
 
     /// The key that outside work of a step carries.
+    ///
+    /// Shown at [`TurnId`].
     pub fn step_key(self, step: &str) -> String {
         format!("{self}.{step}")
     }

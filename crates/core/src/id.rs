@@ -182,18 +182,30 @@ impl TryFrom<(String, String, String)> for ActorId {
 }
 
 /// The name of a node, chosen by its operator.
+///
+/// ```
+/// use kelpie_core::id::NodeId;
+///
+/// assert_eq!(NodeId::new("shop-1")?.as_str(), "shop-1");
+/// assert!(NodeId::new("").is_err(), "a node has a name");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(Arc<str>);
 
 impl NodeId {
     /// Checks and wraps a name.
+    ///
+    /// Shown at [`NodeId`].
     pub fn new(name: &str) -> Result<Self, NameError> {
         checked("node id", name, limits::NODE_ID_BYTES_MAX)?;
         Ok(Self(name.into()))
     }
 
     /// The name.
+    ///
+    /// Shown at [`NodeId`].
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -33,6 +33,7 @@ pub struct Own {
 
 impl Own {
     /// Whether a session, of the node that it names, is that of the very life that it names.
+    #[doc(hidden)]
     pub fn names(&self, session: &Session) -> bool {
         session.incarnation == self.incarnation && session.boot == self.boot
     }

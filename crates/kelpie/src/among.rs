@@ -106,10 +106,13 @@ impl Builder {
     /// names nodes, and the node's own, which has its name as a DNS name, with its key.
     ///
     /// ```
-    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
-    /// let (authorities, own, key) = (std::fs::read("ca.pem")?, std::fs::read("n1.pem")?, std::fs::read("n1.key")?);
-    /// let one = kelpie::open("postgres://kelpie@db/kelpie").node("n1").advertise("n1.example.org:7001");
-    /// one.peer_certificates(authorities, own, key).start().await?;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let one = kelpie::open("memory:").node("n1").advertise("127.0.0.1:0");
+    /// // What stands in the files `ca.pem`, `n1.pem` and `n1.key`; these hold no certificate.
+    /// let (authorities, own, key) = ("once", "upon", "a time");
+    /// let started = one.peer_certificates(authorities, own, key).start().await;
+    /// assert!(matches!(started.err(), Some(kelpie::NotStarted::Security(_))));
     /// # Ok(())
     /// # }
     /// ```

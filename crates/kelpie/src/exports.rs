@@ -301,6 +301,46 @@ pub use kelpie_runtime::{Firing, Reminder, Repeat, Schedule, ScheduleError};
 pub use kelpie_runtime::typed::{Behaviours, Handlers, State};
 
 /// ```
+/// use kelpie::{Cluster, Misfit, Result, State, Stored, Target, View, handlers};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// pub struct Sign {
+///     text: String,
+/// }
+///
+/// // What `#[actor(name = "sign", version = 2, upgrades(1 => from_v1))]` writes.
+/// impl State for Sign {
+///     const TYPE: &'static str = "sign";
+///     const VERSION: u32 = 2;
+///
+///     fn upgrade(stored: Stored<'_>) -> std::result::Result<Self, Misfit> {
+///         match stored.version() {
+///             1 => stored.with(|text: String| Sign { text }),
+///             _ => Err(stored.no_upgrade()),
+///         }
+///     }
+/// }
+///
+/// #[handlers]
+/// impl Sign {
+///     pub async fn text(&self, _: &View) -> Result<String> {
+///         Ok(self.text.clone())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let cluster: Cluster = kelpie::open("memory:").actor::<Sign>().start().await?;
+/// // One actor and the way to it, as a client holds it.
+/// let door = <Sign as kelpie::Handlers>::client(Target::new::<Sign>(cluster, "default", "door"));
+/// assert_eq!(door.text().await?, "");
+/// # Ok(())
+/// # }
+/// ```
+pub use kelpie_runtime::typed::{Misfit, Stored, Target};
+
+/// ```
 /// use std::num::NonZeroU32;
 /// use std::time::Duration;
 ///
@@ -323,6 +363,98 @@ pub use kelpie_runtime::typed::{Behaviours, Handlers, State};
 /// # }
 /// ```
 pub use kelpie_runtime::{CallLimits, Cancelled, InspectedTurn, Inspection, Rate};
+
+/// ```
+/// use kelpie::{
+///     ActorId, DeadLetter, History, Kept, KeptInbox, KeptMessage, KeptRecord, KeptReply, KeptTurn,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").start().await?;
+/// let history = cluster.runtime().history(&ActorId::new("default", "anything", "a")?, 10).await?;
+/// let History { records, replies, running, messages, dead_letters, inbox, .. } = history;
+/// // Of an actor that was never called nothing is kept.
+/// fn nothing<T>(kept: &Kept<T>) -> bool {
+///     kept.first.is_empty() && !kept.more
+/// }
+/// assert!(nothing::<KeptRecord>(&records) && nothing::<KeptReply>(&replies));
+/// assert!(nothing::<KeptMessage>(&messages) && nothing::<DeadLetter>(&dead_letters));
+/// assert!(nothing::<KeptInbox>(&inbox) && running == None::<KeptTurn>);
+/// # Ok(())
+/// # }
+/// ```
+pub use kelpie_runtime::{
+    DeadLetter, History, Kept, KeptInbox, KeptMessage, KeptRecord, KeptReply, KeptTurn,
+};
+
+/// ```
+/// use kelpie::{Boot, CallKey, Entry, Epoch, Incarnation, Mover, NodeId, OutboxPosition, Own, Seq, TurnId, Unmet, Why};
+///
+/// // What an inspection and a history say of an actor, as a person would be told.
+/// fn owner(own: &Own) -> String {
+///     let Own { node, incarnation: Incarnation(life), boot: Boot(process), epoch: Epoch(epoch) } = own;
+///     format!("{node} in its life {life}, process {process:x}, has it as its owner number {epoch}")
+/// }
+/// fn placed(Entry { why, .. }: &Entry) -> String {
+///     match why {
+///         Why::Chosen { unmet: Unmet { near: Some(near), .. }, .. } => format!("{near} had no room beside it"),
+///         Why::Migrated { by: Mover::Operator, from } => format!("somebody has moved it from {from}"),
+///         why => why.to_string(),
+///     }
+/// }
+/// fn sent(position: OutboxPosition) -> String {
+///     let OutboxPosition { seq: Seq(commit), index, .. } = position;
+///     format!("message {index} of commit {commit}")
+/// }
+///
+/// let (node, epoch) = (NodeId::new("shop-1")?, Epoch(3));
+/// let own = Own { node: node.clone(), incarnation: Incarnation(1), boot: Boot(7), epoch };
+/// assert_eq!(owner(&own), "shop-1 in its life 1, process 7, has it as its owner number 3");
+/// let why = Why::Migrated { from: node, by: Mover::Operator };
+/// assert_eq!(placed(&Entry { epoch, why }), "somebody has moved it from shop-1");
+/// assert_eq!(sent(OutboxPosition { epoch, seq: Seq(9), index: 0 }), "message 0 of commit 9");
+/// // Of a call there is a key, and a turn that it runs as on whichever node.
+/// let actor = kelpie::ActorId::new("default", "note", "a")?;
+/// let turn: TurnId = CallKey([7; 16]).turn(&actor);
+/// assert_eq!(turn, CallKey([7; 16]).turn(&actor));
+/// # Ok::<(), kelpie::NameError>(())
+/// ```
+pub use kelpie_core::{
+    call::{CallKey, OutboxPosition, TurnId},
+    id::{Boot, Epoch, Incarnation, NameError, NodeId, Seq},
+    ownership::{Entry, Mover, Own, Unmet, Why},
+};
+
+/// ```
+/// use kelpie::{CloseError, NotClosed, RegistryError};
+///
+/// // Whether it is worth the while to try once more.
+/// fn is_over(error: &NotClosed) -> bool {
+///     match error {
+///         NotClosed::CutOff { .. } | NotClosed::NotLeft(RegistryError::Silent { .. }) => false,
+///         NotClosed::NotLeft(_) | NotClosed::Store(CloseError(_)) => true,
+///     }
+/// }
+/// assert!(is_over(&NotClosed::NotLeft(RegistryError::Generation)));
+/// assert!(!is_over(&NotClosed::CutOff { calls: 1 }));
+/// ```
+pub use kelpie_runtime::RegistryError;
+/// ```
+/// use kelpie::{CloseError, NotClosed, NotStarted, StoreUrlError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let started = kelpie::open("embedded:").start().await;
+/// assert!(matches!(started.err(), Some(NotStarted::Url(StoreUrlError::NoDirectory))));
+/// // The other end; what was acknowledged is in the store all the same.
+/// fn said(error: CloseError) -> String {
+///     NotClosed::from(error).to_string()
+/// }
+/// # let _ = said;
+/// # }
+/// ```
+pub use kelpie_storage::{CloseError, StoreUrlError};
 
 /// ```
 /// use kelpie::{ActorId, Strategy, TraceContext, untyped::Call};

@@ -153,18 +153,128 @@ pub use http::{Http, HttpBuilder, NotServed};
 /// # }
 /// ```
 pub mod untyped {
+    /// ```
+    /// use kelpie::untyped::{Call, CallError, IdempotencyKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// let note = kelpie::ActorId::new("default", "note", "a")?;
+    /// let call = Call::new(note, "write", "milk").key(IdempotencyKey::new("monday's list")?);
+    /// let called: Result<kelpie::Bytes, CallError> = cluster.runtime().call(call).await;
+    /// assert!(matches!(called, Err(CallError::NoSuchType { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub use kelpie_core::call::IdempotencyKey;
+    /// ```
+    /// use futures::future::BoxFuture;
+    /// use kelpie::untyped::{
+    ///     Actor, Call, EffectContext, HandlerError, PendingEffect, PlacementWish, RecordRange, Turn, View, counters,
+    /// };
+    /// use kelpie::{ActorId, Bytes};
+    ///
+    /// /// Counts what it was told, and has it printed.
+    /// struct Tally;
+    ///
+    /// impl Actor for Tally {
+    ///     fn actor_type(&self) -> &str {
+    ///         "tally"
+    ///     }
+    ///     fn is_read(&self, operation: &str) -> bool {
+    ///         operation == "count"
+    ///     }
+    ///     fn wish(&self, _: &ActorId) -> PlacementWish {
+    ///         PlacementWish { label: Some("printer".to_owned()), ..PlacementWish::default() }
+    ///     }
+    ///     fn handle<'a>(
+    ///         &'a self, turn: &'a mut Turn, _: &'a str, payload: &'a [u8],
+    ///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    ///         Box::pin(async move {
+    ///             if payload.is_empty() {
+    ///                 return Err(HandlerError::app("tally.empty", "say something"));
+    ///             }
+    ///             let count = turn.range(RecordRange::prefix(b"said/")).await?.len();
+    ///             turn.set(format!("said/{count:06}"), payload.to_vec());
+    ///             turn.index_add("words", payload, &[1]);
+    ///             turn.perform("print", payload.to_vec());
+    ///             Ok(Bytes::new())
+    ///         })
+    ///     }
+    ///     fn read<'a>(
+    ///         &'a self, view: &'a View, _: &'a str, word: &'a [u8],
+    ///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    ///         Box::pin(async move {
+    ///             let entry = view.index_get("words", word).await?.unwrap_or_default();
+    ///             Ok(Bytes::from(counters(&entry).iter().sum::<u64>().to_string()))
+    ///         })
+    ///     }
+    ///     fn perform(&self, context: EffectContext, effect: PendingEffect) -> BoxFuture<'static, ()> {
+    ///         Box::pin(async move { println!("{}: {:?}", context.actor(), effect.payload) })
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Tally)).start().await?;
+    /// let tally = ActorId::new("default", "tally", "a")?;
+    /// cluster.runtime().call(Call::new(tally.clone(), "say", "yes")).await?;
+    /// assert_eq!(cluster.runtime().call(Call::new(tally, "count", "yes")).await?, "1");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub use kelpie_runtime::{
-        Actor, Call, CallError, Drained, EffectContext, HandlerError, Health, Options, PendingEffect,
-        PlacementWish, RecordRange, Runtime, StartError, Turn, View,
+        Actor, EffectContext, HandlerError, PendingEffect, PlacementWish, RecordRange, Turn, View, counters,
     };
-    pub use kelpie_storage::{OpenError, Store, StoreConfig};
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kelpie::untyped::{
+    ///     Call, CallError, Drained, Health, JoinError, NodeSettings, Options, Runtime, StartError,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // A second node of this program, on the store of its first.
+    /// let first = kelpie::open("memory:").start().await?;
+    /// let (env, store) = (first.runtime().env().clone(), first.runtime().store().clone());
+    /// let alone = Options::alone("n2")?;
+    /// let node = NodeSettings { lease_term: Duration::from_secs(6), ..alone.node.clone() };
+    /// let runtime: Runtime = match Runtime::start(Options { node, ..alone }, env, store, vec![]).await {
+    ///     Err(StartError::Join(JoinError::Refused(why))) => return Err(why.into()),
+    ///     started => started?,
+    /// };
+    /// assert_eq!(runtime.health(), Health::Ready);
+    /// let called = runtime.call(Call::new(kelpie::ActorId::new("default", "note", "a")?, "read", "")).await;
+    /// assert!(matches!(called, Err(CallError::NoSuchType { .. })));
+    /// let Drained { cut_off, left } = runtime.drain(Duration::from_secs(5)).await;
+    /// assert!(cut_off == 0 && left.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub use kelpie_runtime::{
+        Call, CallError, Drained, Health, JoinError, NodeSettings, Options, Runtime, StartError,
+    };
+    /// ```
+    /// use kelpie::untyped::{OpenError, ReadError, Store, StoreConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let first = kelpie::open("memory:").start().await?;
+    /// # let env = first.runtime().env().clone();
+    /// let config: StoreConfig = "memory:".parse()?;
+    /// let opened: Result<Store, OpenError> = Store::open(&config, &env).await;
+    /// let read: Result<Option<kelpie::Bytes>, ReadError> = opened?.begin().get(b"row").await;
+    /// assert_eq!(read?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub use kelpie_storage::{OpenError, ReadError, Store, StoreConfig};
 }
 
 /// What the attributes write names these.
 #[doc(hidden)]
 pub mod __private {
-    pub use kelpie_runtime::HandlerError;
-    pub use kelpie_runtime::typed::{Misfit, Outcome, Stored, Target, arguments, no_handler, reply};
+    pub use kelpie_runtime::typed::{Outcome, arguments, no_handler, reply};
     pub use serde;
 }

@@ -179,8 +179,8 @@ fn write(arguments: &Arguments, actor: &Ident) -> TokenStream {
             #(#label)*
 
             fn upgrade(
-                stored: ::kelpie::__private::Stored<'_>,
-            ) -> ::core::result::Result<Self, ::kelpie::__private::Misfit> {
+                stored: ::kelpie::Stored<'_>,
+            ) -> ::core::result::Result<Self, ::kelpie::Misfit> {
                 match stored.version() {
                     #(#arms)*
                     _ => ::core::result::Result::Err(stored.no_upgrade()),

@@ -103,7 +103,7 @@ fn impls(actor: &Ident, ty: &TokenStream, handlers: &[Handler]) -> TokenStream {
         #[derive(Clone)]
         #[#allow(private_interfaces, private_bounds, unreachable_pub, missing_docs)]
         pub struct #client<V> {
-            target: ::kelpie::__private::Target<V>,
+            target: ::kelpie::Target<V>,
         }
 
         #[#allow(private_interfaces, private_bounds, unreachable_pub, missing_docs)]
@@ -117,7 +117,7 @@ fn impls(actor: &Ident, ty: &TokenStream, handlers: &[Handler]) -> TokenStream {
 
             type Client<V> = #client<V>;
 
-            fn client<V>(target: ::kelpie::__private::Target<V>) -> #client<V> {
+            fn client<V>(target: ::kelpie::Target<V>) -> #client<V> {
                 #client { target }
             }
 
@@ -126,7 +126,7 @@ fn impls(actor: &Ident, ty: &TokenStream, handlers: &[Handler]) -> TokenStream {
                 #turn: &mut ::kelpie::Turn,
                 #operation: &str,
                 #payload: &[u8],
-            ) -> ::core::result::Result<::kelpie::Bytes, ::kelpie::__private::HandlerError> {
+            ) -> ::core::result::Result<::kelpie::Bytes, ::kelpie::untyped::HandlerError> {
                 match #operation {
                     #(#changes)*
                     _ => ::kelpie::__private::no_handler::<Self>(#operation),
@@ -138,7 +138,7 @@ fn impls(actor: &Ident, ty: &TokenStream, handlers: &[Handler]) -> TokenStream {
                 #view: &::kelpie::View,
                 #operation: &str,
                 #payload: &[u8],
-            ) -> ::core::result::Result<::kelpie::Bytes, ::kelpie::__private::HandlerError> {
+            ) -> ::core::result::Result<::kelpie::Bytes, ::kelpie::untyped::HandlerError> {
                 match #operation {
                     #(#reads)*
                     _ => ::kelpie::__private::no_handler::<Self>(#operation),

@@ -37,6 +37,13 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// What a caller should do about it.
+    ///
+    /// ```
+    /// use kelpie_core::advice::Advice;
+    /// use kelpie_registry::RegistryError;
+    ///
+    /// assert_eq!(RegistryError::Generation.advice(), Advice::Fix);
+    /// ```
     pub fn advice(&self) -> Advice {
         match self {
             Self::Read(_) => Advice::NotRun,

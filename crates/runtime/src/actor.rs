@@ -16,16 +16,103 @@ use crate::turn::Turn;
 use crate::view::View;
 
 /// The behaviour of one actor type.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use futures::future::BoxFuture;
+/// use kelpie::untyped::{Actor, Call, EffectContext, HandlerError, PendingEffect, PlacementWish, Turn, View};
+/// use kelpie::{ActorId, Bytes, Env};
+///
+/// /// Has things fetched, outside of its turns, until they are here.
+/// struct Shelf;
+///
+/// impl Actor for Shelf {
+///     fn actor_type(&self) -> &str {
+///         "shelf"
+///     }
+///     fn is_read(&self, operation: &str) -> bool {
+///         operation == "look"
+///     }
+///     fn takes_json(&self) -> bool {
+///         false
+///     }
+///     fn wish(&self, _actor: &ActorId) -> PlacementWish {
+///         PlacementWish { label: Some("zone=a".to_owned()), ..PlacementWish::default() }
+///     }
+///     fn handle<'a>(
+///         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+///         Box::pin(async move {
+///             if operation == "order" {
+///                 turn.set("owed", payload.to_vec());
+///                 turn.wake_at(Some(turn.now_ms())); // at once
+///             } else {
+///                 turn.clear("owed");
+///                 turn.set("here", payload.to_vec());
+///                 turn.wake_at(None);
+///             }
+///             Ok(Bytes::new())
+///         })
+///     }
+///     fn read<'a>(
+///         &'a self, view: &'a View, _: &'a str, _: &'a [u8],
+///     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+///         Box::pin(async move { Ok(view.get(b"here").await?.unwrap_or_default()) })
+///     }
+///     fn wake<'a>(&'a self, turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {
+///         Box::pin(async move {
+///             let Some(owed) = turn.get(b"owed").await? else { return Ok(()) };
+///             if !turn.in_flight("fetch") {
+///                 turn.perform("fetch", owed);
+///             }
+///             // A crash may lose the effect: it is asked for again while it is owed.
+///             turn.wake_at(Some(turn.now_ms() + 1_000));
+///             Ok(())
+///         })
+///     }
+///     fn perform(&self, context: EffectContext, effect: PendingEffect) -> BoxFuture<'static, ()> {
+///         Box::pin(async move {
+///             context.env().sleep(Duration::from_millis(1)).await; // a call of the world outside
+///             let owed = context.view().get(b"owed").await;
+///             assert_eq!(owed.ok().flatten().as_ref(), Some(&effect.payload), "{}", context.actor());
+///             // Its result is a call like others.
+///             drop(context.call_back("came", effect.payload, &effect.key).await);
+///         })
+///     }
+///     fn asked(&self, _env: Env, actor: ActorId, _question: Bytes) -> BoxFuture<'static, Bytes> {
+///         Box::pin(async move { Bytes::from(format!("{actor} is here")) })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Shelf)).start().await?;
+/// let runtime = cluster.runtime();
+/// let shelf = ActorId::new("default", "shelf", "a")?;
+/// runtime.call(Call::new(shelf.clone(), "order", "a lamp")).await?;
+/// while runtime.call(Call::new(shelf.clone(), "look", "")).await? != "a lamp" {
+///     runtime.env().sleep(Duration::from_millis(1)).await;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub trait Actor: Send + Sync + 'static {
     /// The name of the type: the second part of its actors' ids.
+    ///
+    /// Shown at [`Actor`].
     fn actor_type(&self) -> &str;
 
     /// Whether an operation is a read turn: it writes nothing, may run beside a turn that
     /// waits, and sees the last committed version.
+    ///
+    /// Shown at [`Actor`].
     fn is_read(&self, operation: &str) -> bool;
 
     /// Whether operations take and give JSON, so that a program in another language can call
     /// them as they are.
+    ///
+    /// Shown at [`Actor`].
     fn takes_json(&self) -> bool {
         false
     }
@@ -34,6 +121,8 @@ pub trait Actor: Send + Sync + 'static {
     /// all; after an error nothing of it remains. Between steps its course may depend only
     /// on committed state, recorded results and what `turn` gives it: after a crash it runs
     /// again.
+    ///
+    /// Shown at [`Actor`].
     fn handle<'a>(
         &'a self,
         turn: &'a mut Turn,
@@ -43,11 +132,15 @@ pub trait Actor: Send + Sync + 'static {
 
     /// Where an actor of this type would like to be. Asked when it is placed; a wish that cannot
     /// be had is passed over.
+    ///
+    /// Shown at [`Actor`].
     fn wish(&self, _actor: &ActorId) -> PlacementWish {
         PlacementWish::default()
     }
 
     /// A read turn.
+    ///
+    /// Shown at [`Actor`].
     fn read<'a>(
         &'a self,
         view: &'a View,
@@ -57,6 +150,8 @@ pub trait Actor: Send + Sync + 'static {
 
     /// An exclusive turn that nobody called for: the time set by [`Turn::wake_at`] has come.
     /// It may come early after a restart and more than once, so it looks at the time itself.
+    ///
+    /// Shown at [`Actor`].
     fn wake<'a>(&'a self, _turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {
         Box::pin(async { Ok(()) })
     }
@@ -64,6 +159,8 @@ pub trait Actor: Send + Sync + 'static {
     /// Carries out one effect that a committed turn has left ([`Turn::perform`]), outside of
     /// any turn. A crash may lose it: the actor's state says that it is owed, and
     /// [`Actor::wake`] asks for it again.
+    ///
+    /// Shown at [`Actor`].
     fn perform(&self, _context: EffectContext, _effect: PendingEffect) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
@@ -71,6 +168,8 @@ pub trait Actor: Send + Sync + 'static {
     /// Answers what another node's program asks ([`Runtime::ask_owner`](crate::Runtime::ask_owner))
     /// about an actor that this node owns: from what its process has in memory beside the actor's
     /// records, outside of any turn. It may wait for news; whoever asked may have gone meanwhile.
+    ///
+    /// Shown at [`Actor`].
     fn asked(&self, _env: Env, _actor: ActorId, _question: Bytes) -> BoxFuture<'static, Bytes> {
         Box::pin(async { Bytes::new() })
     }
@@ -86,6 +185,15 @@ pub struct PlacementWish {
 }
 
 /// Why a handler has no result.
+///
+/// ```
+/// use kelpie::untyped::HandlerError;
+///
+/// let refused = HandlerError::app("door.locked", "it is locked"); // the same key gets the same answer
+/// assert_eq!(refused.to_string(), "door.locked: it is locked");
+/// let later = HandlerError::not_now("door.busy", "somebody is in it"); // the same key may be let in later
+/// assert!(matches!(later, HandlerError::NotNow { .. }));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HandlerError {
     /// The actor's own answer. It is recorded under the call's key; state is rolled back.
@@ -114,11 +222,15 @@ pub enum HandlerError {
 
 impl HandlerError {
     /// The actor's own refusal.
+    ///
+    /// Shown at [`HandlerError`].
     pub fn app(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::App { code: code.into(), message: message.into(), detail: None }
     }
 
     /// The actor's own refusal of what it would take at another time.
+    ///
+    /// Shown at [`HandlerError`].
     pub fn not_now(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::NotNow { code: code.into(), message: message.into() }
     }
@@ -201,6 +313,14 @@ impl From<RecordError> for TurnError {
 }
 
 /// A range of an actor's records.
+///
+/// ```
+/// use kelpie::untyped::RecordRange;
+///
+/// let newest = RecordRange::prefix(b"page/").limit(10).reversed();
+/// assert_eq!((newest.begin.as_ref(), newest.end.as_ref()), (&b"page/"[..], &b"page0"[..]));
+/// assert_eq!((newest.limit, newest.reverse), (10, true));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordRange {
     /// First record.
@@ -215,6 +335,8 @@ pub struct RecordRange {
 
 impl RecordRange {
     /// All records that start with `prefix` (empty: all there are).
+    ///
+    /// Shown at [`RecordRange`].
     pub fn prefix(prefix: &[u8]) -> Self {
         let mut end = prefix.to_vec();
         while end.pop_if(|last| *last == u8::MAX).is_some() {}
@@ -225,11 +347,15 @@ impl RecordRange {
     }
 
     /// At most `limit` rows.
+    ///
+    /// Shown at [`RecordRange`].
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
     /// From the end towards the beginning.
+    ///
+    /// Shown at [`RecordRange`].
     pub fn reversed(self) -> Self {
         Self { reverse: true, ..self }
     }

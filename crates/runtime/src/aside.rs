@@ -15,12 +15,27 @@ use crate::runtime::Runtime;
 
 impl Runtime {
     /// Whether there may be other nodes.
+    ///
+    /// Shown at [`Runtime`].
     pub fn has_peers(&self) -> bool {
         self.node.routing.is_some()
     }
 
     /// Asks the program of the other node that owns an actor ([`Actor::asked`](crate::Actor::asked)),
     /// and waits for its answer for at most `limit`. Nothing: no other node owns it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// let note = kelpie::ActorId::new("default", "note", "a")?;
+    /// // No other node has it.
+    /// assert_eq!(cluster.runtime().ask_owner(&note, "how far?".into(), Duration::from_secs(1)).await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::NotRun`] when the store or that node does not answer.

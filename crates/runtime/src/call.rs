@@ -19,6 +19,26 @@ use crate::actor::TurnError;
 use crate::typed::Misfit;
 
 /// A call to an actor.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kelpie::untyped::{Call, IdempotencyKey};
+/// use kelpie::{ActorId, Caller};
+///
+/// let note = ActorId::new("default", "note", "a")?;
+/// let call = Call::new(note.clone(), "write", "milk")
+///     .key(IdempotencyKey::new("monday's list")?)
+///     .caller(Caller::Principal { tenant: "default".to_owned(), principal: "ann".to_owned() })
+///     .trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?)
+///     .deadline(Duration::from_secs(2));
+/// assert_eq!((call.actor(), call.operation(), call.payload().as_ref()), (&note, "write", &b"milk"[..]));
+/// assert_eq!(call.idempotency_key().map(IdempotencyKey::as_str), Some("monday's list"));
+///
+/// let look = Call::new(note, "read", "").stale_ok();
+/// assert_eq!(look.idempotency_key(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Call {
     pub(crate) actor: ActorId,
@@ -37,6 +57,8 @@ pub struct Call {
 
 impl Call {
     /// A call without a key of its own, by an anonymous caller, with the default deadline.
+    ///
+    /// Shown at [`Call`].
     pub fn new(actor: ActorId, operation: impl Into<String>, payload: impl Into<Bytes>) -> Self {
         Self {
             actor,
@@ -54,24 +76,32 @@ impl Call {
     }
 
     /// Says which request it belongs to: its turn, and what that calls and sends, are part of it.
+    ///
+    /// Shown at [`Call`].
     #[must_use]
     pub fn trace(self, trace: TraceContext) -> Self {
         Self { trace: Some(trace), ..self }
     }
 
     /// Names the intent: the same key has its effect once and gets the same reply.
+    ///
+    /// Shown at [`Call`].
     #[must_use]
     pub fn key(self, key: IdempotencyKey) -> Self {
         Self { key: Some(key), ..self }
     }
 
     /// Says who calls.
+    ///
+    /// Shown at [`Call`].
     #[must_use]
     pub fn caller(self, caller: Caller) -> Self {
         Self { caller: Some(caller), ..self }
     }
 
     /// How long it may take from now.
+    ///
+    /// Shown at [`Call`].
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -89,21 +119,29 @@ impl Call {
     }
 
     /// Whom it calls.
+    ///
+    /// Shown at [`Call`].
     pub fn actor(&self) -> &ActorId {
         &self.actor
     }
 
     /// What it calls.
+    ///
+    /// Shown at [`Call`].
     pub fn operation(&self) -> &str {
         &self.operation
     }
 
     /// With what.
+    ///
+    /// Shown at [`Call`].
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
     /// The key that its caller has given it.
+    ///
+    /// Shown at [`Call`].
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         self.key.as_ref()
     }
@@ -111,6 +149,8 @@ impl Call {
     /// A read turn may be answered from what this node knows, without a question to the owner
     /// or the store: from its activation, which another node may have taken over since, or
     /// from the last commit. It activates nothing. Means nothing to other operations.
+    ///
+    /// Shown at [`Call`].
     #[must_use]
     pub fn stale_ok(self) -> Self {
         Self { stale_ok: true, ..self }
@@ -204,6 +244,21 @@ pub(crate) type Outcome = Result<Bytes, CallError>;
 pub(crate) const GAVE_WAY: &str = "turns wait for each other, and this call gave way: ";
 
 /// A call has no reply.
+///
+/// ```
+/// use kelpie::untyped::{Call, CallError};
+/// use kelpie::{ActorId, Advice};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = kelpie::open("memory:").start().await?;
+/// let called = cluster.runtime().call(Call::new(ActorId::new("default", "note", "a")?, "read", "")).await;
+/// let Err(error) = called else { return Err("there are no such actors".into()) };
+/// assert!(matches!(error, CallError::NoSuchType { .. }));
+/// assert_eq!((error.code(), error.advice()), ("call.no_such_type", Advice::Fix));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// The actor's own answer.
@@ -302,6 +357,8 @@ pub enum CallError {
 
 impl CallError {
     /// What the caller should do about it.
+    ///
+    /// Shown at [`CallError`].
     pub fn advice(&self) -> Advice {
         match self {
             Self::App { .. } => Advice::App,
@@ -326,6 +383,8 @@ impl CallError {
     }
 
     /// A stable name, for programs.
+    ///
+    /// Shown at [`CallError`].
     pub fn code(&self) -> &str {
         match self {
             Self::App { code, .. } => code,

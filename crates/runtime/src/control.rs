@@ -109,6 +109,57 @@ pub enum Cancelled {
 impl Runtime {
     /// Looks at an actor, also while a turn of it runs. Activates nothing.
     ///
+    /// ```
+    /// # use futures::future::BoxFuture;
+    /// # use kelpie::untyped::{Actor, Call, HandlerError, Turn, View};
+    /// # use kelpie::{ActorId, Bytes};
+    /// # struct Note;
+    /// # impl Actor for Note {
+    /// #     fn actor_type(&self) -> &str {
+    /// #         "note"
+    /// #     }
+    /// #     fn is_read(&self, operation: &str) -> bool {
+    /// #         operation == "read"
+    /// #     }
+    /// #     fn read<'a>(
+    /// #         &'a self, view: &'a View, _: &'a str, _: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move { Ok(view.get(b"text").await?.unwrap_or_default()) })
+    /// #     }
+    /// #     fn handle<'a>(
+    /// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move {
+    /// # match operation {
+    /// #     "write" => turn.set("text", payload.to_vec()),
+    /// #     _ => turn.send(turn.actor().clone(), "write", payload.to_vec()),
+    /// # }
+    /// # Ok(Bytes::new())
+    /// #         })
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Note)).start().await?;
+    /// # let runtime = cluster.runtime();
+    /// use std::time::Duration;
+    ///
+    /// use kelpie::Cancelled;
+    ///
+    /// let note = ActorId::new("default", "note", "a")?;
+    /// assert_eq!(runtime.inspect(&note).await?.owner, None, "it was never called");
+    /// runtime.call(Call::new(note.clone(), "write", "milk")).await?;
+    /// let seen = runtime.inspect(&note).await?;
+    /// assert_eq!((seen.owner.as_ref().map(kelpie::NodeId::as_str), seen.owner_lives), (Some("node-1"), true));
+    /// assert_eq!((seen.epoch.0, seen.commits.0, seen.turns), (1, 1, Some(vec![])));
+    ///
+    /// // Stops a turn that `turns` shows; there is none.
+    /// let turn = kelpie::TurnId([0; 16]);
+    /// assert_eq!(runtime.cancel(&note, turn, Duration::from_secs(1)).await?, Cancelled::Absent);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// When the store does not answer, or a record cannot be read.
     pub async fn inspect(&self, actor: &ActorId) -> Result<Inspection, TurnError> {
@@ -153,6 +204,8 @@ impl Runtime {
 
     /// Stops a turn that waits, or one that runs before its next step or call, on whichever node.
     /// Returns once it has ended, or after `limit` with an error.
+    ///
+    /// Shown at [`Runtime::inspect`].
     ///
     /// # Errors
     /// [`CallError::Unknown`] when the turn has not ended within `limit`: it is stopped at its

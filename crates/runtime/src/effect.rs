@@ -79,22 +79,30 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 impl EffectContext {
     /// The world.
+    ///
+    /// Shown at [`Actor`].
     pub fn env(&self) -> &Env {
         &self.node.env
     }
 
     /// Whose effect it is.
+    ///
+    /// Shown at [`Actor`].
     pub fn actor(&self) -> &ActorId {
         &self.actor
     }
 
     /// The actor's records as they are committed now.
+    ///
+    /// Shown at [`Actor`].
     pub fn view(&self) -> View {
         self.node.view(&self.actor)
     }
 
     /// Brings a result back as a call to the actor, again until the actor has taken or
     /// refused it. `key` names the result; the actor itself drops one that it has already.
+    ///
+    /// Shown at [`Actor`].
     pub async fn call_back(
         &self,
         operation: &str,

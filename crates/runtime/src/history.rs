@@ -128,6 +128,53 @@ pub struct KeptInbox {
 impl Runtime {
     /// What the store keeps of an actor: of each kind the first `limit`. Activates nothing.
     ///
+    /// ```
+    /// # use futures::future::BoxFuture;
+    /// # use kelpie::untyped::{Actor, Call, HandlerError, Turn, View};
+    /// # use kelpie::{ActorId, Bytes};
+    /// # struct Note;
+    /// # impl Actor for Note {
+    /// #     fn actor_type(&self) -> &str {
+    /// #         "note"
+    /// #     }
+    /// #     fn is_read(&self, operation: &str) -> bool {
+    /// #         operation == "read"
+    /// #     }
+    /// #     fn read<'a>(
+    /// #         &'a self, view: &'a View, _: &'a str, _: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move { Ok(view.get(b"text").await?.unwrap_or_default()) })
+    /// #     }
+    /// #     fn handle<'a>(
+    /// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move {
+    /// # match operation {
+    /// #     "write" => turn.set("text", payload.to_vec()),
+    /// #     _ => turn.send(turn.actor().clone(), "write", payload.to_vec()),
+    /// # }
+    /// # Ok(Bytes::new())
+    /// #         })
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Note)).start().await?;
+    /// # let runtime = cluster.runtime();
+    /// use kelpie::untyped::IdempotencyKey;
+    /// use kelpie::{History, KeptRecord};
+    ///
+    /// let note = ActorId::new("default", "note", "a")?;
+    /// let call = Call::new(note.clone(), "write", "milk").key(IdempotencyKey::new("monday")?);
+    /// runtime.call(call).await?;
+    /// let kept: History = runtime.history(&note, 10).await?;
+    /// assert_eq!(kept.records.first, [KeptRecord { name: "text".into(), bytes: 4 }]);
+    /// assert_eq!((kept.replies.first.len(), kept.replies.more), (1, false));
+    /// assert_eq!((kept.commits.0, kept.running, kept.messages.first), (1, None, vec![]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// When the store does not answer, or a record cannot be read.
     pub async fn history(&self, actor: &ActorId, limit: usize) -> Result<History, TurnError> {

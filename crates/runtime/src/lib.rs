@@ -60,7 +60,7 @@ pub use effect::{EffectContext, PendingEffect};
 pub use history::{History, Kept, KeptInbox, KeptMessage, KeptRecord, KeptReply, KeptTurn};
 pub use kelpie_core::rate::Rate;
 pub use kelpie_core::reminder::{Repeat, Schedule, ScheduleError};
-pub use kelpie_registry::{Health, Settings as NodeSettings};
+pub use kelpie_registry::{Health, JoinError, RegistryError, Settings as NodeSettings};
 pub use leaving::{MigrateError, Moved};
 pub use outbox::DeadLetter;
 pub use peers::{PeerFailure, Peers};

@@ -190,6 +190,62 @@ impl Turn {
     /// fires for is [`Turn::firing`]. Its own refusal, or an error that would come again, ends
     /// that occurrence: the reminder goes on with the next.
     ///
+    /// ```
+    /// # use futures::future::BoxFuture;
+    /// # use kelpie::untyped::{Actor, Call, HandlerError, RecordRange, Turn, View};
+    /// # use kelpie::{ActorId, Bytes, Caller};
+    /// # use kelpie::Schedule;
+    /// # use std::time::Duration;
+    /// # struct Clock;
+    /// # impl Actor for Clock {
+    /// #     fn actor_type(&self) -> &str {
+    /// #         "clock"
+    /// #     }
+    /// #     fn is_read(&self, operation: &str) -> bool {
+    /// #         operation == "read"
+    /// #     }
+    /// #     fn read<'a>(
+    /// #         &'a self, _view: &'a View, _: &'a str, _: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move { Ok(Bytes::new()) })
+    /// #     }
+    /// #     fn handle<'a>(
+    /// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move {
+    /// // In `Actor::handle`.
+    /// match operation {
+    ///     "wind" => {
+    ///         let due_ms = turn.remind("noon", Schedule::After(Duration::from_millis(5)), "strike", "12").await?;
+    ///         turn.remind("evening", Schedule::Every(Duration::from_secs(60)), "strike", "6").await?;
+    ///         assert_eq!(turn.reminder("noon").await?.map(|noon| noon.due_ms), Some(due_ms));
+    ///     }
+    ///     _ => {
+    ///         // It fires for its first time, which is due.
+    ///         let firing = turn.firing().map(|firing| (firing.name.clone(), firing.occurrence));
+    ///         assert_eq!(firing, Some(("noon".to_owned(), 0)));
+    ///         turn.set("struck", payload.to_vec());
+    ///         assert!(turn.cancel_reminder("evening").await?, "there was one");
+    ///     }
+    /// }
+    /// Ok(Bytes::new())
+    /// #         })
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Clock)).start().await?;
+    /// # let runtime = cluster.runtime();
+    /// let clock = ActorId::new("default", "clock", "tower")?;
+    /// runtime.call(Call::new(clock.clone(), "wind", "")).await?;
+    /// while runtime.view(&clock).get(b"struck").await?.is_none() {
+    ///     runtime.env().sleep(Duration::from_millis(1)).await;
+    /// }
+    /// assert_eq!(runtime.view(&clock).reminders().await?, []);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`TurnError::Schedule`] for a schedule that can't be kept, [`TurnError::TooLarge`] for a
     /// name, an operation or a payload beyond its limit.
@@ -223,6 +279,8 @@ impl Turn {
     /// Takes a reminder back, with this turn's commit. Returns whether there was one. A firing
     /// of it that has not begun does nothing any more.
     ///
+    /// Shown at [`Turn::remind`].
+    ///
     /// # Errors
     /// When the store does not answer, or the actor has moved.
     pub async fn cancel_reminder(&mut self, name: &str) -> Result<bool, TurnError> {
@@ -237,6 +295,8 @@ impl Turn {
 
     /// One of the actor's reminders, as this turn has left it.
     ///
+    /// Shown at [`Turn::remind`].
+    ///
     /// # Errors
     /// When the store does not answer, or the actor has moved.
     pub async fn reminder(&self, name: &str) -> Result<Option<Reminder>, TurnError> {
@@ -247,6 +307,8 @@ impl Turn {
     }
 
     /// The occurrence that this turn runs for, if it is a reminder's.
+    ///
+    /// Shown at [`Turn::remind`].
     pub fn firing(&self) -> Option<&Firing> {
         self.firing.as_ref().map(|(firing, _)| firing)
     }

@@ -25,6 +25,17 @@ use crate::view::View;
 use crate::{balancing, eviction, route, wake};
 
 /// How a node runs.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kelpie::untyped::Options;
+///
+/// let options = Options { idle_after: Duration::from_secs(5), ..Options::alone("shop-1")? };
+/// assert_eq!(options.node.node.as_str(), "shop-1");
+/// assert!(Options::alone("").is_err(), "a node has a name");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How it joins.
@@ -47,6 +58,8 @@ pub struct Options {
 
 impl Options {
     /// A node that serves alone.
+    ///
+    /// Shown at [`Options`].
     pub fn alone(node: &str) -> Result<Self, NameError> {
         let node = Settings::alone(NodeId::new(node)?);
         Ok(Self {
@@ -86,6 +99,73 @@ pub struct Drained {
 }
 
 /// The runtime of one node. Cheap to clone.
+///
+/// ```
+/// # use futures::future::BoxFuture;
+/// # use kelpie::untyped::{Actor, Call, HandlerError, Turn, View};
+/// # use kelpie::{ActorId, Bytes};
+/// # struct Note;
+/// # impl Actor for Note {
+/// #     fn actor_type(&self) -> &str {
+/// #         "note"
+/// #     }
+/// #     fn is_read(&self, operation: &str) -> bool {
+/// #         operation == "read"
+/// #     }
+/// #     fn read<'a>(
+/// #         &'a self, view: &'a View, _: &'a str, _: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move { Ok(view.get(b"text").await?.unwrap_or_default()) })
+/// #     }
+/// #     fn handle<'a>(
+/// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move {
+/// # match operation {
+/// #     "write" => turn.set("text", payload.to_vec()),
+/// #     _ => turn.send(turn.actor().clone(), "write", payload.to_vec()),
+/// # }
+/// # Ok(Bytes::new())
+/// #         })
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use kelpie::untyped::{Health, Options, Runtime, Store, StoreConfig};
+///
+/// // What `kelpie::open(…).start()` does, in any world and with any store.
+/// let env = kelpie_env::real::env();
+/// let store = Store::open(&StoreConfig::Memory, &env).await?;
+/// let runtime = Runtime::start(Options::alone("n1")?, env, store, vec![Arc::new(Note)]).await?;
+///
+/// let note = ActorId::new("default", "note", "a")?;
+/// runtime.call(Call::new(note.clone(), "write", "milk")).await?;
+/// assert_eq!(runtime.call(Call::new(note.clone(), "read", "")).await?, "milk");
+/// // From the store, without the actor coming into memory.
+/// assert_eq!(runtime.read_stored(Call::new(note.clone(), "read", "")).await?, "milk");
+/// assert_eq!(runtime.view(&note).get(b"text").await?, Some("milk".into()));
+///
+/// // What it serves, and for whom it may commit.
+/// assert_eq!(runtime.actor_types().collect::<Vec<_>>(), ["note"]);
+/// assert_eq!(runtime.takes_json("note"), Some(false));
+/// let all = runtime.actors("default", "note", None, 10).await?;
+/// assert!(all.iter().all(|(actor, own)| *actor == note && runtime.is_node(&own.node)));
+///
+/// // How it does.
+/// assert_eq!((runtime.health(), runtime.has_peers()), (Health::Ready, false));
+/// assert_eq!((runtime.in_flight(), runtime.activations()), (0, 1));
+/// assert!(runtime.cached_bytes() > 0 && runtime.env().wall_ms() > 0);
+///
+/// let drained = runtime.drain(Duration::from_secs(5)).await;
+/// assert_eq!(drained.cut_off, 0);
+/// assert!(runtime.is_draining() && runtime.is_told_to_drain());
+/// runtime.store().close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) node: Arc<Node>,
@@ -93,6 +173,8 @@ pub struct Runtime {
 
 impl Runtime {
     /// Joins and begins to serve, first of all what is owed from before.
+    ///
+    /// Shown at [`Runtime`].
     pub async fn start(
         options: Options,
         env: Env,
@@ -104,6 +186,7 @@ impl Runtime {
 
     /// The same among other nodes: `peers` gets this one's place in the cluster, and gives the way
     /// to the others. Whoever calls listens at the address in `options` before.
+    #[doc(hidden)]
     pub async fn start_among(
         options: Options,
         env: Env,
@@ -146,12 +229,16 @@ impl Runtime {
     }
 
     /// Calls an actor, wherever it is.
+    ///
+    /// Shown at [`Runtime`].
     pub async fn call(&self, call: Call) -> Result<Bytes, CallError> {
         self.node.clone().call(call, Admission::New).await
     }
 
     /// A read turn on what was committed last, straight from the store: it activates nothing,
     /// and an actor that was never called reads as it begins.
+    ///
+    /// Shown at [`Runtime`].
     ///
     /// # Errors
     /// [`CallError::NotARead`] when the operation may change the actor; else as of any call.
@@ -160,17 +247,23 @@ impl Runtime {
     }
 
     /// Whether the actors of a type take and give JSON. Nothing: this node has no such type.
+    ///
+    /// Shown at [`Runtime`].
     pub fn takes_json(&self, actor_type: &str) -> Option<bool> {
         self.node.behaviour(actor_type).map(|behaviour| behaviour.takes_json())
     }
 
     /// The names of the actor types of this node.
+    ///
+    /// Shown at [`Runtime`].
     pub fn actor_types(&self) -> impl Iterator<Item = &str> {
         self.node.actor_types()
     }
 
     /// The actors of a type that were ever called and who may commit for each, in the order of
     /// their keys: those after the key `after`, at most `limit`.
+    ///
+    /// Shown at [`Runtime`].
     ///
     /// # Errors
     /// When the store does not answer, or a record cannot be read.
@@ -192,22 +285,28 @@ impl Runtime {
     }
 
     /// Serves what the runtime of another node has sent by its [`Peers`]; `remaining` is left for it.
+    #[doc(hidden)]
     pub async fn serve(&self, body: &[u8], remaining: Duration) -> Bytes {
         self.node.clone().serve(body, remaining).await
     }
 
     /// Takes notice of what the runtime of another node says by its [`Peers`].
+    #[doc(hidden)]
     pub fn note(&self, body: &[u8]) {
         self.node.note(body);
     }
 
     /// An actor's records straight from the store: the last committed ones, without
     /// activating the actor.
+    ///
+    /// Shown at [`Runtime`].
     pub fn view(&self, actor: &ActorId) -> View {
         self.node.view(actor)
     }
 
     /// Entries of an index, without what they all start with. The range's bounds are entries.
+    ///
+    /// Shown at [`Turn::index_set`](crate::Turn::index_set).
     pub async fn index(
         &self,
         tenant: &str,
@@ -233,6 +332,21 @@ impl Runtime {
     /// Moves an actor to another node, between two of its turns; whoever waits for it follows. Any
     /// node takes this, for actors of any node.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kelpie::{ActorId, MigrateError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").start().await?;
+    /// let (note, other) = (ActorId::new("default", "note", "a")?, kelpie::NodeId::new("n2")?);
+    /// let moved = cluster.runtime().migrate(&note, &other, Duration::from_secs(5)).await;
+    /// assert_eq!(moved, Err(MigrateError::Alone), "there is no other node");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`MigrateError`].
     pub async fn migrate(
@@ -246,6 +360,8 @@ impl Runtime {
 
     /// Gives its actors to other nodes, if there are any; then refuses new calls, waits for what
     /// was admitted, and leaves. All that takes at most `limit`.
+    ///
+    /// Shown at [`Runtime`].
     pub async fn drain(&self, limit: Duration) -> Drained {
         if let Err(error) = self.node.membership.drain().await {
             tracing::warn!(error = describe(&error), "the store does not know that this node drains");
@@ -260,57 +376,77 @@ impl Runtime {
     /// Frees what the node has in memory, of a runtime whose tasks are gone without a drain: that of a
     /// simulated process that was killed. Activations and their node hold each other, so nothing
     /// frees them otherwise before the process ends. The store is told nothing.
+    #[doc(hidden)]
     pub fn abandon(&self) {
         self.node.residents.clear();
     }
 
     /// Whether the node admits calls, and why not.
+    ///
+    /// Shown at [`Runtime`].
     pub fn health(&self) -> Health {
         self.node.membership.health()
     }
 
     /// Whether the node is draining or has drained.
+    ///
+    /// Shown at [`Runtime`].
     pub fn is_draining(&self) -> bool {
         !self.node.is_open()
     }
 
     /// Whether the operator has told the node to drain, or it does so by itself.
+    ///
+    /// Shown at [`Runtime`].
     pub fn is_told_to_drain(&self) -> bool {
         self.node.membership.is_draining()
     }
 
     /// Whether the node has that name.
+    ///
+    /// Shown at [`Runtime`].
     pub fn is_node(&self, node: &NodeId) -> bool {
         self.node.membership.myself().node == *node
     }
 
     /// Calls and effects that were admitted and have not ended.
+    ///
+    /// Shown at [`Runtime`].
     pub fn in_flight(&self) -> u64 {
         self.node.in_flight()
     }
 
     /// Actors in memory.
+    ///
+    /// Shown at [`Runtime`].
     pub fn activations(&self) -> usize {
         self.node.residents.len()
     }
 
     /// Shows each actor that is loaded, with the owner record and the commit that it stands at
     /// in memory: for those who compare it with the store.
+    #[doc(hidden)]
     pub fn loaded(&self, mut see: impl FnMut(&ActorId, &Own, Seq)) {
         self.node.residents.loaded(&mut see);
     }
 
     /// Bytes of actors' records in memory.
+    ///
+    /// Shown at [`Runtime`].
     pub fn cached_bytes(&self) -> usize {
         self.node.idle.cached.bytes()
     }
 
     /// The world.
+    ///
+    /// Shown at [`Runtime`].
     pub fn env(&self) -> &Env {
         &self.node.env
     }
 
     /// The store.
+    ///
+    /// Shown at [`Runtime`].
     pub fn store(&self) -> &Store {
         &self.node.store
     }

@@ -145,6 +145,63 @@ impl Turn {
     /// recorded together where they come together. A recorded step runs `work` no more and
     /// gives what was recorded.
     ///
+    /// ```
+    /// # use futures::future::BoxFuture;
+    /// # use kelpie::untyped::{Actor, Call, HandlerError, RecordRange, Turn, View};
+    /// # use kelpie::{ActorId, Bytes, Caller};
+    /// # struct Till;
+    /// # impl Actor for Till {
+    /// #     fn actor_type(&self) -> &str {
+    /// #         "till"
+    /// #     }
+    /// #     fn is_read(&self, operation: &str) -> bool {
+    /// #         operation == "read"
+    /// #     }
+    /// #     fn read<'a>(
+    /// #         &'a self, _view: &'a View, _: &'a str, _: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move { Ok(Bytes::new()) })
+    /// #     }
+    /// #     fn handle<'a>(
+    /// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+    /// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+    /// #         Box::pin(async move {
+    /// // In `Actor::handle`.
+    /// match operation {
+    ///     "pay" => {
+    ///         // Recorded once; after a crash before that, it runs again with the same key.
+    ///         let receipt = turn.step("charge", payload, |key| async move { Ok(Bytes::from(key)) }).await?;
+    ///         assert_eq!(receipt, format!("{}.charge", turn.turn_id()));
+    ///         // This one runs at most once, whatever happens.
+    ///         turn.step_once("print", b"", |_key| async { Ok(Bytes::new()) }).await?;
+    ///         // The other actor's answer; the call has its effect once, also when this turn runs again.
+    ///         let bank = ActorId::new("default", "till", "the bank").map_err(|_| HandlerError::app("name", "none"))?;
+    ///         let sum = turn.call("book", bank.clone(), "add", payload.to_vec()).await?;
+    ///         turn.send(bank, "add", "1"); // delivered after the commit, its answer is not seen
+    ///         Ok(sum)
+    ///     }
+    ///     _ => {
+    ///         let sum = turn.get(b"sum").await?.map_or(0, |sum| sum.len()) + payload.len();
+    ///         turn.set("sum", vec![b'|'; sum]);
+    ///         Ok(Bytes::from(sum.to_string()))
+    ///     }
+    /// }
+    /// #         })
+    /// #     }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Till)).start().await?;
+    /// # let runtime = cluster.runtime();
+    /// let till = |key: &str| ActorId::new("default", "till", key);
+    /// assert_eq!(runtime.call(Call::new(till("front")?, "pay", "||")).await?, "2");
+    /// while runtime.view(&till("the bank")?).get(b"sum").await?.is_none_or(|sum| sum.len() < 3) {
+    ///     runtime.env().sleep(std::time::Duration::from_millis(1)).await;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// What `work` gives is not recorded when it is an error: the turn ends with it unless
     /// the handler takes it, and the step runs again when the turn does.
@@ -173,6 +230,8 @@ impl Turn {
     }
 
     /// Outside work that must not run a second time. Its intent is recorded first.
+    ///
+    /// Shown at [`Turn::step`].
     ///
     /// # Errors
     /// As [`Turn::step`]. [`TurnError::StepUnknown`] when a crash, or an error of `work`, came

@@ -1,6 +1,8 @@
 //! What an exclusive turn works with: a copy of its actor's state, and what is to leave with
 //! the commit.
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +14,7 @@ use kelpie_core::id::ActorId;
 use kelpie_core::limits::{RECORD_KEY_BYTES_MAX, STEP_KEY_BYTES_MAX};
 use kelpie_core::probe::Edge;
 use kelpie_core::protocol::Step;
-use kelpie_core::row;
 use kelpie_core::trace::TraceContext;
-use kelpie_storage::ReadError;
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
@@ -28,9 +28,7 @@ use crate::reminder::{Change, Firing, Reminders};
 use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Origin, Running, StepRecord};
 use crate::waits::Wait;
-
-/// How often a glance at rows that others write is tried again.
-const GLANCES_MAX: u32 = 16;
+pub use index::counters;
 
 /// What a turn leaves for its commit.
 #[derive(Debug, Default)]
@@ -94,6 +92,60 @@ impl Work {
 }
 
 /// An exclusive turn. Everything set here commits together with the reply, or not at all.
+///
+/// ```
+/// # use futures::future::BoxFuture;
+/// # use kelpie::untyped::{Actor, Call, HandlerError, RecordRange, Turn, View};
+/// # use kelpie::{ActorId, Bytes, Caller};
+/// # struct Notes;
+/// # impl Actor for Notes {
+/// #     fn actor_type(&self) -> &str {
+/// #         "notes"
+/// #     }
+/// #     fn is_read(&self, operation: &str) -> bool {
+/// #         operation == "read"
+/// #     }
+/// #     fn read<'a>(
+/// #         &'a self, _view: &'a View, _: &'a str, _: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move { Ok(Bytes::new()) })
+/// #     }
+/// #     fn handle<'a>(
+/// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move {
+/// // In `Actor::handle`: the page that is in `payload` goes into a record of its own.
+/// let count = turn.get(b"count").await?.map_or(0, |count| count.len());
+/// turn.set("count", vec![b'|'; count + 1]);
+/// turn.set(format!("page/{count:03}"), payload.to_vec());
+/// let drawn = turn.random_u64();
+/// turn.set(format!("drawn/{count:03}"), drawn.to_le_bytes().to_vec());
+/// if operation == "end" {
+///     turn.clear("count");
+///     turn.clear_range(RecordRange::prefix(b"drawn/"));
+/// }
+/// // It reads what it has written. All of it commits with the reply, or nothing.
+/// let pages = turn.range(RecordRange::prefix(b"page/")).await?;
+/// assert_eq!(pages.len(), count + 1);
+/// assert!(turn.now_ms() > 1_600_000_000_000, "when it began; the same when it runs again");
+/// assert!(matches!(turn.caller(), Caller::Principal { .. }) && turn.trace().is_none());
+/// println!("{} of {}", turn.turn_id(), turn.actor());
+/// Ok(Bytes::from(pages.len().to_string()))
+/// #         })
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Notes)).start().await?;
+/// # let runtime = cluster.runtime();
+/// let notes = ActorId::new("default", "notes", "a")?;
+/// assert_eq!(runtime.call(Call::new(notes.clone(), "add", "milk")).await?, "1");
+/// assert_eq!(runtime.call(Call::new(notes.clone(), "end", "bread")).await?, "2");
+/// assert_eq!(runtime.view(&notes).get(b"count").await?, None);
+/// assert_eq!(runtime.view(&notes).range(RecordRange::prefix(b"drawn/")).await?, []);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Turn {
     pub(crate) activation: Arc<Activation>,
     pub(crate) request: Arc<Request>,
@@ -173,33 +225,45 @@ impl Turn {
     }
 
     /// Whose turn it is.
+    ///
+    /// Shown at [`Turn`].
     pub fn actor(&self) -> &ActorId {
         &self.request.actor
     }
 
     /// The turn's id: the same after a crash and on every node.
+    ///
+    /// Shown at [`Turn`].
     pub fn turn_id(&self) -> TurnId {
         self.request.turn()
     }
 
     /// The part of a request that this turn is, if it belongs to one: what goes along to programs
     /// outside as their `traceparent`.
+    ///
+    /// Shown at [`Turn`].
     pub fn trace(&self) -> Option<TraceContext> {
         self.request.turn_trace()
     }
 
     /// Who called.
+    ///
+    /// Shown at [`Turn`].
     pub fn caller(&self) -> &Caller {
         &self.request.caller
     }
 
     /// Wall time in milliseconds when the turn began; the same when it runs again.
+    ///
+    /// Shown at [`Turn`].
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
     /// The next random number; the same when the turn runs again. (SplitMix64, Steele et
     /// al., OOPSLA 2014.)
+    ///
+    /// Shown at [`Turn`].
     pub fn random_u64(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
@@ -209,6 +273,8 @@ impl Turn {
     }
 
     /// One of the actor's records, as this turn has left it.
+    ///
+    /// Shown at [`Turn`].
     pub async fn get(&self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
         if let Some(written) = self.work.writes.get(record) {
             return Ok(written.clone());
@@ -228,6 +294,8 @@ impl Turn {
     }
 
     /// Records in a range, as this turn has left them.
+    ///
+    /// Shown at [`Turn`].
     pub async fn range(&self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
         let hidden = self.work.writes.keys().filter(|record| range.contains(record)).count();
         // A cleared range can hide any number of rows: then the whole range is looked at.
@@ -278,6 +346,8 @@ impl Turn {
     }
 
     /// Sets one of the actor's records.
+    ///
+    /// Shown at [`Turn`].
     pub fn set(&mut self, record: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (record, value) = (record.into(), value.into());
         self.check("a record's key", record.len(), RECORD_KEY_BYTES_MAX);
@@ -286,122 +356,58 @@ impl Turn {
     }
 
     /// Clears one of the actor's records.
+    ///
+    /// Shown at [`Turn`].
     pub fn clear(&mut self, record: impl Into<Bytes>) {
         self.work.writes.insert(record.into(), None);
     }
 
     /// Clears all records in a range; its limit does not count.
+    ///
+    /// Shown at [`Turn`].
     pub fn clear_range(&mut self, range: RecordRange) {
         self.work.writes.retain(|record, _| !range.contains(record));
         self.work.cleared.push(range);
     }
 
-    /// Sets an entry of an index: a row of the actor's tenant and type that lists and
-    /// searches, written in the same commit.
-    pub fn index_set(&mut self, index: &str, entry: &[u8], value: impl Into<Bytes>) {
-        let value = value.into();
-        self.check("an index entry's key", entry.len(), RECORD_KEY_BYTES_MAX);
-        self.check("an index entry", value.len(), kelpie_storage::limits::VALUE_BYTES_MAX);
-        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
-        self.work.index.insert(key, Some(value));
-    }
-
-    /// An entry of an index, which other actors write, too. The turn's commit stands only if the
-    /// entry is still as it was read here; else nothing of the turn has happened, and its caller
-    /// is told to try again.
-    ///
-    /// # Errors
-    /// [`TurnError::Read`] when the store does not answer.
-    pub async fn index_get(&mut self, index: &str, entry: &[u8]) -> Result<Option<Bytes>, TurnError> {
-        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
-        let known = self.work.index.get(&key).or_else(|| self.work.read_index.get(&key));
-        if let Some(known) = known {
-            return Ok(known.clone());
-        }
-        let stored = self.activation.node.store.begin().get(&key).await?;
-        self.work.read_index.insert(key, stored.clone());
-        Ok(stored)
-    }
-
-    /// Adds to the counters of an entry of an index, which other actors count in, too: little-endian
-    /// numbers of 64 bits, one after the other, all 0 where there is no entry. Nothing is read, so
-    /// that nobody who counts there at the same time conflicts, unless the store itself reads (then
-    /// the commit is tried again). Added once, because it is part of the turn's one commit.
-    ///
-    /// ```
-    /// use kelpie_runtime::counters;
-    ///
-    /// assert_eq!(counters(&[2, 0, 0, 0, 0, 0, 0, 0, 7]), [2], "a number that is cut off counts nothing");
-    /// ```
-    pub fn index_add(&mut self, index: &str, entry: &[u8], amounts: &[u64]) {
-        self.check("an index entry's key", entry.len(), RECORD_KEY_BYTES_MAX);
-        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
-        let added = self.work.added.entry(key).or_default();
-        added.resize(added.len().max(amounts.len()), 0);
-        for (sum, amount) in added.iter_mut().zip(amounts) {
-            *sum = sum.saturating_add(*amount);
-        }
-    }
-
-    /// Entries of an index as they were committed a moment ago. Unlike with [`Turn::index_get`],
-    /// the turn's commit stands although they have changed since.
-    ///
-    /// # Errors
-    /// [`TurnError::Read`] when the store does not answer.
-    pub async fn index_glance(
-        &self,
-        index: &str,
-        entries: &[Vec<u8>],
-    ) -> Result<Vec<Option<Bytes>>, TurnError> {
-        let actor = self.actor();
-        let key = |entry: &Vec<u8>| row::index(actor.tenant(), actor.actor_type(), index, entry);
-        let keys: Vec<Bytes> = entries.iter().map(key).collect();
-        let node = &self.activation.node;
-        let mut attempt = 0;
-        loop {
-            node.give_way(attempt).await;
-            match node.store.begin().get_many_snapshot(&keys).await {
-                // Many write there: some stores have a reader make way for them.
-                Err(ReadError::Conflict | ReadError::TooOld) if attempt < GLANCES_MAX => attempt += 1,
-                outcome => return Ok(outcome?),
-            }
-        }
-    }
-
-    /// Clears an entry of an index.
-    pub fn index_clear(&mut self, index: &str, entry: &[u8]) {
-        let key = row::index(self.actor().tenant(), self.actor().actor_type(), index, entry);
-        self.work.index.insert(key, None);
-    }
-
     /// When the actor wants to be woken (wall time), instead of any time it gave before.
+    ///
+    /// Shown at [`Actor`](crate::Actor).
     pub fn wake_at(&mut self, due_ms: Option<u64>) {
         self.work.own_wake_ms = Some(due_ms);
     }
 
     /// Leaves an effect to be carried out after this commit. Dropped when one with the same
     /// key is being carried out by this process.
+    ///
+    /// Shown at [`Actor`](crate::Actor).
     pub fn perform(&mut self, key: impl Into<String>, payload: impl Into<Bytes>) {
         self.work.effects.push(PendingEffect { key: key.into(), payload: payload.into() });
     }
 
     /// Whether the store writes down protocol steps: what is only for that can be left out else.
+    #[doc(hidden)]
     pub fn records(&self) -> bool {
         self.activation.node.store.records()
     }
 
     /// Says what the turn does, in the words of a specification: written down with its commit, if
     /// the store records.
+    #[doc(hidden)]
     pub fn record_protocol(&mut self, step: Step) {
         self.work.steps.push(step);
     }
 
     /// Whether this process is carrying out an effect with that key right now.
+    ///
+    /// Shown at [`Actor`](crate::Actor).
     pub fn in_flight(&self, key: &str) -> bool {
         self.activation.node.effects.in_flight(self.actor(), key)
     }
 
     /// Sends a message: it leaves with the commit, and its call has its effect once.
+    ///
+    /// Shown at [`Turn::step`].
     pub fn send(&mut self, to: ActorId, operation: &str, payload: impl Into<Bytes>) {
         let payload = payload.into();
         self.check("a message", payload.len(), kelpie_core::limits::PAYLOAD_BYTES_MAX);
@@ -414,6 +420,8 @@ impl Turn {
     /// Calls another actor and waits for its reply. `name` stands for the call in this turn:
     /// its key derives from it, so that the call has its effect once even if the turn runs
     /// again. Calls may run side by side, each under a name of its own.
+    ///
+    /// Shown at [`Turn::step`].
     ///
     /// # Errors
     /// [`TurnError::Call`] with what became of the call: a cycle, a deadline, the other
@@ -463,10 +471,4 @@ impl Turn {
             self.work.problem = Some(TurnError::TooLarge { what, bytes, bytes_max });
         }
     }
-}
-
-/// The counters of an index entry that [`Turn::index_add`] has added to.
-pub fn counters(entry: &[u8]) -> Vec<u64> {
-    let (numbers, _) = entry.as_chunks::<8>();
-    numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }

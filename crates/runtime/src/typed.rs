@@ -65,14 +65,12 @@ pub trait Handlers: State {
     /// # }
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    /// use kelpie::Handlers;
+    /// use kelpie::{Handlers, Target};
     ///
     /// let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
-    /// // What `#[handlers]` has written; `Cluster::actor` calls it.
-    /// fn of<A: Handlers>(cluster: &kelpie::Cluster, key: &str) -> A::Client<kelpie::Cluster> {
-    ///     cluster.actor::<A>(key)
-    /// }
-    /// let _desk = of::<Lamp>(&cluster, "desk");
+    /// // What `cluster.actor::<Lamp>("desk")` does.
+    /// let desk = Lamp::client(Target::new::<Lamp>(cluster, "default", "desk"));
+    /// assert!(desk.switch().await?);
     /// # Ok(())
     /// # }
     /// ```
@@ -81,7 +79,7 @@ pub trait Handlers: State {
     /// Runs a handler that may change the state.
     ///
     /// ```
-    /// # use kelpie::{Result, Turn, actor, handlers};
+    /// # use kelpie::{Result, Turn, View, actor, handlers, refuse};
     /// # use serde::{Deserialize, Serialize};
     /// # #[actor(name = "lamp", version = 1)]
     /// # #[derive(Default, Serialize, Deserialize)]
@@ -92,10 +90,42 @@ pub trait Handlers: State {
     /// #         self.on = !self.on;
     /// #         Ok(self.on)
     /// #     }
+    /// #     pub async fn is_on(&self, _: &View) -> Result<bool> {
+    /// #         Ok(self.on)
+    /// #     }
     /// # }
     /// use kelpie::Handlers;
     ///
-    /// assert_eq!(Lamp::READS.len(), 0); // `switch` is run by `handle`, what takes `&self` by `read`
+    /// // An actor that holds what is an actor elsewhere, and passes on what it is told.
+    /// #[actor(name = "room", version = 1)]
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// pub struct Room {
+    ///     lamp: Lamp,
+    /// }
+    ///
+    /// #[handlers]
+    /// impl Room {
+    ///     pub async fn tell(&mut self, cx: &mut Turn, what: String) -> Result<String> {
+    ///         let told = self.lamp.handle(cx, &what, b"").await;
+    ///         let reply = told.map_err(|error| refuse("room.lamp", error.to_string()))?;
+    ///         Ok(String::from_utf8_lossy(&reply).into_owned())
+    ///     }
+    ///
+    ///     pub async fn look(&self, view: &View, what: String) -> Result<String> {
+    ///         let seen = self.lamp.read(view, &what, b"").await;
+    ///         let reply = seen.map_err(|error| refuse("room.lamp", error.to_string()))?;
+    ///         Ok(String::from_utf8_lossy(&reply).into_owned())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = kelpie::open("memory:").actor::<Room>().start().await?;
+    /// let kitchen = cluster.actor::<Room>("kitchen");
+    /// assert_eq!(kitchen.tell("switch".to_owned()).await?, "true");
+    /// assert_eq!((kitchen.look("is_on".to_owned()).await?, Lamp::READS), ("true".to_owned(), &["is_on"][..]));
+    /// # Ok(())
+    /// # }
     /// ```
     fn handle(
         &mut self,
@@ -106,25 +136,7 @@ pub trait Handlers: State {
 
     /// Runs a handler that reads.
     ///
-    /// ```
-    /// # use kelpie::{Result, View, actor, handlers};
-    /// # use serde::{Deserialize, Serialize};
-    /// # #[actor(name = "shop", version = 1)]
-    /// # #[derive(Default, Serialize, Deserialize)]
-    /// # pub struct Shop { sold: u64 }
-    /// # #[handlers]
-    /// # impl Shop {
-    /// pub async fn sold(&self, _: &View) -> Result<u64> {
-    ///     Ok(self.sold)
-    /// }
-    /// # }
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
-    /// assert_eq!(<Shop as kelpie::Handlers>::READS, ["sold"]);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Shown at [`Handlers::handle`].
     fn read(
         &self,
         view: &View,

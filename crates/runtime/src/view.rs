@@ -16,6 +16,55 @@ use crate::records;
 use crate::reminder::{self, Reminder};
 
 /// Read access to one actor's records, all of one version.
+///
+/// ```
+/// # use futures::future::BoxFuture;
+/// # use kelpie::untyped::{Actor, Call, HandlerError, RecordRange, Turn, View};
+/// # use kelpie::{ActorId, Bytes, Caller};
+/// # use kelpie::Schedule;
+/// # struct Diary;
+/// # impl Actor for Diary {
+/// #     fn actor_type(&self) -> &str {
+/// #         "diary"
+/// #     }
+/// #     fn is_read(&self, operation: &str) -> bool {
+/// #         operation == "read"
+/// #     }
+/// #     fn read<'a>(
+/// #         &'a self, _view: &'a View, _: &'a str, _: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move { Ok(Bytes::new()) })
+/// #     }
+/// #     fn handle<'a>(
+/// #         &'a self, turn: &'a mut Turn, operation: &'a str, payload: &'a [u8],
+/// #     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+/// #         Box::pin(async move {
+/// turn.set(format!("day/{operation}"), payload.to_vec());
+/// let week = Schedule::Every(std::time::Duration::from_secs(604_800));
+/// turn.remind("look back", week, "look back", "").await?;
+/// Ok(Bytes::new())
+/// #         })
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = kelpie::open("memory:").untyped(std::sync::Arc::new(Diary)).start().await?;
+/// # let runtime = cluster.runtime();
+/// let diary = ActorId::new("default", "diary", "ann")?;
+/// runtime.call(Call::new(diary.clone(), "1", "rain")).await?;
+/// runtime.call(Call::new(diary.clone(), "2", "sun")).await?;
+///
+/// // From outside. `Actor::read` is given one, too: all it reads is of one version.
+/// let view = runtime.view(&diary);
+/// assert_eq!((view.actor(), view.now_ms() > 1_600_000_000_000), (&diary, true));
+/// assert_eq!(view.get(b"day/2").await?, Some("sun".into()));
+/// assert_eq!(view.range(RecordRange::prefix(b"day/")).await?.len(), 2);
+/// assert!(view.reminder("look back").await?.is_some());
+/// assert_eq!(view.reminders().await?.len(), 1);
+/// assert_eq!(view.dead_letters(10).await?, []);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct View {
     now_ms: u64,
@@ -41,6 +90,8 @@ impl View {
     }
 
     /// Whose records these are.
+    ///
+    /// Shown at [`View`].
     pub fn actor(&self) -> &ActorId {
         match &self.source {
             Source::Activation(activation, _) => &activation.actor,
@@ -49,11 +100,15 @@ impl View {
     }
 
     /// Wall time in milliseconds when the read began.
+    ///
+    /// Shown at [`View`].
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
     /// One record.
+    ///
+    /// Shown at [`View`].
     pub async fn get(&self, record: &[u8]) -> Result<Option<Bytes>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => activation.record(fence, record).await,
@@ -62,6 +117,8 @@ impl View {
     }
 
     /// An entry of an index of the actor's tenant and type.
+    ///
+    /// Shown at [`Turn::index_set`](crate::Turn::index_set).
     pub async fn index_get(&self, index: &str, entry: &[u8]) -> Result<Option<Bytes>, TurnError> {
         let actor = self.actor();
         let key = row::index(actor.tenant(), actor.actor_type(), index, entry);
@@ -72,6 +129,8 @@ impl View {
     }
 
     /// Records in a range.
+    ///
+    /// Shown at [`View`].
     pub async fn range(&self, range: RecordRange) -> Result<Vec<(Bytes, Bytes)>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => {
@@ -82,6 +141,8 @@ impl View {
     }
 
     /// One of the actor's reminders.
+    ///
+    /// Shown at [`View`].
     pub async fn reminder(&self, name: &str) -> Result<Option<Reminder>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => {
@@ -93,6 +154,8 @@ impl View {
     }
 
     /// All of the actor's reminders, by name.
+    ///
+    /// Shown at [`View`].
     pub async fn reminders(&self) -> Result<Vec<Reminder>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => {
@@ -105,6 +168,8 @@ impl View {
 
     /// Messages of the actor that their receivers refused for good, oldest first, at most
     /// `limit`.
+    ///
+    /// Shown at [`View`].
     pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, TurnError> {
         match &self.source {
             Source::Activation(activation, fence) => {

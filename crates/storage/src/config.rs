@@ -63,6 +63,12 @@ impl Default for EmbeddedOptions {
 
 impl StoreConfig {
     /// The embedded store in `dir` with the default sizes.
+    ///
+    /// ```
+    /// use kelpie_storage::StoreConfig;
+    ///
+    /// assert_eq!("embedded:./data".parse(), Ok(StoreConfig::embedded("./data")));
+    /// ```
     pub fn embedded(dir: impl Into<PathBuf>) -> Self {
         Self::Embedded { dir: dir.into(), options: EmbeddedOptions::default() }
     }

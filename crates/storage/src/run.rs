@@ -72,6 +72,8 @@ enum Attempt<T, E> {
 impl Store {
     /// Runs `body` in a transaction and commits it, again after a conflict, until it has
     /// committed exactly once or the bound is reached. `body` may run several times.
+    ///
+    /// Shown at [`Store`].
     pub async fn run<T, E, F>(&self, body: F) -> Result<T, RunError<E>>
     where
         F: for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T, E>>,

@@ -28,6 +28,52 @@ use crate::transaction::{RangeQuery, Transaction};
 const STEPS_PAGE: usize = 256;
 
 /// A transactional store. Cheap to clone; all clones are one store.
+///
+/// ```
+/// # let sim = kelpie_env::sim::Sim::new(0);
+/// # let env = sim.node("a").env();
+/// # sim.block_on(async {
+/// use std::sync::Arc;
+///
+/// use futures::FutureExt;
+/// use kelpie_storage::{Memory, ReadError, RunError, Store, StoreConfig};
+///
+/// let store = Store::open(&"memory:".parse::<StoreConfig>()?, &env).await?;
+/// let changed = store.watch("row").await?;
+/// let mut tx = store.begin();
+/// assert_eq!(tx.get(b"row").await?, None);
+/// tx.set("row", "value");
+/// tx.commit().await?; // only if what it has read is still so
+/// changed.await;
+///
+/// assert_eq!((store.properties().name, store.stats().commits), ("memory", 1));
+/// assert!(store.key_bytes_max() > 1_000);
+/// assert_eq!(store.generation().await?, None, "no node has joined");
+/// assert_eq!(store.protocol_steps().await?, [], "it does not write them down");
+///
+/// // Again after a conflict, until it has committed once.
+/// let ran: Result<_, RunError<ReadError>> = store
+///     .run(|tx| {
+///         async move {
+///             let before = tx.get(b"row").await?;
+///             tx.set("row", "another");
+///             Ok(before)
+///         }
+///         .boxed()
+///     })
+///     .await;
+/// assert_eq!(ran?, Some("value".into()));
+///
+/// // All rows at one version; the same as the bytes of a backup.
+/// let rows = store.export().await?;
+/// let _bytes = store.backup().await?;
+/// let other = Store::from_backend(Arc::new(Memory::new(env.clone())), env.clone());
+/// assert!(other.import(rows).await.is_err(), "a store in memory has no use for them, a database has");
+/// store.checkpoint().await?;
+/// store.close().await?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
@@ -44,6 +90,8 @@ pub(crate) struct Shared {
 
 impl Store {
     /// Opens the store that `config` names.
+    ///
+    /// Shown at [`Store`].
     pub async fn open(config: &StoreConfig, env: &Env) -> Result<Self, OpenError> {
         let backend: Arc<dyn Backend> = match config {
             StoreConfig::Memory => Arc::new(Memory::new(env.clone())),
@@ -65,6 +113,8 @@ impl Store {
     }
 
     /// A store over a backend that the caller made.
+    ///
+    /// Shown at [`Store`].
     pub fn from_backend(backend: Arc<dyn Backend>, env: Env) -> Self {
         Self { shared: Arc::new(Shared { backend, env, slots: Slots::default(), records: false }) }
     }
@@ -117,6 +167,8 @@ impl Store {
 
     /// All protocol steps that were written down, in the order of their commits.
     ///
+    /// Shown at [`Store`].
+    ///
     /// # Errors
     /// When the store can't be read, or holds something else there.
     pub async fn protocol_steps(&self) -> Result<Vec<Step>, StepsError> {
@@ -134,12 +186,16 @@ impl Store {
     }
 
     /// Begins a transaction. Its reads fix their version at the first one.
+    ///
+    /// Shown at [`Store`].
     pub fn begin(&self) -> Transaction {
         Transaction::new(self.shared.clone())
     }
 
     /// A watch that completes when the value of `key` may have changed since it was made.
     /// Make it first and read afterwards: then no change falls in between.
+    ///
+    /// Shown at [`Store`].
     pub async fn watch(&self, key: impl Into<Bytes>) -> Result<Watch, ReadError> {
         let key = key.into();
         check_key(&key, self.key_bytes_max())?;
@@ -155,26 +211,36 @@ impl Store {
     }
 
     /// What callers may rely on beyond the contract.
+    ///
+    /// Shown at [`Store`].
     pub fn properties(&self) -> Properties {
         self.shared.backend.properties()
     }
 
     /// Bytes of the longest key that this store takes.
+    ///
+    /// Shown at [`Store`].
     pub fn key_bytes_max(&self) -> usize {
         self.shared.backend.key_bytes_max()
     }
 
     /// What the store holds and has done.
+    ///
+    /// Shown at [`Store`].
     pub fn stats(&self) -> Stats {
         self.shared.backend.stats()
     }
 
     /// All rows at one version, for as long as reading them takes.
+    ///
+    /// Shown at [`Store`].
     pub async fn export(&self) -> Result<Export, ExportError> {
         self.shared.backend.export().await
     }
 
     /// The bytes of a backup: all rows at one version, as [`crate::backup`] describes them.
+    ///
+    /// Shown at [`Store`].
     pub async fn backup(&self) -> Result<BoxStream<'static, Result<Bytes, ExportError>>, ExportError> {
         let generation = self.generation().await.map_err(ExportError::Generation)?;
         let export = self.export().await?;
@@ -184,23 +250,31 @@ impl Store {
     }
 
     /// Which life of the store this is; `None` before the first node has joined.
+    ///
+    /// Shown at [`Store`].
     pub async fn generation(&self) -> Result<Option<u128>, ReadError> {
         let value = self.begin().get(&row::generation()).await?;
         Ok(value.as_deref().and_then(row::parse_generation))
     }
 
     /// Fills a store that holds no row; all or nothing.
+    ///
+    /// Shown at [`Store`].
     pub async fn import(&self, rows: Export) -> Result<(), ImportError> {
         self.shared.backend.import(rows).await
     }
 
     /// Folds the log, where there is one, so that the next start is quick.
+    ///
+    /// Shown at [`Store`].
     pub async fn checkpoint(&self) -> Result<(), Outage> {
         self.shared.backend.checkpoint().await
     }
 
     /// Ends the store for all its handles: folds the log, releases the directory. Later
     /// commits are refused.
+    ///
+    /// Shown at [`Store`].
     pub async fn close(&self) -> Result<(), CloseError> {
         self.shared.backend.close().await
     }

@@ -71,6 +71,13 @@ pub enum Mover {
 
 impl Why {
     /// A name for programs.
+    ///
+    /// ```
+    /// use kelpie_core::ownership::Why;
+    ///
+    /// assert_eq!(Why::Called.reason(), "called");
+    /// assert_eq!(Why::Called.to_string(), "it was called there, and nobody had it");
+    /// ```
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Called => "called",

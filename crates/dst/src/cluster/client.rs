@@ -149,11 +149,15 @@ impl Client {
     }
 
     /// Its number, from zero.
+    ///
+    /// Shown at [`Cluster`](crate::Cluster).
     pub fn number(&self) -> u32 {
         self.number
     }
 
     /// The environment of the machine that clients run on, which suffers no faults.
+    ///
+    /// Shown at [`Cluster`](crate::Cluster).
     pub fn env(&self) -> &Env {
         &self.clients.env
     }
@@ -161,11 +165,15 @@ impl Client {
     /// Calls an actor through some machine, under a key of its own, and again under the same
     /// key through others until the outcome is known or the client gives up. The call and
     /// its end go into the history.
+    ///
+    /// Shown at [`cluster`](crate::cluster()).
     pub async fn call(&self, actor_type: &str, actor_key: &str, operation: &str, payload: &str) -> Ended {
         ended(&self.ask(actor_type, actor_key, operation, payload, None).await)
     }
 
     /// A client of one of a typed actor's kind: see [`Client::call`].
+    ///
+    /// Shown at [`Cluster`](crate::Cluster).
     pub fn actor<A: Handlers>(&self, actor_key: &str) -> A::Client<Self> {
         A::client(Target::new::<A>(self.clone(), "default", actor_key))
     }

@@ -64,6 +64,32 @@ pub enum Changes {}
 pub enum Reads {}
 
 /// One actor, and the way to it.
+///
+/// ```
+/// # use kelpie::{Cluster, Result, Turn, actor, handlers};
+/// # use serde::{Deserialize, Serialize};
+/// # #[actor(name = "lamp", version = 1)]
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # pub struct Lamp { on: bool }
+/// # #[handlers]
+/// # impl Lamp {
+/// #     pub async fn switch(&mut self, _: &mut Turn) -> Result<bool> {
+/// #         self.on = !self.on;
+/// #         Ok(self.on)
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// use kelpie::{Changes, Invocation, Refusal, Target};
+///
+/// let cluster = kelpie::open("memory:").actor::<Lamp>().start().await?;
+/// // What `cluster.actor::<Lamp>("desk").switch()` does.
+/// let desk = Target::new::<Lamp>(cluster, "default", "desk");
+/// let switch: Invocation<Cluster, bool, Refusal, Changes> = desk.invocation("switch", &());
+/// assert!(switch.await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Target<V> {
     via: V,
@@ -72,6 +98,8 @@ pub struct Target<V> {
 
 impl<V> Target<V> {
     /// The actor of `A` with that key.
+    ///
+    /// Shown at [`Target`].
     pub fn new<A: Handlers>(via: V, tenant: &str, key: &str) -> Self {
         Self { via, actor: ActorId::new(tenant, A::TYPE, key) }
     }
@@ -79,6 +107,8 @@ impl<V> Target<V> {
 
 impl<V: Clone> Target<V> {
     /// A call of one of its handlers.
+    ///
+    /// Shown at [`Target`].
     pub fn invocation<T, E, K>(
         &self,
         operation: &'static str,

@@ -100,6 +100,14 @@ pub enum Misfit {
 
 impl Misfit {
     /// A stable name, for programs.
+    ///
+    /// ```
+    /// use kelpie::Misfit;
+    ///
+    /// let misfit = Misfit::NoUpgrade { actor_type: "shop".into(), found: 2 };
+    /// assert_eq!(misfit.code(), "state.no_upgrade");
+    /// assert!(misfit.to_string().contains("add `upgrades(2 => …)`"));
+    /// ```
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoHandler { .. } => "call.no_handler",

@@ -35,20 +35,51 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// Makes the present state of one that a former version has stored.
     ///
     /// ```
-    /// use kelpie::actor;
-    /// use serde::{Deserialize, Serialize};
+    /// # use std::time::Duration;
+    /// # use kelpie::{Result, Turn, View, actor, handlers};
+    /// # use serde::{Deserialize, Serialize};
+    /// /// The program as it was.
+    /// mod before {
+    ///     # use super::*;
+    ///     #[actor(name = "shop", version = 1)]
+    ///     #[derive(Default, Serialize, Deserialize)]
+    ///     pub struct Shop {
+    ///         pub sold: u64,
+    ///     }
+    ///     # #[handlers]
+    ///     # impl Shop {
+    ///     #     pub async fn sell(&mut self, _: &mut Turn) -> Result<()> {
+    ///     #         self.sold += 1;
+    ///     #         Ok(())
+    ///     #     }
+    ///     # }
+    /// }
     ///
-    /// #[actor(name = "shop", version = 2, upgrades(1 => from_v1))] // writes this impl
+    /// #[actor(name = "shop", version = 2, upgrades(1 => from_before))] // writes `upgrade`
     /// #[derive(Default, Serialize, Deserialize)]
     /// pub struct Shop {
-    ///     sold: u64,
+    ///     sold_by_town: Vec<(String, u64)>,
     /// }
     ///
-    /// /// Version 1 stored the number alone.
-    /// fn from_v1(sold: u64) -> Shop {
-    ///     Shop { sold }
+    /// fn from_before(old: before::Shop) -> Shop {
+    ///     Shop { sold_by_town: vec![("Ljubljana".to_owned(), old.sold)] }
     /// }
-    /// assert_eq!(<Shop as kelpie::State>::VERSION, 2);
+    /// # #[handlers]
+    /// # impl Shop {
+    /// #     pub async fn sold(&self, _: &View) -> Result<Vec<(String, u64)>> {
+    /// #         Ok(self.sold_by_town.clone())
+    /// #     }
+    /// # }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let old = kelpie::open("memory:").actor::<before::Shop>().start().await?;
+    /// old.actor::<before::Shop>("corner").sell().await?;
+    /// old.drain(Duration::from_secs(5)).await;
+    /// let new = kelpie::on(old.runtime().store().clone()).actor::<Shop>().start().await?;
+    /// assert_eq!(new.actor::<Shop>("corner").sold().await?, [("Ljubljana".to_owned(), 1)]);
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
@@ -57,6 +88,63 @@ pub trait State: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
 }
 
 /// State as a former version of its type has stored it.
+///
+/// ```
+/// use kelpie::{Misfit, Result, State, Stored, Turn, View, actor, handlers};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// The program as it was.
+/// mod before {
+///     # use super::*;
+///     #[actor(name = "sign", version = 2, upgrades(1 => nothing))]
+///     #[derive(Default, Serialize, Deserialize)]
+///     pub struct Sign(pub String);
+///     # fn nothing(_: u8) -> Sign {
+///     #     Sign::default()
+///     # }
+///     # #[handlers]
+///     # impl Sign {
+///     #     pub async fn paint(&mut self, _: &mut Turn, text: String) -> Result<()> {
+///     #         self.0 = text;
+///     #         Ok(())
+///     #     }
+///     # }
+/// }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// pub struct Sign {
+///     lines: Vec<String>,
+/// }
+///
+/// // By hand, in place of `#[actor(name = "sign", version = 3, upgrades(…))]`.
+/// impl State for Sign {
+///     const TYPE: &'static str = "sign";
+///     const VERSION: u32 = 3;
+///
+///     fn upgrade(stored: Stored<'_>) -> std::result::Result<Self, Misfit> {
+///         match stored.version() {
+///             2 => stored.with(|before::Sign(text)| Self { lines: vec![text] }),
+///             _ => Err(stored.no_upgrade()), // nobody has a sign of version 1 any more
+///         }
+///     }
+/// }
+/// # #[handlers]
+/// # impl Sign {
+/// #     pub async fn lines(&self, _: &View) -> Result<Vec<String>> {
+/// #         Ok(self.lines.clone())
+/// #     }
+/// # }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let old = kelpie::open("memory:").actor::<before::Sign>().start().await?;
+/// old.actor::<before::Sign>("door").paint("open".to_owned()).await?;
+/// old.drain(std::time::Duration::from_secs(5)).await;
+/// let new = kelpie::on(old.runtime().store().clone()).actor::<Sign>().start().await?;
+/// assert_eq!(new.actor::<Sign>("door").lines().await?, ["open"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'s> {
     actor_type: &'static str,
@@ -66,11 +154,15 @@ pub struct Stored<'s> {
 
 impl Stored<'_> {
     /// The version that stored it.
+    ///
+    /// Shown at [`Stored`].
     pub fn version(&self) -> u32 {
         self.version
     }
 
     /// Reads it as what it was then, and upgrades it.
+    ///
+    /// Shown at [`Stored`].
     ///
     /// # Errors
     /// [`Misfit::StateUnreadable`] if it is no `Old`.
@@ -79,6 +171,8 @@ impl Stored<'_> {
     }
 
     /// The error of an upgrade that there is not.
+    ///
+    /// Shown at [`Stored`].
     pub fn no_upgrade(self) -> Misfit {
         Misfit::NoUpgrade { actor_type: self.actor_type.into(), found: self.version }
     }

@@ -140,9 +140,27 @@ impl Turn {
     /// outside as their `traceparent`.
     ///
     /// ```
-    /// fn headers(cx: &kelpie::Turn) -> Vec<(&'static str, String)> {
-    ///     cx.trace().map(|trace| ("traceparent", trace.to_string())).into_iter().collect()
+    /// # use kelpie::{ActorId, Result, Turn, actor, handlers, untyped::Call};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[actor(name = "shop", version = 1)]
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # pub struct Shop { sold: u64 }
+    /// # #[handlers]
+    /// # impl Shop {
+    /// pub async fn open(&mut self, cx: &mut Turn) -> Result<Option<String>> {
+    ///     Ok(cx.trace().map(|trace| trace.to_string()))
     /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = kelpie::open("memory:").actor::<Shop>().start().await?;
+    /// let request = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?;
+    /// let call = Call::new(ActorId::new("default", "shop", "corner")?, "open", "").trace(request);
+    /// let header = cluster.runtime().call(call).await?;
+    /// // The same request; the turn is a part of its own in it.
+    /// assert!(header.starts_with(b"\"00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn trace(&self) -> Option<TraceContext> {
         self.turn.trace()
