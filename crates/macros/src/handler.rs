@@ -69,13 +69,13 @@ impl Handler {
         let (structure, ty) = self.structure(&quote!(::kelpie::__private::serde::Deserialize));
         // What does not fit is shown where the user has written it.
         let context = Ident::new(&context.to_string(), context.span().located_at(self.context));
-        let outcome = Ident::new("outcome", Span::mixed_site().located_at(self.returns.span()));
-        let run = quote_spanned!(self.returns.span()=> ::kelpie::__private::reply(#name, #outcome));
+        let run = quote_spanned! {self.returns.span()=>
+            ::kelpie::__private::reply(#name, self.#method(#context, #(#names),*).await)
+        };
         quote! {
             #name => {
                 #structure
                 let #ty { #(#names),* } = ::kelpie::__private::arguments(#name, #payload)?;
-                let #outcome = self.#method(#context, #(#names),*).await;
                 #run
             }
         }
@@ -91,6 +91,9 @@ impl Handler {
         let reply = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Reply);
         let refusal = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Refusal);
         let generic = format_ident!("V");
+        let invocation = quote_spanned! {returns.span()=>
+            self.target.invocation(#name, &#ty { #(#names),* })
+        };
         quote! {
             #(#documentation)*
             pub fn #method(&self, #(#names: #types),*) -> ::kelpie::Invocation<
@@ -100,7 +103,7 @@ impl Handler {
                 ::kelpie::#kind,
             > {
                 #structure
-                self.target.invocation(#name, &#ty { #(#names),* })
+                #invocation
             }
         }
     }
