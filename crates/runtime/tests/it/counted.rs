@@ -97,7 +97,7 @@ impl Snapshot for CountedSnapshot {
             async move {
                 let counts = scan.range.begin.starts_with(b"wake/");
                 let rows = self.inner.scan(scan).wait().await?;
-                self.counts.read(rows.rows.iter().map(|(key, _)| &key[..]));
+                self.counts.read(rows.rows.iter().map(|(key, _)| key));
                 if !counts {
                     return Ok(rows);
                 }
