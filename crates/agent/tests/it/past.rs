@@ -364,9 +364,9 @@ fn a_fork_that_a_kill_cuts_short_is_not_seen_and_the_next_try_makes_it_whole() {
     let world = World::new(0);
     let (took, _) = world.sim.block_on(fork_and_kill(&world, None));
     let mut halfway = 0;
-    for kill in 1..=16_u32 {
+    for kill in 1..=24_u32 {
         let world = World::new(u64::from(kill));
-        halfway += u32::from(world.sim.block_on(fork_and_kill(&world, Some(took * kill / 16))).1);
+        halfway += u32::from(world.sim.block_on(fork_and_kill(&world, Some(took * kill / 24))).1);
     }
     assert!(halfway >= 10, "{halfway} kills came in the middle of a fork of {took:?}");
 }

@@ -52,20 +52,24 @@ fn it_is_told_why_an_actor_is_where_it_is() {
 
 #[test]
 fn an_actor_that_a_draining_node_gives_away_says_so() {
-    run(3, async |world| {
-        let actor = world.actor_of(0, "c").await;
-        let calls = async {
-            for _ in 0..10 {
-                world.call(1, &actor, "add slowly", "").await.unwrap();
-            }
-        };
-        let drain = async {
-            world.sleep(SECOND).await;
-            world.node(0).drain(10 * SECOND).await
-        };
-        futures::join!(calls, drain);
-        assert_eq!(why(&world, 1, &actor).await, Why::Migrated { from: node(0), by: Mover::Drain });
-    });
+    for seed in 0..12 {
+        run(seed, async |world| {
+            let actor = world.actor_of(0, "c").await;
+            // Two of them: one waits while the other one's turn runs, so that there is somebody to move it for.
+            let calls = async || {
+                for _ in 0..10 {
+                    world.call(1, &actor, "add slowly", "").await.unwrap();
+                }
+            };
+            let drain = async {
+                world.sleep(SECOND).await;
+                world.node(0).drain(10 * SECOND).await
+            };
+            futures::join!(calls(), calls(), drain);
+            let moved = Why::Migrated { from: node(0), by: Mover::Drain };
+            assert_eq!(why(&world, 1, &actor).await, moved, "seed {seed}");
+        });
+    }
 }
 
 #[test]
