@@ -41,7 +41,7 @@
 (*   AnswerLost                storage/src/run.rs settle                   *)
 (*   machine: crates/core/src/session.rs                                   *)
 (*   machine: crates/core/src/ownership.rs                                 *)
-(*   not modelled: evict, drain                                            *)
+(*   not modelled: evict, drain, can_talk                                  *)
 (*   the world: Crashed                                                    *)
 (*                                                                         *)
 (* The machines in core are explored in the same world by                  *)

@@ -39,6 +39,15 @@ Receiving ==
           /\ low' = IF E.raised THEN E.mark ELSE low
           /\ Seen
 
+\* The delivery of a message that is seen later sets out before this note moves the mark.
+SettingOut ==
+    /\ E.action = "Noted"
+    /\ E.message = Mark
+    /\ \E later \in (at + 1)..Len(Traces[trace]) :
+           /\ Traces[trace][later].action = "Message"
+           /\ Traces[trace][later].low = Mark
+           /\ Delivering(Traces[trace][later].message, Mark)
+
 Noting ==
     /\ E.action = "Noted"
     /\ \/ E.message \in done /\ Noted(E.message) /\ Seen
@@ -47,7 +56,7 @@ Noting ==
              \/ \E f \in flights : f.message = E.message /\ f.low = Mark /\ MessageBegan(a, f) /\ Hidden
              \/ act[a] # None /\ MessageCommitted(a) /\ low' = low /\ Hidden
 
-TraceNext == More /\ (Calling \/ Sending \/ Receiving \/ Noting)
+TraceNext == More /\ (Calling \/ Sending \/ Receiving \/ SettingOut \/ Noting)
 
 TraceSpec == TraceInit /\ [][TraceNext]_<<vars, followed>>
 =============================================================================

@@ -352,9 +352,14 @@ async fn approve(
     let name = key(&format!("approve {run_id}"))?;
     match agents.decide(scope, id, Some(&name), None, verdicts, SendOptions::default()).await {
         Ok(run) => drop(agents.run_to_end(scope, id, &run.id).await?),
-        // Somebody has cancelled it meanwhile.
-        Err(AgentError::NothingPending { .. }) => world.count(Mark::ApprovalRacingCancel),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            // Somebody has cancelled it meanwhile, and other calls may wait by now.
+            let stopped = agents.run_result(scope, id, run_id).await?.stop_reason;
+            if stopped != StopReason::Cancelled {
+                return Err(error.into());
+            }
+            world.count(Mark::ApprovalRacingCancel);
+        }
     }
     Ok(())
 }
