@@ -74,11 +74,13 @@ fn panics(seed: u64) -> Verdict {
 
 #[test]
 fn sim_a_handler_that_panics_harms_nobody_else() {
-    for seed in 0..seeds().min(200) {
+    let (seeds, mut panicked) = (seeds().min(200), 0);
+    for seed in 0..seeds {
         let verdict = panics(seed);
         assert_eq!(verdict.violations, [], "seed {seed}");
-        assert!(verdict.fired["panic-in-a-handler"] > 0, "seed {seed}: nothing has panicked");
+        panicked += verdict.fired["panic-in-a-handler"];
     }
+    assert!(panicked > seeds, "{panicked} handlers have panicked");
 }
 
 /// Bugs of the runtime that lose or double additions.
