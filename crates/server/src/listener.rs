@@ -132,7 +132,9 @@ impl Connections {
             // An error says that nobody is left to tell it.
             drop(closing.changed().await);
             // hyper closes a connection that it has read nothing from, and what is on its way is lost.
-            clock.timeout(FIRST_REQUEST_TIME, first.cancelled()).await.unwrap_or_default();
+            if clock.timeout(FIRST_REQUEST_TIME, first.cancelled()).await.is_err() {
+                tracing::debug!("a connection sent no request in its time, and is closed");
+            }
         };
         self.env.spawn("http connection", async move {
             let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
