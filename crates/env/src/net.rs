@@ -21,7 +21,7 @@ pub trait Listener: Send + Sync {
 
     /// Listens no more, and gives those who have connected and were not accepted. They believe that
     /// they are served; a listener that is dropped resets them.
-    fn close(self: Box<Self>) -> Vec<(Box<dyn Stream>, SocketAddr)>;
+    fn close(self: Box<Self>) -> BoxFuture<'static, Vec<(Box<dyn Stream>, SocketAddr)>>;
 }
 
 /// A node's network.

@@ -53,7 +53,7 @@ pub async fn serve(listener: Box<dyn Listener>, front: Front, shutdown: impl Fut
         Connections { router: router(front.clone()), env: env.clone(), closing: watch::Sender::new(()) };
     accept_until(&*listener, &connections, &places, shutdown).await;
     front.drain();
-    for (stream, _) in listener.close() {
+    for (stream, _) in listener.close().await {
         // Beyond the limit there is nobody to serve it.
         if let Ok(place) = places.clone().try_acquire_owned() {
             connections.attend(stream, place);

@@ -179,6 +179,12 @@ impl Clocks {
         coarse(self.monotonic.at(global), self.granularity, marks)
     }
 
+    /// What the monotonic clock reads, for one who only looks on: no fault has had an effect by that.
+    pub(super) fn looked_at(&self, global: u64) -> u64 {
+        let at = self.monotonic.at(global);
+        at - at % self.granularity
+    }
+
     /// What the wall clock reads.
     fn wall(&mut self, global: u64, marks: &Marks) -> u64 {
         show(&mut self.unseen_wall, marks);

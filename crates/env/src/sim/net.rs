@@ -439,9 +439,11 @@ impl Listener for SimListener {
         Box::pin(poll_fn(|cx| self.poll_accept(cx)))
     }
 
-    fn close(self: Box<Self>) -> Vec<(Box<dyn Stream>, SocketAddr)> {
+    fn close(self: Box<Self>) -> BoxFuture<'static, Vec<(Box<dyn Stream>, SocketAddr)>> {
         let waiting = std::mem::take(&mut self.backlog.waiting.lock().streams);
-        waiting.into_iter().map(|(stream, peer)| (Box::new(stream) as Box<dyn Stream>, peer)).collect()
+        let all = waiting.into_iter().map(|(stream, peer)| (Box::new(stream) as Box<dyn Stream>, peer));
+        let all: Vec<_> = all.collect();
+        Box::pin(async move { all })
     }
 }
 

@@ -151,6 +151,12 @@ impl Node {
         Duration::from_nanos(self.world.now())
     }
 
+    /// What its monotonic clock reads, for a test that only looks on: what the node itself reads is
+    /// in its [`Env`], and counts as an effect of the faults of its clock.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.state.clocks.lock().looked_at(self.world.now()))
+    }
+
     /// The view of its present life.
     ///
     /// # Panics

@@ -90,7 +90,7 @@ fn who_has_connected_before_a_listener_closes_is_not_reset() {
         let addr = SocketAddr::from((b.ip(), PORT));
         let listener = b.env().net().listen(addr).await.unwrap();
         let mut near = a.env().net().connect(addr).await.unwrap();
-        let mut waiting = listener.close();
+        let mut waiting = listener.close().await;
         let refused = a.env().net().connect(addr).await.err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let (mut far, peer) = waiting.pop().unwrap();

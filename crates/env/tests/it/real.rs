@@ -93,7 +93,7 @@ async fn who_has_connected_before_a_listener_closes_is_not_reset() {
     let addr = listener.local_addr().unwrap();
     let mut out = env.net().connect(addr).await.unwrap();
     out.write_all(b"ping").await.unwrap();
-    let mut waiting = listener.close();
+    let mut waiting = listener.close().await;
     assert_eq!(env.net().connect(addr).await.err().unwrap().kind(), ErrorKind::ConnectionRefused);
     let (mut inward, peer) = waiting.pop().unwrap();
     assert!(waiting.is_empty() && peer.ip() == addr.ip());
@@ -102,6 +102,45 @@ async fn who_has_connected_before_a_listener_closes_is_not_reset() {
     inward.write_all(b"pong").await.unwrap();
     out.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"pong");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_while_a_listener_closes_is_served_or_refused_and_never_reset() {
+    let env = real::env();
+    for round in 0..40 {
+        let listener = env.net().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                // Threads of their own: they connect whatever the test's tasks do.
+                std::thread::spawn(move || {
+                    use std::io::{Read, Write};
+                    let mut served = 0;
+                    loop {
+                        let Ok(mut stream) = std::net::TcpStream::connect(addr) else { return Ok(served) };
+                        stream.write_all(b"?").and_then(|()| stream.read_exact(&mut [0]))?;
+                        served += 1;
+                    }
+                })
+            })
+            .collect();
+        let serve = |mut stream: Box<dyn kelpie_env::Stream>| async move {
+            stream.read_exact(&mut [0]).await.unwrap();
+            stream.write_all(b"!").await.unwrap();
+        };
+        for _ in 0..50 {
+            tokio::spawn(serve(listener.accept().await.unwrap().0));
+        }
+        for (stream, _) in listener.close().await {
+            tokio::spawn(serve(stream));
+        }
+        for client in clients {
+            let served: std::io::Result<u32> =
+                tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+            assert!(served.is_ok(), "round {round}: {served:?}");
+        }
+    }
 }
 
 /// Not a test by itself: the child process of the test below, which names the directory.
