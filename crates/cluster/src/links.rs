@@ -147,7 +147,12 @@ impl Links {
             }
             Err(failure) => {
                 metrics::counter!("kelpie_peer_connections_failed_total").increment(1);
-                tracing::debug!(peer = %to.identity, error = %failure, "no connection");
+                // Once: it is tried again and again, and most often for the same reason.
+                if attempts.failures == 0 {
+                    tracing::warn!(peer = %to.identity, error = %failure, "no connection to a node");
+                } else {
+                    tracing::debug!(peer = %to.identity, error = %failure, "still no connection");
+                }
                 let longest = timing.retry_min.saturating_mul(1 << attempts.failures.min(16));
                 let longest = longest.min(timing.retry_max);
                 // Between half of it and all of it, so that nodes do not come in step.

@@ -51,8 +51,15 @@ pub const REDIRECTS_MAX: usize = 8;
 
 /// The lease T: how long a node may be silent before others may take its place.
 pub const LEASE_TERM: Duration = Duration::from_secs(3);
+/// The shortest lease: a beat in a third of a second still has room for a slow commit.
+pub const LEASE_TERM_MIN: Duration = Duration::from_secs(1);
+/// The longest lease: what a dead node had waits for so long.
+pub const LEASE_TERM_MAX: Duration = Duration::from_secs(60);
 /// Three beats a term, so that one lost renewal is harmless.
 pub const LEASE_BEATS_PER_TERM: u32 = 3;
+const _: () = assert!(
+    LEASE_TERM_MIN.as_secs() <= LEASE_TERM.as_secs() && LEASE_TERM.as_secs() <= LEASE_TERM_MAX.as_secs()
+);
 
 const _: () =
     assert!(RECORD_KEY_BYTES_MAX + TENANT_BYTES_MAX + ACTOR_TYPE_BYTES_MAX + ACTOR_KEY_BYTES_MAX < 9_000);

@@ -169,6 +169,7 @@ pub(crate) mod tests {
                 address: format!("{name}:7000"),
                 version: "0".to_owned(),
                 protocols: crate::session::Protocols::default(),
+                lease_ms: 3_000,
                 labels: std::collections::BTreeSet::new(),
                 capacity: None,
             },

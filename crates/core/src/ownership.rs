@@ -188,6 +188,7 @@ mod tests {
             labels: std::collections::BTreeSet::new(),
             capacity: None,
             protocols: crate::session::Protocols::default(),
+            lease_ms: 3_000,
         }
     }
 

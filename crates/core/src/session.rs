@@ -16,15 +16,19 @@
 //!
 //! The specification is `specs/KelpieRegistry.tla`.
 
+mod own;
 mod protocols;
 mod silence;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Boot, Incarnation, NodeId};
+use crate::limits::LEASE_TERM;
+pub use own::{Act, Health, Heard, OwnSession};
 pub use protocols::{PROTOCOL_MAX, PROTOCOL_MIN, Protocols};
 pub use silence::{Beat, Seen, Silence, Stillness};
 
@@ -71,6 +75,9 @@ pub struct Session {
     /// Which versions of the protocol between nodes it speaks.
     #[serde(default = "Protocols::first")]
     pub protocols: Protocols,
+    /// How long it may be silent, in milliseconds: by its own lease term it is judged.
+    #[serde(default = "default_lease_ms")]
+    pub lease_ms: u64,
     /// What its operator says about it, for placement.
     #[serde(default)]
     pub labels: BTreeSet<String>,
@@ -79,7 +86,16 @@ pub struct Session {
     pub capacity: Option<u64>,
 }
 
+fn default_lease_ms() -> u64 {
+    u64::try_from(LEASE_TERM.as_millis()).expect("a few seconds")
+}
+
 impl Session {
+    /// How long it may be silent.
+    pub fn lease_term(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
     /// Whether the session may own actors.
     pub fn is_live(&self) -> bool {
         match self.state {
@@ -113,6 +129,8 @@ pub struct Joiner {
     pub version: String,
     /// Which versions of the protocol between nodes it speaks.
     pub protocols: Protocols,
+    /// How long it may be silent, in milliseconds.
+    pub lease_ms: u64,
     /// What its operator says about it, for placement.
     pub labels: BTreeSet<String>,
     /// How many actors it takes into memory, if it is bounded.
@@ -157,6 +175,7 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
             address: joiner.address.clone(),
             version: joiner.version.clone(),
             protocols: joiner.protocols,
+            lease_ms: joiner.lease_ms,
             labels: joiner.labels.clone(),
             capacity: joiner.capacity,
         })
@@ -179,7 +198,16 @@ pub fn join(standing: Option<&Session>, lease: Option<&Lease>, joiner: &Joiner) 
     }
 }
 
-/// A live node that a joiner could not talk to.
+/// A life of a node, by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The node's name.
+    pub node: &'a NodeId,
+    /// Its session.
+    pub session: &'a Session,
+}
+
+/// A live node that a newcomer could not talk to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "node `{node}` (Kelpie {version}) speaks versions {theirs} of the protocol between nodes, this process speaks \
@@ -192,23 +220,28 @@ pub struct NoCommonProtocol {
     pub version: String,
     /// What it speaks.
     pub theirs: Protocols,
-    /// What the joiner speaks.
+    /// What the newcomer speaks.
     pub ours: Protocols,
 }
 
-/// Whether a joiner could talk to another node, if they have to: both are live and say where they
-/// are reached.
-pub fn can_talk(joiner: &Joiner, node: &NodeId, session: &Session) -> Result<(), NoCommonProtocol> {
-    let talk = *node != joiner.node
-        && session.is_live()
-        && !session.address.is_empty()
-        && !joiner.address.is_empty()
+/// Whether a life that is about to begin could talk to another node, if they have to: both are
+/// live and say where they are reached.
+pub fn can_talk(newcomer: Named<'_>, other: Named<'_>) -> Result<(), NoCommonProtocol> {
+    let (mine, theirs) = (newcomer.session, other.session);
+    let talk = other.node != newcomer.node
+        && theirs.is_live()
+        && !theirs.address.is_empty()
+        && !mine.address.is_empty()
         && !crate::mutant!("joins_whoever_is_there");
-    if !talk || joiner.protocols.common(session.protocols).is_some() {
+    if !talk || mine.protocols.common(theirs.protocols).is_some() {
         return Ok(());
     }
-    let (version, theirs) = (session.version.clone(), session.protocols);
-    Err(NoCommonProtocol { node: node.clone(), version, theirs, ours: joiner.protocols })
+    Err(NoCommonProtocol {
+        node: other.node.clone(),
+        version: theirs.version.clone(),
+        theirs: theirs.protocols,
+        ours: mine.protocols,
+    })
 }
 
 /// What a renewal finds out about its own session.

@@ -94,6 +94,9 @@ pub enum Input {
     Evicted,
     /// The actor is to go to another node: the running turn ends here, and no other begins.
     Retired,
+    /// Another node has taken the actor: who waits goes there, the running turn ends here, and no other
+    /// begins.
+    OwnerChanged,
 }
 
 /// A turn that goes on after a crash.
@@ -133,6 +136,8 @@ pub enum Effect {
 pub enum Refusal {
     /// The activation is gone: ask the next one, with the same key.
     Gone,
+    /// Another node has the actor: ask there, with the same key. It has not begun here.
+    Elsewhere,
     /// Too many calls wait.
     MailboxFull,
     /// Its deadline passed before it began.
@@ -286,6 +291,7 @@ impl Activation {
                 self.retired = true;
                 self.evicted()
             }
+            Input::OwnerChanged => self.owner_changed(),
         }
     }
 
@@ -403,6 +409,15 @@ impl Activation {
 
     fn evicted(&mut self) -> Vec<Effect> {
         if self.phase == Phase::Idle { self.gone(vec![]) } else { vec![] }
+    }
+
+    fn owner_changed(&mut self) -> Vec<Effect> {
+        self.retired = true;
+        let mut effects = vec![];
+        while let Some(waiting) = self.mailbox.pop() {
+            effects = self.refuse(waiting.key, Refusal::Elsewhere, effects);
+        }
+        if self.phase == Phase::Idle { self.gone(effects) } else { effects }
     }
 
     /// Begins the next call that is not too late.

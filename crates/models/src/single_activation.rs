@@ -199,6 +199,7 @@ impl Model for SingleActivation {
             labels: BTreeSet::new(),
             capacity: None,
             protocols: Protocols::default(),
+            lease_ms: 3_000,
         };
         vec![World {
             sessions: (0..self.nodes).map(session).collect(),

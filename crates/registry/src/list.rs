@@ -1,7 +1,7 @@
 //! What a node owns, and why an actor is where it is.
 //!
-//! The list is written blindly by who claims, so an entry may be of an owner who has lost the
-//! actor since: each is held against the actor's own record.
+//! An entry moves with its actor, in the transaction that makes the actor somebody's. A page is read
+//! at another time than an earlier one, so that each entry is held against the actor's own record.
 
 use bytes::Bytes;
 use kelpie_core::id::{ActorId, NodeId};
@@ -32,7 +32,7 @@ pub struct Owned {
 pub struct OwnedPage {
     /// They, by incarnation and name. May be fewer than asked for, or none, before the end.
     pub owned: Vec<Owned>,
-    /// Where the next page begins, if there may be one.
+    /// Where the next page of this node begins, if there may be one.
     pub next: Option<Bytes>,
 }
 
@@ -56,8 +56,8 @@ impl Ownership {
         limit: usize,
     ) -> Result<OwnedPage, RegistryError> {
         let prefix = row::by_nodes(node);
-        let query =
-            RangeQuery { begin: from.unwrap_or_else(|| prefix.clone()), ..RangeQuery::prefix(&prefix) };
+        let begin = [&prefix[..], &from.unwrap_or_default()[..]].concat().into();
+        let query = RangeQuery { begin, ..RangeQuery::prefix(&prefix) };
         let mut tx = self.store.begin();
         let page = tx.get_range(query.limit(limit.clamp(1, ENTRIES_MAX)).snapshot()).await?;
         let mut entries = Vec::new();
@@ -75,7 +75,7 @@ impl Ownership {
             let still = own.filter(|own| own.node == *node && own.incarnation == incarnation);
             owned.extend(still.map(|own| Owned { actor, own, entry }));
         }
-        Ok(OwnedPage { owned, next: page.more.map(|query| query.begin) })
+        Ok(OwnedPage { owned, next: page.more.map(|query| query.begin.slice(prefix.len()..)) })
     }
 
     /// Where an actor is and why, if anybody ever had it.

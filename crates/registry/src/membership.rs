@@ -16,10 +16,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kelpie_core::id::{Boot, NodeId};
-use kelpie_core::limits::LEASE_TERM;
+use kelpie_core::limits::{LEASE_TERM, LEASE_TERM_MAX, LEASE_TERM_MIN};
 use kelpie_core::membership::{Input, Members, Watcher};
 use kelpie_core::ownership::Myself;
-use kelpie_core::session::{Holder, JoinRefused, Joiner, NoCommonProtocol, Protocols, SessionState};
+pub use kelpie_core::session::Health;
+use kelpie_core::session::{Heard, Holder, JoinRefused, Joiner, NoCommonProtocol, OwnSession, Protocols};
 use kelpie_env::Env;
 use kelpie_storage::Store;
 use parking_lot::Mutex;
@@ -36,7 +37,7 @@ pub struct Settings {
     /// Where other nodes reach it; empty while it serves alone. Whoever gives one listens there
     /// before it joins: a refused connection counts as a sign of death.
     pub address: String,
-    /// The lease term T.
+    /// The lease term T. Nodes that have different ones judge each other by the longer.
     pub lease_term: Duration,
     /// What its operator says about it, for placement.
     pub labels: BTreeSet<String>,
@@ -69,62 +70,15 @@ pub enum JoinError {
     /// A live node speaks nothing that this process does.
     #[error(transparent)]
     NoCommonProtocol(#[from] NoCommonProtocol),
+    /// A lease that is shorter or longer than nodes keep one.
+    #[error("a lease term of {term:?}: it has to be between {LEASE_TERM_MIN:?} and {LEASE_TERM_MAX:?}")]
+    LeaseTerm {
+        /// The wanted one.
+        term: Duration,
+    },
     /// The store did not answer.
     #[error("cannot join")]
     Registry(#[from] RegistryError),
-}
-
-/// Whether a node may admit calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// It renews its lease.
-    Ready,
-    /// It could not renew for a term; it admits nothing until it can.
-    Silent {
-        /// Since its last renewal.
-        for_ms: u64,
-        /// What the last attempt said.
-        cause: String,
-    },
-    /// Another process took its name: this process must stop.
-    Superseded,
-    /// The operator has ended its session: this process must stop.
-    Evicted,
-    /// The store was restored from a backup while it ran: this process must stop, and may join
-    /// anew.
-    Restored,
-}
-
-impl Health {
-    /// Whether this process must stop: it never becomes ready again.
-    ///
-    /// ```
-    /// use kelpie_registry::Health;
-    ///
-    /// assert!(Health::Evicted.is_over());
-    /// assert!(!Health::Silent { for_ms: 4_000, cause: "the store is away".to_owned() }.is_over());
-    /// ```
-    pub fn is_over(&self) -> bool {
-        match self {
-            Self::Ready | Self::Silent { .. } => false,
-            Self::Superseded | Self::Evicted | Self::Restored => true,
-        }
-    }
-}
-
-/// What this process knows of its own session.
-#[derive(Debug)]
-struct Standing {
-    holder: Holder,
-    beat: u64,
-    /// When the last successful renewal began.
-    renewed_at: Duration,
-    failure: Option<String>,
-    /// Why this process must stop.
-    over: Option<Health>,
-    /// It claims nothing any more, by its own wish or the operator's.
-    draining: bool,
-    ended: bool,
 }
 
 /// A node's place in the cluster. Cheap to clone.
@@ -139,10 +93,11 @@ struct Inner {
     store: Store,
     nodes: Nodes,
     settings: Settings,
-    standing: Mutex<Standing>,
+    standing: Mutex<OwnSession>,
     load: AtomicU64,
     watcher: Mutex<Watcher>,
     members: Mutex<Arc<Members>>,
+    /// The members have changed, or this node's own standing has.
     news: Notify,
 }
 
@@ -152,27 +107,24 @@ impl Membership {
     /// is free once its beat has stood still for a term and the margin, which this waits for. So does
     /// a process that has no protocol in common with a node that may be dead.
     pub async fn join(env: Env, store: Store, settings: Settings) -> Result<Self, JoinError> {
+        let term = settings.lease_term;
+        if !(LEASE_TERM_MIN..=LEASE_TERM_MAX).contains(&term) {
+            return Err(JoinError::LeaseTerm { term });
+        }
         let joiner = Joiner {
             node: settings.node.clone(),
             boot: Boot(env.random_u128()),
             address: settings.address.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocols: settings.protocols,
+            lease_ms: u64::try_from(term.as_millis()).expect("at most a minute"),
             labels: settings.labels.clone(),
             capacity: settings.capacity,
             holds_directory: store.properties().single_process,
             silent: None,
         };
         let (holder, renewed_at) = join::join(&env, &store, joiner, settings.lease_term).await?;
-        let standing = Standing {
-            holder,
-            beat: 0,
-            renewed_at,
-            failure: None,
-            over: None,
-            draining: false,
-            ended: false,
-        };
+        let standing = OwnSession::new(holder, renewed_at, settings.lease_term);
         let mut watcher = Watcher::new(settings.node.clone(), settings.lease_term);
         watcher.step(Input::Renewed { began: renewed_at });
         let inner = Arc::new(Inner {
@@ -197,28 +149,32 @@ impl Membership {
 
     /// Who this node is now: a later incarnation after it was declared dead.
     pub fn myself(&self) -> Myself {
-        let Holder { incarnation, boot, generation: _ } = self.inner.standing.lock().holder;
+        let Holder { incarnation, boot, generation: _ } = self.inner.standing.lock().holder();
         Myself { node: self.inner.settings.node.clone(), incarnation, boot }
     }
 
     /// The store's generation, which all its nodes share: another one is another cluster.
     pub fn generation(&self) -> u128 {
-        self.inner.standing.lock().holder.generation
+        self.inner.standing.lock().holder().generation
     }
 
     /// Whether it may admit calls.
     pub fn health(&self) -> Health {
         let now = self.inner.now();
-        let standing = self.inner.standing.lock();
-        if let Some(over) = &standing.over {
-            return over.clone();
+        self.inner.standing.lock().health(now)
+    }
+
+    /// Returns once it may begin what has an effect outside of the store, which no fence guards:
+    /// with its lease. Or says why it never may again.
+    pub async fn ready(&self) -> Result<(), Health> {
+        loop {
+            let news = self.inner.news.notified();
+            match self.health() {
+                Health::Ready => return Ok(()),
+                Health::Silent { .. } => news.await,
+                over @ (Health::Superseded | Health::Evicted | Health::Restored) => return Err(over),
+            }
         }
-        let silent = now.saturating_sub(standing.renewed_at);
-        if silent <= self.inner.settings.lease_term {
-            return Health::Ready;
-        }
-        let cause = standing.failure.clone().unwrap_or_else(|| "the renewal has not returned".to_owned());
-        Health::Silent { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX), cause }
     }
 
     /// Who is in the cluster, as of the last reading of the store; nobody before the first one.
@@ -252,19 +208,17 @@ impl Membership {
 
     /// Whether it drains, by its own wish or the operator's.
     pub fn is_draining(&self) -> bool {
-        self.inner.standing.lock().draining
+        self.inner.standing.lock().is_draining()
     }
 
     /// From now on it serves what it owns and claims nothing.
     pub async fn drain(&self) -> Result<(), RegistryError> {
-        self.inner.standing.lock().draining = true;
-        self.inner.write_state(SessionState::Draining).await
+        self.inner.write(Heard::DrainAsked).await
     }
 
     /// Ends the session. To be called when nothing is in flight any more.
     pub async fn leave(&self) -> Result<(), RegistryError> {
-        self.inner.standing.lock().ended = true;
-        self.inner.write_state(SessionState::Left).await
+        self.inner.write(Heard::LeaveAsked).await
     }
 }
 

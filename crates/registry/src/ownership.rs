@@ -221,7 +221,7 @@ async fn claim(
             if own.epoch.0 == 1 {
                 tx.set(row::head(actor), record::encode(&head));
             }
-            write(tx, actor, &own, why);
+            write(tx, actor, before.as_ref(), &own, why);
             tx.record(|| Step::Claim {
                 actor: actor.to_string(),
                 before: before.as_ref().map(Owner::from),
@@ -232,8 +232,16 @@ async fn claim(
     }
 }
 
-/// Makes an actor somebody's. The entry in his list is written without looking.
-fn write(tx: &mut Transaction, actor: &ActorId, own: &Own, why: &Why) {
+/// Makes an actor somebody's, who had it `before` or not. Its entry moves from list to list with it,
+/// both written without looking: so that there are as many entries as actors, and those of an ended
+/// life are what waits for an heir.
+fn write(tx: &mut Transaction, actor: &ActorId, before: Option<&Own>, own: &Own, why: &Why) {
+    if let Some(before) = before
+        && (&before.node, before.incarnation) != (&own.node, own.incarnation)
+        && !kelpie_core::mutant!("entries_stay_behind")
+    {
+        tx.clear(row::by_node(&before.node, before.incarnation, actor));
+    }
     tx.set(row::own(actor), record::encode(own));
     let entry = Entry { epoch: own.epoch, why: why.clone() };
     tx.set(row::by_node(&own.node, own.incarnation, actor), record::encode(&entry));
@@ -252,7 +260,7 @@ async fn migrate(
     let session: Option<Session> = decode("session", session.as_deref())?;
     Ok(match ownership::migrate(own.as_ref(), held, session.as_ref(), target) {
         Migrate::Move(own) => {
-            write(tx, actor, &own, &Why::Migrated { from: held.node.clone(), by });
+            write(tx, actor, Some(held), &own, &Why::Migrated { from: held.node.clone(), by });
             tx.record(|| Step::Migrate {
                 actor: actor.to_string(),
                 before: Owner::from(held),

@@ -14,4 +14,5 @@ mod shared;
 mod sim_churn;
 mod sockets;
 mod versions;
+mod waiting;
 mod world;

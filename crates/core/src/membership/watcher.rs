@@ -149,15 +149,17 @@ impl Watcher {
         if !self.is_renewing(began) {
             self.watched.clear();
         }
-        let live: Vec<(NodeId, Beat)> = self
+        // Each by its own term; a shorter one than this node's cannot be told from its pauses.
+        let live: Vec<(NodeId, Beat, Duration)> = self
             .members
             .live()
             .filter(|member| member.node != self.me)
-            .map(|member| (member.node.clone(), member.beat()))
+            .map(|member| (member.node.clone(), member.beat(), member.session.lease_term().max(self.term)))
             .collect();
-        self.watched.retain(|node, _| live.iter().any(|(known, _)| known == node));
-        for (node, beat) in live {
-            let stillness = self.watched.entry(node.clone()).or_insert_with(|| Stillness::new(self.term));
+        self.watched
+            .retain(|node, still| live.iter().any(|(known, _, term)| known == node && *term == still.term()));
+        for (node, beat, term) in live {
+            let stillness = self.watched.entry(node.clone()).or_insert_with(|| Stillness::new(term));
             let moved = stillness.read(beat, returned);
             if moved {
                 self.refusals.remove(&node);

@@ -58,6 +58,11 @@ impl Stillness {
         Self { term, beat: None, since: Duration::ZERO, last: Duration::ZERO }
     }
 
+    /// The term that it goes by.
+    pub fn term(&self) -> Duration {
+        self.term
+    }
+
     /// The beat that was read last.
     pub fn beat(&self) -> Option<Beat> {
         self.beat
@@ -199,6 +204,7 @@ mod tests {
             labels: std::collections::BTreeSet::new(),
             capacity: None,
             protocols: crate::session::Protocols::default(),
+            lease_ms: 3_000,
         };
         let lease = Lease { incarnation: Incarnation(1), beat: 7, load: 0 };
         assert_eq!(Beat::of(&session, Some(&lease)), beat(7));

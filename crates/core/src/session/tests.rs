@@ -9,6 +9,7 @@ fn joiner(boot: u128) -> Joiner {
         address: String::new(),
         version: "0".into(),
         protocols: Protocols::default(),
+        lease_ms: 3_000,
         labels: BTreeSet::new(),
         capacity: None,
         holds_directory: false,
@@ -52,22 +53,25 @@ fn a_beat_that_moves_before_the_join_keeps_its_session() {
 }
 
 #[test]
-fn a_joiner_has_a_version_in_common_with_every_live_node_that_it_has_to_talk_to() {
+fn a_newcomer_has_a_version_in_common_with_every_live_node_that_it_has_to_talk_to() {
     let speaks = |min, max| Protocols { min, max };
     let address = || "n2:7000".to_owned();
-    let second = Joiner { address: address(), protocols: speaks(2, 2), ..joiner(2) };
-    let n2 = NodeId::new("n2").unwrap();
+    let (n1, n2) = (NodeId::new("n1").unwrap(), NodeId::new("n2").unwrap());
     let first = Session { address: address(), ..written(join(None, None, &joiner(1))) };
-    let refused = can_talk(&second, &n2, &first).unwrap_err();
+    let second = Session { protocols: speaks(2, 2), boot: Boot(2), ..first.clone() };
+    let talk = |mine: &Session, node: &NodeId, theirs: &Session| {
+        can_talk(Named { node: &n1, session: mine }, Named { node, session: theirs })
+    };
+    let refused = talk(&second, &n2, &first).unwrap_err();
     assert_eq!((refused.theirs, refused.ours), (speaks(1, 1), speaks(2, 2)));
-    assert_eq!(can_talk(&Joiner { protocols: speaks(1, 2), ..second.clone() }, &n2, &first), Ok(()));
+    assert_eq!(talk(&Session { protocols: speaks(1, 2), ..second.clone() }, &n2, &first), Ok(()));
     // The name's own former life, one that has ended, and whoever serves alone.
     let dead = Session { state: SessionState::Dead, ..first.clone() };
     let alone = Session { address: String::new(), ..first.clone() };
-    assert_eq!(can_talk(&second, &second.node, &first), Ok(()));
-    assert_eq!(can_talk(&second, &n2, &dead), Ok(()));
-    assert_eq!(can_talk(&second, &n2, &alone), Ok(()));
-    assert_eq!(can_talk(&Joiner { address: String::new(), ..second }, &n2, &first), Ok(()));
+    assert_eq!(talk(&second, &n1, &first), Ok(()));
+    assert_eq!(talk(&second, &n2, &dead), Ok(()));
+    assert_eq!(talk(&second, &n2, &alone), Ok(()));
+    assert_eq!(talk(&Session { address: String::new(), ..second }, &n2, &first), Ok(()));
 }
 
 #[test]

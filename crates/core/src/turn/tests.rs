@@ -305,6 +305,29 @@ fn a_retired_activation_ends_its_turn_and_begins_no_other() {
 }
 
 #[test]
+fn who_waits_is_sent_to_a_new_owner_at_once_and_the_turn_ends_as_any_other() {
+    let changed_while = |before: Vec<(u64, Input)>, after: Vec<(u64, Input)>| {
+        trace(8, before.into_iter().chain([(1, Input::OwnerChanged)]).chain(after).collect())
+    };
+    let idle = changed_while(vec![(0, Input::Loaded { resume: None })], vec![(2, call(1, 1, 1))]);
+    assert_eq!(idle, "0s []\n1s [Drop]\n2s [Refuse(CallNo(1), Gone)]\n");
+    // Of those who wait one has the key of the turn that runs, and is told what comes of that.
+    let calls = [call(1, 1, 1), call(2, 2, 2), call(3, 3, 3), call(4, 1, 1)].map(|call| (0, call));
+    let ends = |last: Input| {
+        let busy = [(0, Input::Loaded { resume: None })].into_iter().chain(calls.clone());
+        let late = [(2, call(5, 5, 5)), (2, Input::HandlerFinished { commits: true }), (3, last)];
+        changed_while(busy.collect(), late.into())
+    };
+    let given_back = "1s [Refuse(CallNo(2), Elsewhere), Refuse(CallNo(3), Elsewhere)]\n2s []\n2s [Commit]\n";
+    let lost =
+        "3s [Discard, Refuse(CallNo(1), Gone), Refuse(CallNo(4), Gone), Refuse(CallNo(5), Gone), Drop]\n";
+    assert!(ends(Input::CommitConflicted).ends_with(&format!("{given_back}{lost}")));
+    // Its commit had landed before.
+    let kept = "3s [Publish, Answer(CallNo(1)), Answer(CallNo(4)), Refuse(CallNo(5), Gone), Drop]\n";
+    assert!(ends(Input::CommitSucceeded).ends_with(&format!("{given_back}{kept}")));
+}
+
+#[test]
 fn an_idle_machine_goes_on_like_a_new_one_at_rest() {
     let lanes = |call: u64, lane| Input::Called {
         call: CallNo(call),

@@ -303,5 +303,6 @@ fn active() -> Session {
         labels: BTreeSet::new(),
         capacity: None,
         protocols: Protocols::default(),
+        lease_ms: 3_000,
     }
 }

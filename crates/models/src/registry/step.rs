@@ -283,6 +283,7 @@ fn joiner(node: NodeId, process: Process, silent: Option<Beat>) -> Joiner {
         labels: BTreeSet::new(),
         capacity: None,
         protocols: Protocols::default(),
+        lease_ms: 3_000,
         holds_directory: false,
         silent,
     }

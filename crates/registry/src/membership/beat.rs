@@ -5,124 +5,113 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kelpie_core::id::{Incarnation, NodeId};
+use kelpie_core::id::NodeId;
 use kelpie_core::limits::LEASE_BEATS_PER_TERM;
 use kelpie_core::membership::Input;
 use kelpie_core::protocol::{Life, Step};
-use kelpie_core::session::{self, Holder, Lease, Rejoin, Renewal, Session, SessionState};
+use kelpie_core::session::{self, Act, Health, Heard, Holder, Lease, Rejoin, Renewal, Session, SessionState};
 use kelpie_core::{record, row};
 use kelpie_storage::Transaction;
 
-use super::join::{self, parse_generation};
-use super::{Health, Inner};
+use super::join::{self, Obstacles, Way, parse_generation};
+use super::{Inner, JoinError};
 use crate::error::{self, RegistryError, decode};
 
-/// How an attempt to renew ended.
-enum Beaten {
-    /// The lease is renewed.
-    Renewed {
-        /// Whether the session says that it drains.
-        drains: bool,
+/// What an attempt to renew has come to.
+enum Attempted {
+    /// The lease is renewed, or was not this process's to renew.
+    Rests,
+    /// The session had ended, and it may not go on beside a node that it cannot talk to.
+    InTheWay {
+        refused: JoinError,
+        /// When to try again, if sooner than with the next beat.
+        pause: Option<Duration>,
     },
-    /// The session had ended, and this is its next life.
-    Rejoined(Incarnation),
-    /// This process must stop, or has left.
-    Over(Renewal),
+    /// There is nothing more to renew.
+    Ends,
 }
 
 impl Inner {
     pub(super) async fn beat(self: Arc<Self>) {
         let every = self.settings.lease_term / LEASE_BEATS_PER_TERM;
+        let mut in_the_way = Obstacles::new(self.settings.lease_term);
+        let mut pause = every;
         loop {
-            self.env.sleep(every).await;
-            if self.standing.lock().ended {
-                return;
-            }
+            self.env.sleep(std::mem::replace(&mut pause, every)).await;
             let began = self.now();
             // A store that is silent has failed too, and has to be seen to.
             let limit = self.settings.lease_term;
-            let result = self.env.timeout(limit, self.renew_or_rejoin()).await;
+            let result = self.env.timeout(limit, self.attempt(began, &mut in_the_way)).await;
             match result.unwrap_or(Err(RegistryError::Silent { limit })) {
-                Ok(Beaten::Renewed { drains }) => self.renewed(began, drains),
-                Ok(Beaten::Rejoined(incarnation)) => self.rejoined(began, incarnation),
-                Ok(Beaten::Over(over)) => return self.over(over),
+                Ok(Attempted::Rests) => {
+                    self.news.notify_waiters();
+                    self.watcher.lock().step(Input::Renewed { began });
+                }
+                Ok(Attempted::InTheWay { refused, pause: sooner }) => {
+                    self.not_renewed(&refused);
+                    pause = sooner.unwrap_or(every);
+                }
+                Ok(Attempted::Ends) => return self.news.notify_waiters(),
                 Err(error) => self.not_renewed(&error),
             }
         }
     }
 
-    async fn renew_or_rejoin(&self) -> Result<Beaten, RegistryError> {
-        let (renewal, drains) = self.renew().await?;
-        match renewal {
-            Renewal::Renew => Ok(Beaten::Renewed { drains }),
-            // It went by itself, between two beats.
-            Renewal::Rejoin if self.standing.lock().ended => Ok(Beaten::Over(Renewal::Rejoin)),
-            Renewal::Rejoin => match self.rejoin().await? {
-                Rejoin::Write(Session { incarnation, .. }) | Rejoin::Joined(incarnation) => {
-                    Ok(Beaten::Rejoined(incarnation))
+    /// Carries out what a beat that is due leads to.
+    async fn attempt(&self, began: Duration, in_the_way: &mut Obstacles) -> Result<Attempted, RegistryError> {
+        let mut heard = Heard::BeatDue;
+        loop {
+            let act = self.standing.lock().step(heard);
+            heard = match act {
+                Act::Renew { holder, beat } => {
+                    let (found, drains) = self.renew(holder, beat).await?;
+                    Heard::Renewal { found, drains, began }
                 }
-                Rejoin::Over(over) => Ok(Beaten::Over(over)),
-            },
-            over @ (Renewal::Superseded | Renewal::Evicted | Renewal::Restored) => Ok(Beaten::Over(over)),
+                Act::Rejoin { holder, state } => match self.rejoin(holder, state, in_the_way).await? {
+                    Ok(found) => {
+                        self.tell_of(&found);
+                        Heard::Rejoin { found, began }
+                    }
+                    Err((refused, pause)) => return Ok(Attempted::InTheWay { refused, pause }),
+                },
+                Act::Rest | Act::Write { .. } => return Ok(Attempted::Rests),
+                Act::End => return Ok(Attempted::Ends),
+                Act::Stop(over) => {
+                    let what = match over {
+                        Health::Restored => "the store was restored from a backup under this process",
+                        Health::Evicted => "the operator has ended the session of this process",
+                        Health::Superseded | Health::Ready | Health::Silent { .. } => {
+                            "another process has taken this one's name"
+                        }
+                    };
+                    tracing::error!(node = %self.settings.node, "{what}");
+                    return Ok(Attempted::Ends);
+                }
+            };
         }
     }
 
-    fn renewed(&self, began: Duration, drains: bool) {
-        let mut standing = self.standing.lock();
-        standing.renewed_at = began;
-        standing.failure = None;
-        standing.draining |= drains;
-        drop(standing);
-        self.watcher.lock().step(Input::Renewed { began });
-    }
-
-    fn rejoined(&self, began: Duration, incarnation: Incarnation) {
+    fn tell_of(&self, found: &Rejoin) {
+        let incarnation = match found {
+            Rejoin::Write(Session { incarnation, .. }) | Rejoin::Joined(incarnation) => incarnation.0,
+            Rejoin::Over(_) => return,
+        };
         metrics::counter!("kelpie_rejoins_total").increment(1);
         let node = &self.settings.node;
-        tracing::warn!(%node, incarnation = incarnation.0, "it was declared dead, and goes on as its next incarnation");
-        let mut standing = self.standing.lock();
-        standing.holder.incarnation = incarnation;
-        standing.beat = 0;
-        standing.renewed_at = began;
-        standing.failure = None;
-        drop(standing);
-        self.watcher.lock().step(Input::Renewed { began });
+        tracing::warn!(%node, incarnation, "it was declared dead, and goes on as its next incarnation");
     }
 
-    fn not_renewed(&self, error: &RegistryError) {
+    fn not_renewed(&self, error: &dyn std::error::Error) {
         metrics::counter!("kelpie_lease_renewal_failures_total").increment(1);
         let cause = error::with_causes(error);
         tracing::warn!(node = %self.settings.node, error = cause, "lease not renewed");
-        self.standing.lock().failure = Some(cause);
+        let act = self.standing.lock().step(Heard::NotRenewed { cause });
+        debug_assert_eq!(act, Act::Rest, "the next beat tries it again");
         self.watcher.lock().step(Input::NotRenewed);
     }
 
-    /// There is nothing more to renew.
-    fn over(&self, renewal: Renewal) {
-        let mut standing = self.standing.lock();
-        let (health, what) = match renewal {
-            Renewal::Restored => {
-                (Health::Restored, "the store was restored from a backup under this process")
-            }
-            Renewal::Renew | Renewal::Rejoin | Renewal::Superseded | Renewal::Evicted if standing.ended => {
-                return;
-            }
-            Renewal::Evicted => (Health::Evicted, "the operator has ended the session of this process"),
-            Renewal::Renew | Renewal::Rejoin | Renewal::Superseded => {
-                (Health::Superseded, "another process has taken this one's name")
-            }
-        };
-        tracing::error!(node = %self.settings.node, "{what}");
-        standing.over = Some(health);
-    }
-
     /// What the session is, and whether it says that the node drains.
-    async fn renew(&self) -> Result<(Renewal, bool), RegistryError> {
-        let (beat, holder) = {
-            let mut standing = self.standing.lock();
-            standing.beat += 1;
-            (standing.beat, standing.holder)
-        };
+    async fn renew(&self, holder: Holder, beat: u64) -> Result<(Renewal, bool), RegistryError> {
         let (node, load) = (self.settings.node.clone(), self.load.load(Ordering::Relaxed));
         self.store
             .run(move |tx| {
@@ -154,24 +143,38 @@ impl Inner {
             .map_err(RegistryError::of_run)
     }
 
-    async fn rejoin(&self) -> Result<Rejoin, RegistryError> {
-        let (holder, state) = {
-            let standing = self.standing.lock();
-            let state = if standing.draining { SessionState::Draining } else { SessionState::Active };
-            (standing.holder, state)
-        };
-        let node = self.settings.node.clone();
-        self.store
-            .run(move |tx| {
-                let node = node.clone();
-                async move { join::rejoin(tx, &node, &holder, state).await }.boxed()
-            })
-            .await
-            .map_err(RegistryError::of_run)
+    /// Goes on as the next life, or says who is in the way, and when to try again if sooner than with the
+    /// next beat.
+    async fn rejoin(
+        &self,
+        holder: Holder,
+        state: SessionState,
+        in_the_way: &mut Obstacles,
+    ) -> Result<Result<Rejoin, (JoinError, Option<Duration>)>, RegistryError> {
+        loop {
+            let (node, silent) = (self.settings.node.clone(), in_the_way.silent());
+            let began = self.now();
+            let rejoined = self.store.run(move |tx| {
+                let (node, silent) = (node.clone(), silent.clone());
+                async move { join::rejoin(tx, &node, &holder, state, &silent).await }.boxed()
+            });
+            let obstacles = match rejoined.await.map_err(RegistryError::of_run)? {
+                Ok(rejoined) => return Ok(Ok(rejoined)),
+                Err(obstacles) => obstacles,
+            };
+            match in_the_way.met(obstacles, began, self.now()) {
+                Way::Free => {}
+                Way::Closed(refused) => return Ok(Err((refused, None))),
+                Way::Watch(pause, refused) => return Ok(Err((refused, Some(pause)))),
+            }
+        }
     }
 
-    pub(super) async fn write_state(&self, state: SessionState) -> Result<(), RegistryError> {
-        let (node, holder) = (self.settings.node.clone(), self.standing.lock().holder);
+    /// Writes where the session stands after what was asked, if that changes it.
+    pub(super) async fn write(&self, asked: Heard) -> Result<(), RegistryError> {
+        let act = self.standing.lock().step(asked);
+        let Act::Write { holder, state } = act else { return Ok(()) };
+        let node = self.settings.node.clone();
         self.store
             .run(move |tx| {
                 let node = node.clone();

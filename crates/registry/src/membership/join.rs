@@ -8,7 +8,7 @@ use kelpie_core::id::NodeId;
 use kelpie_core::membership::Member;
 use kelpie_core::protocol::{Life, Step};
 use kelpie_core::session::{
-    self, Beat, Holder, Join, Joiner, Lease, Rejoin, Seen, Session, SessionState, Silence,
+    self, Beat, Holder, Join, Joiner, Lease, Named, Rejoin, Seen, Session, SessionState, Silence,
 };
 use kelpie_core::{record, row};
 use kelpie_env::Env;
@@ -18,11 +18,60 @@ use super::JoinError;
 use crate::error::{RegistryError, decode};
 use crate::nodes;
 
-/// A session that is in the way of a joiner, unless its beat stands still.
-struct Obstacle {
+/// A session that is in the way of a newcomer, unless its beat stands still.
+pub(super) struct Obstacle {
     node: NodeId,
     beat: Beat,
+    /// By its own term it is watched.
+    term: Duration,
     refused: JoinError,
+}
+
+/// The sessions that are in the way, as a newcomer watches them.
+pub(super) struct Obstacles {
+    term: Duration,
+    watched: BTreeMap<NodeId, Silence>,
+    silent: BTreeMap<NodeId, Beat>,
+}
+
+/// What a newcomer does about the sessions that are in its way.
+pub(super) enum Way {
+    /// Try again: none of them has anybody behind it.
+    Free,
+    /// Watch on: try again after a pause.
+    Watch(Duration, JoinError),
+    /// A process lives behind one of them.
+    Closed(JoinError),
+}
+
+impl Obstacles {
+    pub(super) fn new(term: Duration) -> Self {
+        Self { term, watched: BTreeMap::new(), silent: BTreeMap::new() }
+    }
+
+    /// The beats that are known to stand still.
+    pub(super) fn silent(&self) -> BTreeMap<NodeId, Beat> {
+        self.silent.clone()
+    }
+
+    /// Takes in what a try found that began and returned at these times.
+    pub(super) fn met(&mut self, obstacles: Vec<Obstacle>, began: Duration, returned: Duration) -> Way {
+        let mut way = Way::Free;
+        for Obstacle { node, beat, term, refused } in obstacles {
+            let silence =
+                self.watched.entry(node.clone()).or_insert_with(|| Silence::new(self.term.max(term)));
+            match silence.read(beat, began, returned) {
+                Seen::Alive => {
+                    // Should it die, it is watched anew.
+                    self.watched.remove(&node);
+                    return Way::Closed(refused);
+                }
+                Seen::Silent => drop(self.silent.insert(node, beat)),
+                Seen::NotYet => way = Way::Watch(silence.pause(), refused),
+            }
+        }
+        way
+    }
 }
 
 /// Joins, and says when the transaction that did it began.
@@ -32,38 +81,34 @@ pub(super) async fn join(
     mut joiner: Joiner,
     term: Duration,
 ) -> Result<(Holder, Duration), JoinError> {
-    let (mut watched, mut silent) = (BTreeMap::new(), BTreeMap::new());
+    let mut in_the_way = Obstacles::new(term);
     let mut told = false;
     loop {
         let began = env.now();
+        let silent = in_the_way.silent();
         joiner.silent = silent.get(&joiner.node).copied();
-        let (asking, gone) = (joiner.clone(), silent.clone());
+        let asking = joiner.clone();
         let joined = store.run(move |tx| {
-            let (joiner, gone) = (asking.clone(), gone.clone());
-            async move { try_join(tx, &joiner, &gone).await }.boxed()
+            let (joiner, silent) = (asking.clone(), silent.clone());
+            async move { try_join(tx, &joiner, &silent).await }.boxed()
         });
         let obstacles = match joined.await.map_err(RegistryError::of_run)? {
             Ok(holder) => return Ok((holder, began)),
             Err(obstacles) => obstacles,
         };
-        let (returned, mut pause) = (env.now(), None);
-        for Obstacle { node, beat, refused } in obstacles {
-            let silence = watched.entry(node.clone()).or_insert_with(|| Silence::new(term));
-            match silence.read(beat, began, returned) {
-                Seen::Alive => return Err(refused),
-                Seen::Silent => drop(silent.insert(node, beat)),
-                Seen::NotYet => pause = Some(silence.pause()),
+        match in_the_way.met(obstacles, began, env.now()) {
+            Way::Free => {}
+            Way::Closed(refused) => return Err(refused),
+            Way::Watch(pause, _) => {
+                if !std::mem::replace(&mut told, true) {
+                    let nodes: Vec<_> = in_the_way.watched.keys().map(NodeId::as_str).collect();
+                    tracing::info!(
+                        ?nodes,
+                        "processes that are in the way have not left: watching whether they live"
+                    );
+                }
+                env.sleep(pause).await;
             }
-        }
-        if let Some(pause) = pause {
-            if !std::mem::replace(&mut told, true) {
-                let nodes: Vec<_> = watched.keys().map(NodeId::as_str).collect();
-                tracing::info!(
-                    ?nodes,
-                    "processes that are in the way have not left: watching whether they live"
-                );
-            }
-            env.sleep(pause).await;
         }
     }
 }
@@ -81,12 +126,14 @@ async fn try_join(
     let generation = parse_generation(generation.as_deref())?;
     let incarnation = match session::join(standing.as_ref(), lease.as_ref(), joiner) {
         Join::Refused(refused, beat) => {
-            let obstacle = Obstacle { node: joiner.node.clone(), beat, refused: refused.into() };
+            let term = standing.as_ref().map_or(Duration::ZERO, Session::lease_term);
+            let obstacle = Obstacle { node: joiner.node.clone(), beat, term, refused: refused.into() };
             return Ok(Err(vec![obstacle]));
         }
         Join::Joined(session) => session.incarnation,
         Join::Write(session) => {
-            let strangers = strangers(tx, joiner, silent).await?;
+            let newcomer = Named { node: &joiner.node, session: &session };
+            let strangers = strangers(tx, newcomer, silent).await?;
             if !strangers.is_empty() {
                 return Ok(Err(strangers));
             }
@@ -108,10 +155,10 @@ async fn try_join(
     Ok(Ok(Holder { incarnation, boot: joiner.boot, generation }))
 }
 
-/// The nodes that the joiner could not talk to, but those whose beats are known to stand still.
+/// The nodes that a newcomer could not talk to, but those whose beats are known to stand still.
 async fn strangers(
     tx: &mut Transaction,
-    joiner: &Joiner,
+    newcomer: Named<'_>,
     silent: &BTreeMap<NodeId, Beat>,
 ) -> Result<Vec<Obstacle>, RegistryError> {
     // Of two that join at once one sees the other. The beats that are read with the sessions must not
@@ -122,8 +169,10 @@ async fn strangers(
     let members = nodes::read(tx, RangeQuery::prefix(&row::nodes()).snapshot()).await?;
     let others = members.into_iter().filter(|member| silent.get(&member.node) != Some(&member.beat()));
     let refused = |member: Member| {
-        let refused = session::can_talk(joiner, &member.node, &member.session).err()?.into();
-        Some(Obstacle { beat: member.beat(), node: member.node, refused })
+        let other = Named { node: &member.node, session: &member.session };
+        let refused = session::can_talk(newcomer, other).err()?.into();
+        let (beat, term) = (member.beat(), member.session.lease_term());
+        Some(Obstacle { beat, term, node: member.node, refused })
     };
     Ok(others.filter_map(refused).collect())
 }
@@ -139,19 +188,25 @@ fn write(tx: &mut Transaction, node: &NodeId, session: &Session) {
     tx.set(row::lease(node), record::encode(&lease));
 }
 
-/// Goes on as the next life of the same process, which was declared dead, if it may.
+/// Goes on as the next life of the same process, which was declared dead, if it may. While it was
+/// taken for dead, nodes may have joined that it cannot talk to.
 pub(super) async fn rejoin(
     tx: &mut Transaction,
     node: &NodeId,
     holder: &Holder,
     state: SessionState,
-) -> Result<Rejoin, RegistryError> {
+    silent: &BTreeMap<NodeId, Beat>,
+) -> Result<Result<Rejoin, Vec<Obstacle>>, RegistryError> {
     let stored = tx.get_many(&[row::session(node), row::generation()]).await?;
     let [standing, generation] = &stored[..] else { unreachable!("as many values as keys") };
     let standing: Option<Session> = decode("session", standing.as_deref())?;
     let generation = parse_generation(generation.as_deref())?;
     let decided = session::rejoin(standing.as_ref(), generation, holder, state);
     if let Rejoin::Write(session) = &decided {
+        let strangers = strangers(tx, Named { node, session }, silent).await?;
+        if !strangers.is_empty() && !kelpie_core::mutant!("rejoins_whoever_is_there") {
+            return Ok(Err(strangers));
+        }
         write(tx, node, session);
         tx.record(|| Step::Rejoin {
             node: node.clone(),
@@ -159,7 +214,7 @@ pub(super) async fn rejoin(
             after: Life::from(session),
         });
     }
-    Ok(decided)
+    Ok(Ok(decided))
 }
 
 pub(super) fn parse_generation(value: Option<&[u8]>) -> Result<Option<u128>, RegistryError> {

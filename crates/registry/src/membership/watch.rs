@@ -35,7 +35,7 @@ impl Inner {
             }
             self.env.sleep(pause).await;
             let standing = self.standing.lock();
-            if standing.ended || standing.over.is_some() {
+            if standing.has_ended() {
                 return;
             }
         }

@@ -169,3 +169,27 @@ fn sim_who_holds_the_directory_joins_at_once() {
         }
     });
 }
+
+#[test]
+fn sim_a_lease_is_kept_for_one_to_sixty_seconds() {
+    let world = World::new(6);
+    world.sim.block_on(async {
+        for (millis, taken) in [(0, false), (999, false), (1_000, true), (60_000, true), (60_001, false)] {
+            let env = world.node.env();
+            let settings = Settings { lease_term: Duration::from_millis(millis), ..Settings::alone(n1()) };
+            let joined = Membership::join(env.clone(), world.store(&env), settings).await;
+            match joined {
+                Ok(node) => {
+                    assert!(taken, "{millis} ms");
+                    node.leave().await.unwrap();
+                }
+                Err(error) => {
+                    assert!(
+                        !taken && error.to_string().contains("between 1s and 60s"),
+                        "{millis} ms: {error}"
+                    );
+                }
+            }
+        }
+    });
+}

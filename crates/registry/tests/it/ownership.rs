@@ -24,6 +24,7 @@ pub(crate) async fn joined(world: &World, name: &str, boot: u128, state: Session
         labels: std::collections::BTreeSet::new(),
         capacity: None,
         protocols: Protocols::default(),
+        lease_ms: 3_000,
     };
     world.set(row::session(&node), record::encode(&session)).await;
     Myself { node, incarnation, boot }

@@ -55,6 +55,38 @@ fn a_beat_that_stands_still_is_declared_with_the_beat_that_was_watched_and_nobod
     assert_eq!(found.len(), 4, "from 3.6 s to 3.9 s, each time it is read: {found:?}");
 }
 
+/// When a node is first declared whose lease has this term, by a watcher with that one.
+fn declared_at(its: u64, mine: u64) -> u64 {
+    let mut watcher = Watcher::new(node("me"), ms(mine));
+    let mut of = |at, term| {
+        let mut still = member("b", 1, 5, SessionState::Active);
+        still.session.lease_ms = term;
+        watcher.step(Input::Renewed { began: ms(at) });
+        let read = Input::Read { began: ms(at), returned: ms(at + 10), members: vec![still] };
+        !declared(watcher.step(read)).is_empty()
+    };
+    let every = mine / 24;
+    (0..2_000).map(|n| n * every).find(|at| of(*at, its)).expect("it is declared")
+}
+
+#[test]
+fn of_two_terms_the_longer_counts() {
+    assert_eq!(declared_at(3_000, 3_000), 3_625);
+    assert_eq!(declared_at(12_000, 3_000), 14_125, "by its own term, which is longer");
+    assert_eq!(declared_at(3_000, 12_000), 14_500, "by the watcher's, who reads no more often");
+    // One that comes back under the same name with a longer term is watched anew.
+    let mut watcher = watcher();
+    let mut found = 0;
+    for n in 0..80 {
+        let mut still = member("b", 1, 5, SessionState::Active);
+        still.session.lease_ms = if n < 30 { 3_000 } else { 60_000 };
+        watcher.step(Input::Renewed { began: ms(n * 100) });
+        let read = Input::Read { began: ms(n * 100), returned: ms(n * 100 + 10), members: vec![still] };
+        found += declared(watcher.step(read)).len();
+    }
+    assert_eq!(found, 0);
+}
+
 #[test]
 fn a_node_that_renews_is_never_declared() {
     let mut watcher = watcher();
