@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Call actors of any type, and look at them
     #[command(after_help = exit::HELP)]
     Actor(ActorArgs),
-    /// List the nodes of a store, drain one, or end one that does not answer
+    /// List the nodes of a store or the actors of one, drain one, or end one that does not answer
     #[command(after_help = exit::HELP)]
     Node(NodeArgs),
     /// Look into a store, check it, back it up and restore it

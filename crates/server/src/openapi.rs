@@ -113,6 +113,7 @@ use crate::{
         actors::migrate,
         actors::cancel,
         cluster::list,
+        cluster::actors,
         cluster::drain,
         cluster::evict,
         store::stats,

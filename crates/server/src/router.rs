@@ -88,6 +88,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Front>)> {
         ("/v1/actors/{type}/{key}/owner/migrate", post(actors::migrate)),
         ("/v1/actors/{type}/{key}/turns/{turn}/cancel", post(actors::cancel)),
         ("/v1/cluster/nodes", get(cluster::list)),
+        ("/v1/cluster/nodes/{node}/actors", get(cluster::actors)),
         ("/v1/cluster/nodes/{node}/drain", post(cluster::drain)),
         ("/v1/cluster/nodes/{node}/evict", post(cluster::evict)),
         ("/v1/store/stats", get(store::stats)),

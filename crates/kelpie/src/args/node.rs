@@ -20,6 +20,16 @@ pub(crate) struct NodeArgs {
 pub(crate) enum NodeAction {
     /// List all nodes that ever joined the store
     List,
+    /// List the actors of a node: those that it serves, and those that it had when it ended and
+    /// that nobody has called since
+    Actors {
+        /// The node's name
+        #[arg(value_name = "NODE", value_parser = name)]
+        node: NodeId,
+        /// At most this many (all, if not given)
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
     /// Have a node finish what it has begun, hand over its actors and end
     Drain {
         /// The node's name; any server of the store takes the order

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kelpie_cluster::Advertised;
+use kelpie_core::limits::{LEASE_TERM, LEASE_TERM_MAX, LEASE_TERM_MIN};
 use kelpie_core::placement::Strategy;
 
 /// Bytes of a label: every node reads them all with each beat.
@@ -72,6 +73,16 @@ pub(crate) struct PeerArgs {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub(crate) rebalance: Option<u64>,
+    /// Seconds that a node may be silent before others take its actors over, 1 to 60; nodes that
+    /// have different ones judge each other by the longer
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "KELPIE_LEASE_TERM",
+        default_value_t = LEASE_TERM.as_secs(),
+        value_parser = clap::value_parser!(u64).range(LEASE_TERM_MIN.as_secs()..=LEASE_TERM_MAX.as_secs())
+    )]
+    pub(crate) lease_term: u64,
     /// How many actors it holds in memory at most: idle ones make room, then calls go elsewhere
     #[arg(long, value_name = "N", env = "KELPIE_CAPACITY", requires = "advertise")]
     pub(crate) capacity: Option<u64>,

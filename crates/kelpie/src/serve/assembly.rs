@@ -82,8 +82,9 @@ impl Node {
         let search = embeddings.as_deref().map_or_else(|| embeddings::NONE.to_owned(), embeddings::with);
         let names = runners.tools().into_iter().map(|tool| tool.spec.name).collect();
         let options = RuntimeOptions::alone(&args.node);
-        let options =
+        let mut options =
             options.map_err(|error| Failure::new(Exit::Usage, format!("--node {}: {error}", args.node)))?;
+        options.node.lease_term = Duration::from_secs(args.peers.lease_term);
         let (model, real) = (usual_model(&models, &env).await, models.has_real_model());
         let parts = AgentParts { models, tools: Arc::new(runners), embeddings, spending };
         let prepared = Agents::prepare(parts).await;

@@ -42,6 +42,28 @@ async fn a_node_is_listed_drained_and_evicted() {
     let (code, said) = asked(&url, &["list"]).await;
     assert!(code == Some(0) && said.contains("n1") && said.contains("(this one)"), "{said}");
 
+    // In pages of one, as a script would ask.
+    let agents = asked(&url, &["actors", "n1", "--json"]).await.1;
+    let agents: Value = serde_json::from_str(&agents).unwrap();
+    let agent = &agents["actors"][0];
+    assert!(agent["actor"].as_str().unwrap().starts_with("default/agent/agent-"), "{agents}");
+    assert_eq!((&agent["owner_lives"], &agent["placement"]["reason"]), (&true.into(), &"called".into()));
+    let (mut after, mut found) = (String::new(), Vec::new());
+    loop {
+        let page = format!("{url}/v1/cluster/nodes/n1/actors?limit=1&after={after}");
+        let page = crate::process::get(&client(), &page).await;
+        found.extend(page["actors"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(Value::from(found), agents["actors"]);
+    let (code, said) = asked(&url, &["actors", "n2"]).await;
+    assert!(code == Some(4) && said.contains("No node named `n2` ever joined"), "{code:?} {said}");
+    let wrong = client().get(format!("{url}/v1/cluster/nodes/n1/actors?after=rubbish")).send().await.unwrap();
+    assert_eq!(wrong.status().as_u16(), 422);
+
     // What names no node changes nothing.
     let (code, said) = asked(&url, &["drain", "n2"]).await;
     assert!(code == Some(4) && said.contains("No node named `n2` ever joined"), "{code:?} {said}");
@@ -62,8 +84,10 @@ async fn a_node_is_listed_drained_and_evicted() {
     assert_eq!(ended(server).await, Some(1), "it did not want to end");
     assert!(std::fs::read_to_string(plan.log()).unwrap().contains("evicted"));
 
-    // Its name is free at once, and nothing is lost.
+    // Its name is free at once, and nothing is lost: its actors wait for who calls them.
     let server = plan.start().await;
+    let (code, said) = asked(&url, &["actors", "n1", "--limit", "1"]).await;
+    assert!(code == Some(0) && said.contains("(that life has ended: free)"), "{code:?} {said}");
     let agents = crate::process::get(&client(), &format!("{url}/v1/agents")).await;
     assert_eq!(agents[0]["name"], "ada");
     server.kill().await;

@@ -1,8 +1,10 @@
 //! `kelpie serve` on a real PostgreSQL, which `cargo xtask test` starts.
 
+mod certified;
 mod faults;
 mod front_page;
 mod nodes;
+mod placed;
 mod streams;
 
 use std::path::Path;

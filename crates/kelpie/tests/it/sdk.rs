@@ -3,8 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::process::{Plan, text};
@@ -121,15 +124,89 @@ async fn the_guide_prints(heading: &str, args: &[(&str, &Path)], expected: &[&st
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_sdk_an_agent_that_rests() {
     python_against_a_server("letta_pauses.py").await;
+    let said = the_guide_says("An agent that rests", (CLIENT, ""), &[]).await;
+    assert_eq!(said, "pause_heartbeats\n");
+}
+
+/// What sections of the guide begin with that go on from another one.
+const CLIENT: &str = "from letta_client import Letta\nclient = Letta(base_url=\"http://127.0.0.1:8283\")\n";
+const AGENT: &str = "agent = client.agents.create(name=\"booker\", memory_blocks=[])\n";
+
+/// Runs the program of a section of the guide between two others. Gives what they print.
+async fn the_guide_says(heading: &str, (before, after): (&str, &str), args: &[(&str, &Path)]) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let plan = Plan::new(dir.path()).await;
+    let plan = args.iter().fold(plan, |plan, (name, value)| plan.arg(name, value.display()));
     let server = plan.start().await;
-    let block = crate::guide::blocks("An agent that rests", "python").concat();
+    let source = [before, &crate::guide::blocks(heading, "python").concat(), after].concat();
     let program = dir.path().join("guide.py");
-    let client = format!("from letta_client import Letta\nclient = Letta(base_url=\"{}\")\n", plan.url());
-    std::fs::write(&program, client + &block).expect("a file");
-    assert_eq!(python(&program, &[]).await, "pause_heartbeats\n");
+    std::fs::write(&program, source.replace(README_SERVER, &plan.url())).expect("a file");
+    let said = python(&program, &[]).await;
     server.kill().await;
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_the_guide_s_ten_minutes_and_a_kill_in_their_midst() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let plan = Plan::new(dir.path()).await;
+    let mut server = plan.start().await;
+    let blocks = crate::guide::blocks("From nothing, in ten minutes", "python");
+    let [memory, asks, decides, later] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let waits = "print(\"killed\", flush=True)\ninput()\n";
+    let source = [memory, asks, waits, decides, later].map(|part| part.replace(README_SERVER, &plan.url()));
+    let program = dir.path().join("guide.py");
+    std::fs::write(&program, source.concat()).expect("a file");
+    let mut command = Command::new(tool("KELPIE_TEST_PYTHON"));
+    command.arg(&program).env_remove("LETTA_API_KEY").kill_on_drop(true);
+    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+    let mut said = BufReader::new(client.stdout.take().expect("piped")).lines();
+    let mut lines = Vec::new();
+    while let Some(line) = tokio::time::timeout(LIMIT, said.next_line()).await.expect("a line").expect("text")
+    {
+        if line != "killed" {
+            lines.push(line);
+            continue;
+        }
+        server.kill().await;
+        server = plan.start().await;
+        client.stdin.as_mut().expect("piped").write_all(b"\n").await.expect("it waits");
+    }
+    let ended = client.wait().await.expect("it ends");
+    server.kill().await;
+    assert!(ended.success(), "{lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    let guide = include_str!("../../../../docs/guide/agents.md");
+    for line in lines {
+        assert!(guide.contains(&format!("That prints `{line}`")), "the guide does not say {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sdk_the_guide_s_conversations_rules_and_approvals() {
+    let before = CLIENT.to_owned() + AGENT;
+    let said = the_guide_says("Conversations", (&before, ""), &[]).await;
+    assert!(said.contains("assistant_message\n") && said.ends_with("True\n"), "{said}");
+    let rules = "print(*[rule.type for rule in client.agents.retrieve(agent.id).tool_rules])\n";
+    let said = the_guide_says("Rules about tools", (&before, rules), &[]).await;
+    assert_eq!(said, "run_first max_count_per_step\n");
+    // The tool of the section about tools of one's own, which a service in this test offers.
+    let booked = Arc::new(AtomicU32::new(0));
+    let count = booked.clone();
+    let book = axum::routing::post(move || async move {
+        count.fetch_add(1, Ordering::Relaxed);
+        "booked"
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/book", book)).await });
+    let dir = tempfile::tempdir().expect("a directory");
+    let tools = dir.path().join("tools.json");
+    let offered = crate::guide::blocks("Tools of your own", "json").concat();
+    std::fs::write(&tools, offered.replace("127.0.0.1:9000", &address)).expect("a file");
+    let before = before.replace("memory_blocks=[]", "memory_blocks=[], tools=[\"book_room\"]");
+    the_guide_says("Calls that somebody has to approve", (&before, ""), &[("--tools", &tools)]).await;
+    assert_eq!(booked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

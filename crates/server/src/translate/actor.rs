@@ -32,7 +32,7 @@ pub(crate) fn why(actor: &ActorId, seen: Inspection) -> ActorWhy {
     }
 }
 
-fn placement(Entry { epoch, why }: Entry) -> ActorPlacement {
+pub(crate) fn placement(Entry { epoch, why }: Entry) -> ActorPlacement {
     let (reason, explanation) = (why.reason().to_owned(), why.to_string());
     let loads = match why {
         Why::Chosen { loads, .. } => loads.into_iter().map(|(node, load)| (node.into(), load)).collect(),
@@ -147,6 +147,16 @@ fn caller(caller: &Caller) -> String {
 pub(crate) fn turn_id(text: &str) -> Option<TurnId> {
     let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(|id| TurnId(id.to_be_bytes()))
+}
+
+/// Bytes of what [`hex`] made.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(byte).collect()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -22,6 +22,7 @@ async fn the_description_names_every_route_and_its_fields() {
         ("/v1/actors/{type}/{key}/history", "get"),
         ("/v1/actors/{type}/{key}/owner/migrate", "post"),
         ("/v1/actors/{type}/{key}/turns/{turn}/cancel", "post"),
+        ("/v1/cluster/nodes/{node}/actors", "get"),
         ("/v1/store/stats", "get"),
         ("/v1/store/backup", "get"),
         ("/v1/store/checkpoint", "post"),
