@@ -15,6 +15,7 @@ mod dead_is_final;
 mod epoch_held_once;
 mod heartbeat_status_sync;
 mod lease_exclusivity;
+mod lease_validity_if_active;
 mod ledger;
 mod memory_not_ahead;
 mod nothing_after_left;
@@ -29,6 +30,7 @@ mod wal_recovery_completeness;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kelpie_core::id::{ActorId, Seq};
@@ -153,6 +155,15 @@ impl Memory<'_> {
     }
 }
 
+/// A process that admits calls.
+struct Standing<'a> {
+    machine: &'a str,
+    /// By the clock of its machine, as the next.
+    now: Duration,
+    /// When the last renewal that was carried out had reached the store.
+    renewed_at: Option<Duration>,
+}
+
 /// An answer that is about to leave its machine.
 struct Answer<'a> {
     /// The row under which it has to be recorded.
@@ -168,6 +179,8 @@ enum Check {
     Store(fn(&Look<'_>) -> Result<(), String>),
     /// Each actor in the memory of a process, whenever it changes there.
     Memory(fn(&Memory<'_>) -> Result<(), String>),
+    /// Each process that admits calls, after each turn of one of its tasks.
+    Standing(fn(&Standing<'_>) -> Result<(), String>),
     /// Each answer to a call that has to be recorded.
     Answer(fn(&Answer<'_>) -> Result<(), String>),
 }
@@ -257,6 +270,11 @@ pub const ALL: &[Invariant] = &[
         name: "CheckpointAtomicity",
         about: "a checkpoint is the old one or the new one, with all that it stands for",
         check: Check::Store(checkpoint_atomicity::check),
+    },
+    Invariant {
+        name: "LeaseValidityIfActive",
+        about: "a process admits calls only within a term of a renewal that the store has carried out, by its own clock",
+        check: Check::Standing(lease_validity_if_active::check),
     },
     Invariant {
         name: "EpochHeldOnce",

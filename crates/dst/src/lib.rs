@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod history;
 pub mod invariant;
 pub mod judge;
+pub mod marks;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod run;

@@ -13,50 +13,64 @@ pub struct Mutant {
     pub name: &'static str,
     /// Which workload meets it.
     pub scenario: &'static str,
+    /// So many seeds a search for it may take.
+    pub seeds_max: u64,
+}
+
+const fn common(name: &'static str, scenario: &'static str) -> Mutant {
+    Mutant { name, scenario, seeds_max: 500 }
+}
+
+/// One that shows only where several rare things come together.
+const fn rare(name: &'static str, scenario: &'static str) -> Mutant {
+    Mutant { name, scenario, seeds_max: 3_000 }
 }
 
 /// All that simulation of whole clusters has to find. Others need a fault at one place, where the
 /// tests of their crates put it.
 pub const ALL: &[Mutant] = &[
-    Mutant { name: "CommitTransaction_StateOnly", scenario: "bank" },
-    Mutant { name: "dedup_outside_commit", scenario: "counters" },
-    Mutant { name: "dedup_not_recorded", scenario: "counters" },
-    Mutant { name: "reply_before_commit", scenario: "counters" },
-    Mutant { name: "step_commits_state", scenario: "orders" },
-    Mutant { name: "wake_cleared_early", scenario: "bank" },
-    Mutant { name: "TryClaimActor_Racy", scenario: "counters" },
-    Mutant { name: "refused_after_step", scenario: "orders" },
-    Mutant { name: "begun_forgotten", scenario: "orders" },
-    Mutant { name: "LeaseExpires_Racy", scenario: "counters" },
-    Mutant { name: "claim_keeps_epoch", scenario: "counters" },
-    Mutant { name: "claim_without_own_session", scenario: "counters" },
-    Mutant { name: "late_beat_revives", scenario: "counters" },
-    Mutant { name: "renewal_overwrites_a_new_owner", scenario: "counters" },
-    Mutant { name: "forward_without_key", scenario: "couriers" },
-    Mutant { name: "dedup_not_looked_up", scenario: "counters" },
-    Mutant { name: "outbox_key_forgotten", scenario: "bank" },
-    Mutant { name: "wal_ack_before_fsync", scenario: "counters" },
-    Mutant { name: "CompleteRecovery_Partial", scenario: "counters" },
-    Mutant { name: "Complete_Premature", scenario: "counters" },
-    Mutant { name: "memtable_forgotten_before_fold", scenario: "counters" },
-    Mutant { name: "wal_cut_before_checkpoint_durable", scenario: "counters" },
-    Mutant { name: "wal_position_in_second_commit", scenario: "counters" },
-    Mutant { name: "Append_DuplicateIdempotency", scenario: "counters" },
-    Mutant { name: "unknown_taken_for_done", scenario: "counters" },
-    Mutant { name: "panic_poisons_neighbours", scenario: "counters" },
-    Mutant { name: "drain_that_drops", scenario: "orders" },
-    Mutant { name: "step_result_lost", scenario: "orders" },
-    Mutant { name: "reminder_fired_twice", scenario: "reminders" },
-    Mutant { name: "run_effect_before_record", scenario: "agents" },
-    Mutant { name: "run_orphan_call_at_cancel", scenario: "agents" },
-    Mutant { name: "run_approval_lost", scenario: "agents" },
-    Mutant { name: "run_next_not_begun", scenario: "agents" },
-    Mutant { name: "run_pause_forgotten", scenario: "agents" },
-    Mutant { name: "prompt_cut_in_an_exchange", scenario: "agents" },
-    Mutant { name: "block_edit_not_seen_by_the_next", scenario: "agents" },
-    Mutant { name: "passage_position_not_counted", scenario: "agents" },
-    Mutant { name: "passage_without_its_row", scenario: "agents" },
-    Mutant { name: "range_of_every_actor", scenario: "agents" },
+    common("CommitTransaction_StateOnly", "bank"),
+    common("dedup_outside_commit", "counters"),
+    common("dedup_not_recorded", "counters"),
+    common("reply_before_commit", "counters"),
+    common("step_commits_state", "orders"),
+    common("resumed_turn_begins_anew", "orders"),
+    common("beginning_not_recorded", "couriers"),
+    common("wake_cleared_early", "bank"),
+    common("TryClaimActor_Racy", "counters"),
+    common("refused_after_step", "orders"),
+    common("begun_forgotten", "orders"),
+    rare("LeaseExpires_Racy", "counters"),
+    common("claim_keeps_epoch", "counters"),
+    common("wall_clock_lease", "counters"),
+    rare("claim_without_own_session", "counters"),
+    common("late_beat_revives", "counters"),
+    common("renewal_overwrites_a_new_owner", "counters"),
+    common("forward_without_key", "couriers"),
+    common("dedup_not_looked_up", "counters"),
+    common("outbox_key_forgotten", "bank"),
+    common("wal_ack_before_fsync", "counters"),
+    common("CompleteRecovery_Partial", "counters"),
+    common("Complete_Premature", "counters"),
+    common("memtable_forgotten_before_fold", "counters"),
+    common("wal_cut_before_checkpoint_durable", "counters"),
+    common("wal_position_in_second_commit", "counters"),
+    common("Append_DuplicateIdempotency", "counters"),
+    common("unknown_taken_for_done", "counters"),
+    common("panic_poisons_neighbours", "counters"),
+    common("drain_that_drops", "orders"),
+    common("step_result_lost", "orders"),
+    common("reminder_fired_twice", "reminders"),
+    common("run_effect_before_record", "agents"),
+    common("run_orphan_call_at_cancel", "agents"),
+    common("run_approval_lost", "agents"),
+    common("run_next_not_begun", "agents"),
+    common("run_pause_forgotten", "agents"),
+    common("prompt_cut_in_an_exchange", "agents"),
+    common("block_edit_not_seen_by_the_next", "agents"),
+    common("passage_position_not_counted", "agents"),
+    common("passage_without_its_row", "agents"),
+    common("range_of_every_actor", "agents"),
 ];
 
 /// What a search for a seeded bug came to.

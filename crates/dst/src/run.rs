@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::agents;
-use crate::cluster::{self, Client, Clients, Connect, Machine, PROBER, Program};
+use crate::cluster::{self, Client, Clients, Connect, Machine, PROBER, Program, Replayed};
 use crate::history::History;
 use crate::invariant::Invariants;
 use crate::judge::{self, Violation};
@@ -63,8 +63,10 @@ pub struct Verdict {
     pub began: Duration,
     /// When the faults were over, on the same clock.
     pub healed: Duration,
-    /// How often each fault had an effect.
+    /// How often each fault had an effect, and each mark was met.
     pub fired: BTreeMap<String, u64>,
+    /// Turns with steps or calls that ran a second time from what those gave.
+    pub replayed: u64,
     /// What was asked of the operating system past the environment, and how often.
     pub slips: BTreeMap<String, u64>,
     /// What must never be, and was.
@@ -171,13 +173,13 @@ fn load(workload: &'static Workload, schedule: &Schedule, outside: &Arc<Outside>
             })
         })
     };
-    let outside = outside.clone();
+    let (outside, wishes) = (outside.clone(), schedule.placing.wishes);
     if workload.has_agents() {
         agents::draw_once();
     }
     Load {
         world: workload.has_agents().then(|| outside.world.clone()),
-        program: Box::new(move || workload.program(&outside)),
+        program: Box::new(move || workload.program(&outside, wishes)),
         last: script(workload::probes(&schedule.operations)),
         clients: by_client.into_iter().map(|(number, operations)| (number, script(operations))).collect(),
     }
@@ -242,6 +244,10 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
         )
     }));
     violations.extend(world.invariants.violations());
+    let Replayed { turns: replayed, parted } = world.faults.replayed();
+    violations.extend(parted.into_iter().map(|what| Violation::new("TurnsRepeat", what)));
+    let mut fired = world.faults.fired();
+    fired.extend(world.invariants.marks().into_iter().map(|(mark, times)| (mark.to_owned(), times)));
     let slips = sim.slips().into_iter().map(|slip| (slip.to_string(), slip.times)).collect();
     let verdict = Verdict {
         trace_hash: sim.trace_hash(),
@@ -249,7 +255,8 @@ fn execute_here(schedule: &Schedule, load: Load, watch: &Watch) -> Ran {
         simulated: sim.elapsed(),
         began: *world.began.lock(),
         healed: *world.healed.lock(),
-        fired: world.faults.fired(),
+        fired,
+        replayed,
         slips,
         violations,
         history: world.clients.history(),
@@ -326,13 +333,13 @@ impl<'a> World<'a> {
             .map(|number| {
                 let (name, connect, invariants) =
                     (cluster::name(number), connect.clone(), invariants.clone());
-                cluster::machine(sim, name.as_str(), &name, schedule, program(), connect, invariants)
+                cluster::machine(sim, name.as_str(), number, schedule, program(), connect, invariants)
             })
             .collect();
         let clients = Clients::start(&clients_node, machines.clone(), schedule);
         let twins = faults::Twins::add(sim, schedule, program, &connect, &invariants);
         for machine in machines.iter().chain(twins.all()) {
-            invariants.know(machine.node.ip(), machine.name().as_str());
+            invariants.know(&machine.node, machine.name().as_str());
         }
         let store = connect(&operator);
         let jumps =

@@ -1,6 +1,7 @@
 //! What decides one run, as data: replayed, it gives the same run.
 
 mod draw;
+mod placing;
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,8 @@ use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
 pub use draw::{Draw, FaultKinds, draw_churn, draw_faults};
+pub(crate) use placing::rack;
+pub use placing::{Placing, Wishes};
 
 /// Everything that decides one run. Written to a file it can be replayed, and taken apart to
 /// find the smallest part that still fails.
@@ -32,6 +35,13 @@ pub struct Schedule {
     /// any machine.
     #[serde(default)]
     pub balanced: bool,
+    /// How they place actors.
+    #[serde(default, skip_serializing_if = "Placing::is_plain")]
+    pub placing: Placing,
+    /// Machines whose first process is of the build before that of all others; whoever starts them
+    /// again has replaced it by then. If there are none, all are of this build.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub old_builds: BTreeSet<u32>,
     /// Whether the nodes alone say who is dead: no operator ends the session of whoever seems to be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unwatched: bool,
@@ -430,7 +440,6 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("restart-with-empty-disk", "nodes of a cluster keep nothing on their disks: all is in the store"),
     ("restart-with-old-disk", "nodes of a cluster keep nothing on their disks: all is in the store"),
     ("allocation-limit", "not simulated: who asks for too much memory is killed, as by `process-kill`"),
-    ("mixed-versions", "waits for a second version"),
     (
         "checkpoint-crash",
         "waits for snapshots of virtual machines; at the store's own checkpoints the power is cut in its tests",
@@ -447,10 +456,15 @@ pub const NOT_DRAWN: &[(&str, &str)] = &[
     ("snapshot-wrong-architecture", "waits for snapshots of virtual machines"),
 ];
 
-/// The names of all faults that the environment, the store, models and tools can commit; each is
-/// counted when it has an effect.
+/// The names of all faults that the environment, the store, models, tools and operators can commit;
+/// each is counted when it has an effect.
 pub fn fault_names() -> Vec<&'static str> {
-    let own = [crate::service::STORE_FAULTS, crate::run::HAND_FAULTS, crate::agents::AGENT_FAULTS];
+    let own = [
+        crate::service::STORE_FAULTS,
+        crate::run::HAND_FAULTS,
+        crate::agents::AGENT_FAULTS,
+        crate::marks::VERSION_FAULTS,
+    ];
     let mut names = [&own.concat(), kelpie_env::sim::FAULTS].concat();
     names.sort_unstable();
     names.dedup();

@@ -1,7 +1,7 @@
 //! Finds a small schedule that still fails.
 
 use crate::run::{UnknownScenario, Verdict, run};
-use crate::schedule::{Fault, Schedule};
+use crate::schedule::{Fault, Placing, Schedule};
 
 /// What a shrink came to.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Shrunk {
 }
 
 /// Takes parts out of a failing schedule as long as the same invariant is violated: first
-/// faults, then operations, then machines; then it shortens what is left. Delta debugging
+/// faults, then operations, then how actors are placed and of which builds machines are, then machines; then it shortens what is left. Delta debugging
 /// (Zeller and Hildebrandt, IEEE TSE 2002) on each list. Nothing if the schedule does not
 /// fail.
 ///
@@ -37,6 +37,7 @@ pub fn shrink(schedule: &Schedule, runs_max: u32) -> Result<Option<Shrunk>, Unkn
             |schedule| schedule.operations.len(),
             |schedule, keep| retain(&mut schedule.operations, keep),
         );
+        shrinking.plainer();
         shrinking.fewer_nodes();
         shrinking.shorter();
         if size(&shrinking.best.schedule) == before || shrinking.best.runs >= runs_max {
@@ -99,6 +100,19 @@ impl Shrinking {
                 }
             }
             chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
+        }
+    }
+
+    /// Without what machines and actors want for themselves.
+    fn plainer(&mut self) {
+        let parts: [fn(&mut Schedule); 2] =
+            [|schedule| schedule.placing = Placing::default(), |schedule| schedule.old_builds.clear()];
+        for part in parts {
+            let mut candidate = self.best.schedule.clone();
+            part(&mut candidate);
+            if candidate != self.best.schedule {
+                self.accept(candidate);
+            }
         }
     }
 

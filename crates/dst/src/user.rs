@@ -1,5 +1,6 @@
 //! Clusters of whatever actors a test has.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use kelpie_runtime::typed::{Behaviours, Handlers};
 use crate::cluster::{Actors, Client, Program};
 use crate::judge;
 use crate::run::{self, Load, Ran, Script, Verdict, Watch};
-use crate::schedule::{Draw, Fault, FaultKinds, MachineFault, Peers, Schedule, What, draw_faults};
+use crate::schedule::{Draw, Fault, FaultKinds, MachineFault, Peers, Placing, Schedule, What, draw_faults};
 
 /// A simulated cluster for a test of your own actors: `nodes` machines, decided by `seed`.
 ///
@@ -77,6 +78,8 @@ pub fn cluster(seed: u64, nodes: u32) -> Cluster {
         peers: Peers::Secret,
         capacity: None,
         balanced: false,
+        placing: Placing::default(),
+        old_builds: BTreeSet::new(),
         unwatched: false,
         embedded: false,
         operations: Vec::new(),

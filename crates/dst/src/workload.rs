@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::agents::AgentProgram;
 use crate::cluster::{Actors, PEEK, Program};
-use crate::schedule::{Draw, Operation};
+use crate::schedule::{Draw, Operation, Wishes};
 pub(crate) use actors::OPENING;
 pub use outside::{Effect, Outside};
 pub(crate) use values::UNWRITTEN;
@@ -116,10 +116,10 @@ pub fn by_name(name: &str) -> Option<&'static Workload> {
 }
 
 impl Workload {
-    /// What runs on every machine. `outside` outlives all of them.
-    pub fn program(&self, outside: &Arc<Outside>) -> Arc<dyn Program> {
+    /// What runs on every machine, with actors that wish this. `outside` outlives all of them.
+    pub fn program(&self, outside: &Arc<Outside>, wishes: Wishes) -> Arc<dyn Program> {
         let (world, outside) = (outside.world.clone(), outside.clone());
-        let actors = Actors::new(move |env| actors::all(env, &outside));
+        let actors = Actors::new(move |env| actors::all(env, &outside)).wishing(wishes);
         if self.has_agents() { Arc::new(AgentProgram { world, beside: actors }) } else { Arc::new(actors) }
     }
 

@@ -55,8 +55,11 @@ impl Effects {
         let node = node.clone();
         metrics::counter!("kelpie_effects_total").increment(1);
         node.env.clone().spawn("effect", async move {
-            let work = AssertUnwindSafe(behaviour.perform(context, effect));
-            let ended = work.catch_unwind().await;
+            let ended = match node.may_begin().await {
+                Ok(()) => AssertUnwindSafe(behaviour.perform(context, effect)).catch_unwind().await,
+                // The actor still has it as owed, for its next owner.
+                Err(_) => Ok(()),
+            };
             node.effects.in_flight.lock().remove(&name);
             if ended.is_err() {
                 // The actor still has it as owed: its wake entry brings it back.

@@ -19,7 +19,7 @@ use kelpie_registry::{Holding, Migrated, Nodes};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::activation::{Activation, Task};
+use crate::activation::{Activation, Loaded, Task};
 use crate::call::CallError;
 use crate::load::{describe, wake_name};
 use crate::node::{Admission, Here, Node};
@@ -143,6 +143,26 @@ impl Activation {
     pub(crate) fn retire(self: &Arc<Self>) {
         let effects = self.input(Input::Retired);
         if effects.contains(&Effect::Drop) {
+            self.node.residents.forget(self);
+        }
+    }
+
+    /// Another node has taken the actor, as that one says: who waits for a turn here goes there.
+    pub(crate) fn taken_by(self: &Arc<Self>, own: &Own) {
+        if kelpie_core::mutant!("who_waits_at_home_is_not_told") {
+            return;
+        }
+        let mut state = self.state.lock();
+        let is_later = |loaded: &Loaded| loaded.own.own.epoch < own.epoch;
+        if state.is_gone() || !state.loaded.as_ref().is_some_and(is_later) {
+            return;
+        }
+        state.busy().taken = Some(Box::new(own.clone()));
+        let effects = state.step(self.node.env.now(), Input::OwnerChanged);
+        let ends = effects.contains(&Effect::Drop);
+        effects.into_iter().for_each(|effect| state.settle_call(effect));
+        drop(state);
+        if ends {
             self.node.residents.forget(self);
         }
     }

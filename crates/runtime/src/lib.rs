@@ -40,6 +40,7 @@ mod read;
 mod records;
 mod reminder;
 mod remote;
+mod replay;
 mod residents;
 mod resume;
 mod route;

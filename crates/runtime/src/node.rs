@@ -267,13 +267,17 @@ impl Node {
         Here::Outcome(of_begun(begun, Err(CallError::NotRun { reason: "the actor kept moving".to_owned() })))
     }
 
-    /// Under which record this node has the actor in memory. What a former incarnation of it had
-    /// leaves memory, and is claimed anew.
+    /// Under which record this node has the actor in memory, as far as it knows. What a former incarnation
+    /// of it had leaves memory, and is claimed anew.
     pub(crate) fn held(&self, actor: &ActorId) -> Option<Own> {
         let activation = self.residents.get(actor)?;
         let own = {
             let state = activation.state.lock();
-            state.loaded.as_ref().filter(|_| !state.is_gone()).map(|loaded| loaded.own.own.clone())?
+            state
+                .loaded
+                .as_ref()
+                .filter(|_| !state.is_gone() && !state.is_taken())
+                .map(|loaded| loaded.own.own.clone())?
         };
         if self.membership.myself().owns(&own) {
             return Some(own);
@@ -355,6 +359,15 @@ impl Node {
                 Err(CallError::NotReady { cause: "its store was restored from a backup".to_owned() })
             }
         }
+    }
+
+    /// Waits until this node may begin what has an effect outside of the store: what it has admitted
+    /// may come to that long after, when its lease has run out. Or says why it never may again.
+    pub(crate) async fn may_begin(&self) -> Result<(), Health> {
+        if kelpie_core::mutant!("effects_without_a_lease") {
+            return Ok(());
+        }
+        self.membership.ready().await
     }
 
     /// What a checked call is on its way through this node.

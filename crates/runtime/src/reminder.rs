@@ -78,7 +78,7 @@ pub(crate) struct Change {
 }
 
 /// What a turn leaves of reminders.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Reminders {
     changes: BTreeMap<String, Change>,
     /// The earliest due time after the changes, once it has been looked up.
@@ -92,6 +92,18 @@ impl Reminders {
 
     pub(crate) fn change(&mut self, name: String, change: Change) {
         self.changes.insert(name, change);
+    }
+
+    /// Whether it leaves the same reminders, whatever the commits are that they count from.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let of = |change: &Change| {
+            let after = change.after.clone().map(|after| ReminderRecord { generation: 0, ..after });
+            (change.before_ms, after)
+        };
+        let all = |reminders: &Self| -> Vec<_> {
+            reminders.changes.iter().map(|(name, change)| (name.clone(), of(change))).collect()
+        };
+        all(self) == all(other)
     }
 
     /// Writes the rows of what has changed.

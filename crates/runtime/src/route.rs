@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{Either, join_all, select};
 use kelpie_core::id::{ActorId, NodeId};
+use kelpie_core::membership::Member;
 use kelpie_core::ownership::{Mover, Myself, Own, Why};
 use kelpie_core::routing::{Ask, Cause, Effect, Found, Input, Origin, Route, Unroutable};
 use kelpie_registry::{Claimed, Holding};
@@ -109,9 +110,7 @@ impl Node {
                 Answer::of_outcome(None, self.aside(actor, question).await)
             }
             Ok(Question::Taken { actor, own }) => {
-                if let Some(routing) = &self.routing {
-                    routing.learn(&actor, &own);
-                }
+                self.taken(&actor, &own);
                 Answer { own: None, verdict: Verdict::Reply(Bytes::new()) }
             }
             Err(problem) => Answer { own: None, verdict: Verdict::Unreadable(problem) },
@@ -120,25 +119,45 @@ impl Node {
     }
 
     /// Tells all other nodes whom it has taken an actor from: the owner of before goes on as if nothing
-    /// had happened, and does not say to those who wait there that they do so in vain.
+    /// had happened, and those who wait there do so in vain.
     fn tell_of(self: &Arc<Self>, actor: &ActorId, own: &Own) {
+        let (me, members) = (self.membership.myself(), self.membership.members());
+        let others = members.live().filter(|member| member.node != me.node).map(Member::process);
+        self.tell(actor, own, others.collect());
+    }
+
+    fn tell(self: &Arc<Self>, actor: &ActorId, own: &Own, whom: Vec<Myself>) {
         let (node, question) = (self.clone(), Question::Taken { actor: actor.clone(), own: own.clone() });
         self.env.spawn("tell of a claim", async move {
             let Some(routing) = &node.routing else { return };
-            let (body, members) = (remote::encode(&question), node.membership.members());
-            let (me, limit) = (node.membership.myself(), node.options.node.lease_term);
-            let told = members.live().filter(|member| member.node != me.node).map(|member| {
-                let to = member.process();
+            let (body, limit) = (remote::encode(&question), node.options.node.lease_term);
+            let told = whom.iter().map(|to| {
                 let body = body.clone();
                 async move {
                     // Who does not hear of it waits for what its owner of before finds out.
-                    if let Err(failure) = routing.peers.request(&to, body, limit).await {
+                    if let Err(failure) = routing.peers.request(to, body, limit).await {
                         tracing::debug!(to = %to.node, %failure, "not told of a claim");
                     }
                 }
             });
             join_all(told).await;
         });
+    }
+
+    /// Takes in that another node has taken an actor. The owner of before was out of that one's reach, so
+    /// that it may hear of it only from here.
+    fn taken(self: &Arc<Self>, actor: &ActorId, own: &Own) {
+        let Some(routing) = &self.routing else { return };
+        if let Some(activation) = self.residents.get(actor) {
+            activation.taken_by(own);
+        }
+        let before = routing.owner(actor, &self.membership).map(|before| process(&before));
+        let (me, new) = (self.membership.myself(), process(own));
+        if routing.learn(actor, own)
+            && let Some(before) = before.filter(|before| ![&me, &new].contains(&before))
+        {
+            self.tell(actor, own, vec![before]);
+        }
     }
 
     async fn serve_call(self: &Arc<Self>, call: RemoteCall, remaining: Duration) -> Answer {

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! The first record of a turn also writes `running/<actor>`, so that the next activation
-//! finishes the turn before it admits anything else.
+//! finishes the turn before it admits anything else. A turn that has looked at its time or chance
+//! writes it before its first step or call, which may depend on them.
 //!
 //! Invariant: a step's transaction holds its own record and never the actor's state, outbox
 //! or timers: those leave with the turn's last commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use kelpie_core::limits::STEP_KEY_BYTES_MAX;
@@ -26,6 +28,7 @@ use crate::fence::Fence;
 use crate::large;
 use crate::load::describe;
 use crate::node::COMMIT_ATTEMPTS_MAX;
+use crate::replay::{Asked, Told};
 use crate::stored::{Running, StepRecord};
 use crate::turn::Turn;
 use crate::waits::Wait;
@@ -89,6 +92,8 @@ pub(crate) struct Steps {
     waiting: BTreeMap<String, StepRecord>,
     /// Why nothing can be recorded any more.
     failed: Option<TurnError>,
+    /// What its handler was told, if it is to run a second time.
+    pub(crate) told: Option<Box<Told>>,
 }
 
 impl Steps {
@@ -96,7 +101,7 @@ impl Steps {
         let (running, recorded) =
             resumed.map_or((None, BTreeMap::new()), |(running, steps)| (Some(running), steps));
         let (taken, waiting) = (BTreeSet::new(), BTreeMap::new());
-        Self { fence, running, recorded, taken, waiting, failed: None }
+        Self { fence, running, recorded, taken, waiting, failed: None, told: None }
     }
 
     fn take(&mut self, key: &str, input: [u8; 32]) -> Result<Option<StepRecord>, TurnError> {
@@ -218,13 +223,27 @@ impl Turn {
     {
         let StepKey(key) = key.into();
         let input = *blake3::hash(input).as_bytes();
-        let recorded = self.steps.lock().take(&key, input)?;
+        let asked = || Asked::Step(key.clone());
+        self.told_or(asked, input, self.step_for_real(&key, input, work)).await
+    }
+
+    async fn step_for_real<F>(
+        &self,
+        key: &str,
+        input: [u8; 32],
+        work: impl FnOnce(String) -> F,
+    ) -> Result<Bytes, HandlerError>
+    where
+        F: Future<Output = Result<Bytes, HandlerError>>,
+    {
+        let recorded = self.steps.lock().take(key, input)?;
         if let Some(StepRecord { result: Some(result), .. }) = recorded {
             return Ok(result);
         }
         self.not_cancelled()?;
-        let result = self.work(&key, work).await?;
-        self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
+        self.record_beginning().await?;
+        let result = self.work(key, work).await?;
+        self.record_step(key, StepRecord { input, result: Some(result.clone()) }).await?;
         self.not_cancelled()?;
         Ok(result)
     }
@@ -248,16 +267,29 @@ impl Turn {
     {
         let StepKey(key) = key.into();
         let input = *blake3::hash(input).as_bytes();
-        let recorded = self.steps.lock().take(&key, input)?;
+        let asked = || Asked::Step(key.clone());
+        self.told_or(asked, input, self.step_once_for_real(&key, input, work)).await
+    }
+
+    async fn step_once_for_real<F>(
+        &self,
+        key: &str,
+        input: [u8; 32],
+        work: impl FnOnce(String) -> F,
+    ) -> Result<Bytes, HandlerError>
+    where
+        F: Future<Output = Result<Bytes, HandlerError>>,
+    {
+        let recorded = self.steps.lock().take(key, input)?;
         if let Some(step) = recorded {
-            return Ok(step.result.ok_or(TurnError::StepUnknown { step: key })?);
+            return Ok(step.result.ok_or_else(|| TurnError::StepUnknown { step: key.to_owned() })?);
         }
         self.not_cancelled()?;
         if !kelpie_core::mutant!("step_once_without_intent") {
-            self.record_step(&key, StepRecord { input, result: None }).await?;
+            self.record_step(key, StepRecord { input, result: None }).await?;
         }
-        let result = self.work(&key, work).await?;
-        self.record_step(&key, StepRecord { input, result: Some(result.clone()) }).await?;
+        let result = self.work(key, work).await?;
+        self.record_step(key, StepRecord { input, result: Some(result.clone()) }).await?;
         self.not_cancelled()?;
         Ok(result)
     }
@@ -267,6 +299,9 @@ impl Turn {
         F: Future<Output = Result<Bytes, HandlerError>>,
     {
         let _waiting = self.activation.waiting(Wait::Step(key.to_owned()));
+        // A process whose session is over has the actor no more.
+        self.activation.node.may_begin().await.map_err(|_over| TurnError::Moved)?;
+        self.not_cancelled()?;
         work(self.turn_id().step_key(key)).await
     }
 
@@ -293,16 +328,31 @@ impl Turn {
             });
         }
         self.steps.lock().waiting.insert(key.to_owned(), step);
+        self.record_next(|steps| Some(steps.batch(key)).filter(|batch| !batch.is_empty())).await
+    }
+
+    /// What leaves the turn before its commit may depend on its time and chance: they are recorded
+    /// before, so that it is the same when the turn runs again.
+    pub(crate) async fn record_beginning(&self) -> Result<(), TurnError> {
+        let drawn = self.drawn.load(Ordering::Relaxed);
+        if !drawn || self.steps.lock().running.is_some() || kelpie_core::mutant!("beginning_not_recorded") {
+            return Ok(());
+        }
+        self.record_next(|steps| steps.running.is_none().then(Vec::new)).await
+    }
+
+    /// Commits what `next` takes from what waits, after whatever is on its way.
+    async fn record_next(
+        &self,
+        next: impl FnOnce(&mut Steps) -> Option<Vec<(String, StepRecord)>>,
+    ) -> Result<(), TurnError> {
         let _recorder = self.recorder.lock().await;
         let (batch, running) = {
             let mut steps = self.steps.lock();
             if let Some(failed) = &steps.failed {
                 return Err(failed.clone());
             }
-            let batch = steps.batch(key);
-            if batch.is_empty() {
-                return Ok(());
-            }
+            let Some(batch) = next(&mut steps) else { return Ok(()) };
             // Until the outcome is known. If this future is dropped meanwhile, nobody knows
             // what became of the commit, and only the next activation can find out.
             steps.failed = Some(TurnError::Moved);

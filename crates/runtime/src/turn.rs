@@ -18,13 +18,14 @@ use kelpie_core::trace::TraceContext;
 use parking_lot::Mutex;
 
 use crate::activation::Activation;
-use crate::actor::{RecordRange, TurnError};
+use crate::actor::{HandlerError, RecordRange, TurnError};
 use crate::call::{Call, CallError, Request};
 use crate::effect::PendingEffect;
 use crate::fence::Fence;
 use crate::large;
 use crate::records;
 use crate::reminder::{Change, Firing, Reminders};
+use crate::replay::Asked;
 use crate::step::{StepKey, Steps};
 use crate::stored::{Message, Origin, Running, StepRecord};
 use crate::waits::Wait;
@@ -151,12 +152,14 @@ pub struct Turn {
     pub(crate) request: Arc<Request>,
     pub(crate) now_ms: u64,
     pub(crate) seed: u64,
-    random: u64,
+    pub(crate) random: u64,
     pub(crate) work: Work,
     /// The low-water mark of its sender, if it grows with this turn's commit.
     pub(crate) raised: Option<OutboxPosition>,
     /// Whether another actor may have done something for it.
     pub(crate) called: AtomicBool,
+    /// Whether its handler has looked at its time or its chance.
+    pub(crate) drawn: AtomicBool,
     /// Why it runs.
     pub(crate) origin: Origin,
     /// The reminder's occurrence that it runs for, and how the reminder goes on.
@@ -177,6 +180,7 @@ impl Turn {
     ) -> Self {
         let env = &activation.node.env;
         let running = resumed.as_ref().map(|(running, _)| running);
+        let running = running.filter(|_| !kelpie_core::mutant!("resumed_turn_begins_anew"));
         let now_ms = running.map_or_else(|| env.wall_ms(), |running| running.now_ms);
         let seed = running.map_or_else(|| env.random_u64(), |running| running.seed);
         Self {
@@ -188,6 +192,7 @@ impl Turn {
             work: Work::default(),
             raised: None,
             called: AtomicBool::new(false),
+            drawn: AtomicBool::new(false),
             origin,
             firing: None,
             steps: Mutex::new(Steps::new(fence, resumed)),
@@ -212,6 +217,7 @@ impl Turn {
             work: Work::default(),
             raised: None,
             called: AtomicBool::new(false),
+            drawn: AtomicBool::new(false),
             origin: self.origin.clone(),
             firing: None,
             steps: Mutex::new(Steps::new(self.fence(), None)),
@@ -257,6 +263,7 @@ impl Turn {
     ///
     /// Shown at [`Turn`].
     pub fn now_ms(&self) -> u64 {
+        self.drawn.store(true, Ordering::Relaxed);
         self.now_ms
     }
 
@@ -265,6 +272,7 @@ impl Turn {
     ///
     /// Shown at [`Turn`].
     pub fn random_u64(&mut self) -> u64 {
+        *self.drawn.get_mut() = true;
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -433,7 +441,27 @@ impl Turn {
         operation: &str,
         payload: impl Into<Bytes>,
     ) -> Result<Bytes, TurnError> {
-        let name = name.into();
+        let (name, payload) = (name.into(), payload.into());
+        let mut hasher = blake3::Hasher::new();
+        for part in [&to.encoded()[..], operation.as_bytes(), &payload] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        let asked = || Asked::Call(name.as_str().to_owned());
+        let called = async { Ok(self.call_for_real(&name, to, operation, payload).await?) };
+        match self.told_or(asked, *hasher.finalize().as_bytes(), called).await {
+            Ok(reply) => Ok(reply),
+            Err(HandlerError::Turn(error)) => Err(error),
+            Err(error) => unreachable!("a call ends with an error of its turn: {error}"),
+        }
+    }
+
+    async fn call_for_real(
+        &self,
+        name: &StepKey,
+        to: ActorId,
+        operation: &str,
+        payload: Bytes,
+    ) -> Result<Bytes, TurnError> {
         let mut chain = self.request.chain.clone();
         chain.push(self.actor().clone());
         let key = IdempotencyKey::new(&self.turn_id().step_key(name.as_str())).map_err(|_| {
@@ -444,6 +472,7 @@ impl Turn {
             }
         })?;
         self.not_cancelled()?;
+        self.record_beginning().await?;
         let caller = Caller::Actor(self.actor().clone());
         let edge = self.edge(CallKey::new(&caller, &key), to.clone());
         let node = &self.activation.node;

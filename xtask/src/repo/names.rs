@@ -56,8 +56,14 @@ impl<'a> Names<'a> {
             }
             names.armed.extend(behind(test_part(path, text), "\""));
             if path.ends_with("dst/src/mutants.rs") {
-                let list = behind(text, "Mutant { name: \"").zip(behind(text, "\", scenario: \""));
-                names.searched.extend(list);
+                for mark in ["    common(\"", "    rare(\""] {
+                    let rows = text.match_indices(mark).map(|(at, _)| &text[at..]);
+                    names.searched.extend(
+                        rows.filter_map(|row| {
+                            Some((behind(row, mark).next()?, behind(row, "\", \"").next()?))
+                        }),
+                    );
+                }
             }
         }
         names
@@ -163,12 +169,15 @@ mod tests {
         let tree = Tree::of(&[
             ("crates/x/src/turn.rs", "fn f() { mutant!(\"forgets\"); mutant!(\"sleeps\"); }\n"),
             ("crates/x/tests/it/turns.rs", "arm(\"forgets\")"),
-            ("crates/dst/src/mutants.rs", "Mutant { name: \"forgets\", scenario: \"bank\" },\n"),
+            (
+                "crates/dst/src/mutants.rs",
+                "    common(\"forgets\", \"bank\"),\n    rare(\"sleeps\", \"orders\"),\n",
+            ),
         ]);
         let names = Names::of(&tree);
         assert!(names.has_armed_mutant("forgets") && names.has_mutant("sleeps"));
         assert!(!names.has_armed_mutant("sleeps") && !names.has_mutant("dreams"));
         assert_eq!(names.unarmed().collect::<Vec<_>>(), ["sleeps"]);
-        assert_eq!(names.searched().collect::<Vec<_>>(), [("forgets", "bank")]);
+        assert_eq!(names.searched().collect::<Vec<_>>(), [("forgets", "bank"), ("sleeps", "orders")]);
     }
 }

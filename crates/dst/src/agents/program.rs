@@ -100,6 +100,10 @@ impl Program for AgentProgram {
     fn panicked(&self) -> u64 {
         self.beside.panicked()
     }
+
+    fn replayed(&self) -> cluster::Replayed {
+        self.beside.replayed()
+    }
 }
 
 struct Running {

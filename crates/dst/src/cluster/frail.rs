@@ -1,4 +1,5 @@
-//! Actors whose handlers panic now and then when a client calls, as those of users do.
+//! Actors whose handlers panic now and then when a client calls, as those of users do, that run a
+//! second time where they asked for steps, and that may wish a machine.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -8,14 +9,19 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_core::call::Caller;
+use kelpie_core::id::ActorId;
 use kelpie_env::Env;
-use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, Turn, View};
+use kelpie_runtime::{Actor, EffectContext, HandlerError, PendingEffect, PlacementWish, Turn, View};
+
+use super::replays::{Replayed, Replays};
+use crate::schedule::Wishes;
 
 /// Of all actors of a machine: how easily their handlers panic.
 #[derive(Default)]
 pub(super) struct Nerves {
     ppm: AtomicU32,
     lost: AtomicU64,
+    replays: Arc<Replays>,
 }
 
 impl Nerves {
@@ -28,9 +34,20 @@ impl Nerves {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The same actor, except that it may panic.
-    pub(super) fn frail(self: &Arc<Self>, env: &Env, actor: Arc<dyn Actor>) -> Arc<dyn Actor> {
-        Arc::new(Frail { actor, env: env.clone(), nerves: self.clone() })
+    /// What second runs have come to.
+    pub(super) fn replayed(&self) -> Replayed {
+        self.replays.all()
+    }
+
+    /// The same actor, except that it may panic, runs twice, and wishes this, if anything, instead of what it
+    /// wishes itself.
+    pub(super) fn frail(
+        self: &Arc<Self>,
+        env: &Env,
+        wishes: Wishes,
+        actor: Arc<dyn Actor>,
+    ) -> Arc<dyn Actor> {
+        Arc::new(Frail { actor, env: env.clone(), nerves: self.clone(), wishes })
     }
 
     /// Where a call panics, if it does: drawn only while calls do, so that other runs stay.
@@ -59,6 +76,7 @@ struct Frail {
     actor: Arc<dyn Actor>,
     env: Env,
     nerves: Arc<Nerves>,
+    wishes: Wishes,
 }
 
 impl Frail {
@@ -84,6 +102,17 @@ impl Actor for Frail {
         self.actor.is_read(operation)
     }
 
+    fn takes_json(&self) -> bool {
+        self.actor.takes_json()
+    }
+
+    fn wish(&self, actor: &ActorId) -> PlacementWish {
+        match self.wishes {
+            Wishes::None => self.actor.wish(actor),
+            wishes @ (Wishes::Mixed | Wishes::FirstRack) => wishes.of(actor),
+        }
+    }
+
     fn handle<'a>(
         &'a self,
         turn: &'a mut Turn,
@@ -92,10 +121,9 @@ impl Actor for Frail {
     ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
         // A message whose handler panics becomes a dead letter: what it carried is kept there, and
         // nobody in a simulation takes it up again.
-        match turn.caller() {
-            Caller::Principal { .. } => self.panics(self.actor.handle(turn, operation, payload)).boxed(),
-            Caller::Actor(_) | Caller::Runtime => self.actor.handle(turn, operation, payload),
-        }
+        let is_clients = matches!(turn.caller(), Caller::Principal { .. });
+        let handled = self.nerves.replays.clone().handle(&*self.actor, turn, operation, payload);
+        if is_clients { self.panics(handled).boxed() } else { handled.boxed() }
     }
 
     fn read<'a>(
@@ -109,6 +137,10 @@ impl Actor for Frail {
 
     fn wake<'a>(&'a self, turn: &'a mut Turn) -> BoxFuture<'a, Result<(), HandlerError>> {
         self.actor.wake(turn)
+    }
+
+    fn asked(&self, env: Env, actor: ActorId, question: Bytes) -> BoxFuture<'static, Bytes> {
+        self.actor.asked(env, actor, question)
     }
 
     fn perform(&self, context: EffectContext, effect: PendingEffect) -> BoxFuture<'static, ()> {

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::place::Place;
 use super::program::{Process, Program, Request};
+use super::replays::Replayed;
 use super::wire::{self, Answer, Ask, Outcome};
 use crate::invariant::Invariants;
 
@@ -35,6 +36,14 @@ const START_AGAIN: Duration = Duration::from_millis(400);
 /// How a life of a machine reaches the store.
 pub(crate) type Connect = Arc<dyn Fn(&Node) -> Store + Send + Sync>;
 
+/// How the processes of a machine join.
+pub(super) struct Places {
+    /// The first of them.
+    pub(super) first: Place,
+    /// All others.
+    pub(super) later: Place,
+}
+
 /// One machine of a cluster.
 #[derive(Clone)]
 pub(crate) struct Machine {
@@ -44,7 +53,7 @@ pub(crate) struct Machine {
 
 struct Seat {
     program: Arc<dyn Program>,
-    place: Place,
+    places: Places,
     connect: Connect,
     invariants: Arc<Invariants>,
     /// Whether it was ever started.
@@ -69,24 +78,24 @@ enum Leaving {
 }
 
 impl Machine {
-    pub(crate) fn new(
+    pub(super) fn new(
         node: Node,
         program: Arc<dyn Program>,
-        place: Place,
+        places: Places,
         patient: bool,
         connect: Connect,
         invariants: Arc<Invariants>,
     ) -> Self {
         let (process, leaving) = (Mutex::default(), Mutex::new(Leaving::No));
         let (held, booted) = (AtomicBool::new(false), AtomicBool::new(false));
-        let seat = Seat { program, place, connect, invariants, booted, process, leaving, held, patient };
+        let seat = Seat { program, places, connect, invariants, booted, process, leaving, held, patient };
         Self { node, seat: Arc::new(seat) }
     }
 
     /// The name that its process joins under. A second process under a name stands on a node of
     /// its own.
     pub(crate) fn name(&self) -> &NodeId {
-        self.seat.place.name()
+        self.seat.places.first.name()
     }
 
     /// Lets so many millionths of the calls to it panic in their handler.
@@ -99,6 +108,11 @@ impl Machine {
         self.seat.program.panicked()
     }
 
+    /// What second runs of its turns have come to.
+    pub(crate) fn replayed(&self) -> Replayed {
+        self.seat.program.replayed()
+    }
+
     /// Where it takes calls.
     pub(crate) fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.node.ip(), CALLS)
@@ -106,13 +120,15 @@ impl Machine {
 
     /// Starts the program on the node's present life.
     pub(crate) fn boot(&self) {
-        self.seat.booted.store(true, Ordering::Relaxed);
+        let again = self.seat.booted.swap(true, Ordering::Relaxed);
+        let Places { first, later } = &self.seat.places;
+        let place = if again { later } else { first }.clone();
         *self.seat.process.lock() = None;
         *self.seat.leaving.lock() = Leaving::No;
         let env = self.node.env();
         let store = (self.seat.connect)(&self.node);
         let mailbox = Arc::new(self.node.mailbox(CALLS));
-        env.spawn("process", live(self.seat.clone(), env.clone(), store, mailbox));
+        env.spawn("process", live(self.seat.clone(), place, (env.clone(), store, mailbox)));
     }
 
     /// Starts the program if it was never started. Whether it was not.
@@ -201,10 +217,10 @@ impl Machine {
     }
 }
 
-async fn live(seat: Arc<Seat>, env: Env, store: Store, mailbox: Arc<Mailbox>) {
+async fn live(seat: Arc<Seat>, place: Place, (env, store, mailbox): (Env, Store, Arc<Mailbox>)) {
     leak(&env).await;
     let process = loop {
-        match seat.program.start(env.clone(), store.clone(), seat.place.clone()).await {
+        match seat.program.start(env.clone(), store.clone(), place.clone()).await {
             Ok(process) => break process,
             Err(error) => tracing::debug!(error, "not started"),
         }
@@ -246,7 +262,7 @@ async fn answer(
     let row = process.recorded_under(&request);
     let outcome: Outcome = process.serve(request).await;
     if let Some(row) = row.filter(|_| outcome.is_recorded()) {
-        seat.invariants.answers(seat.place.name().as_str(), &row);
+        seat.invariants.answers(seat.places.first.name().as_str(), &row);
     }
     mailbox.send(to, wire::encode(&Answer { attempt: ask.attempt, outcome }));
 }

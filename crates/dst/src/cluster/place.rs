@@ -27,6 +27,17 @@ impl Place {
         }
     }
 
+    /// The same, taken by a process of the next build.
+    pub(super) fn upgraded(self) -> Self {
+        match self {
+            Self::Alone(options) => Self::Alone(options),
+            Self::Among(options) => {
+                let protocols = super::next(options.protocols);
+                Self::Among(kelpie_cluster::Options { protocols, ..options })
+            }
+        }
+    }
+
     /// Joins, and serves these actors.
     ///
     /// # Errors

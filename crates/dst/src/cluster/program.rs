@@ -19,7 +19,9 @@ use kelpie_storage::Store;
 
 use super::frail::Nerves;
 use super::place::{Joined, Place};
+use super::replays::Replayed;
 use super::wire::Outcome;
+use crate::schedule::Wishes;
 
 /// What is installed on every machine of a cluster.
 pub trait Program: Send + Sync + 'static {
@@ -38,6 +40,11 @@ pub trait Program: Send + Sync + 'static {
     /// How many have panicked so.
     fn panicked(&self) -> u64 {
         0
+    }
+
+    /// What second runs of turns have come to.
+    fn replayed(&self) -> Replayed {
+        Replayed::default()
     }
 }
 
@@ -93,17 +100,23 @@ type Make = Box<dyn Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync>;
 pub struct Actors {
     make: Make,
     nerves: Arc<Nerves>,
+    wishes: Wishes,
 }
 
 impl Actors {
     /// Runs the actors that `make` gives for the environment of a process.
     pub fn new(make: impl Fn(&Env) -> Vec<Arc<dyn Actor>> + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make), nerves: Arc::default() }
+        Self { make: Box::new(make), nerves: Arc::default(), wishes: Wishes::default() }
+    }
+
+    /// The same, and all of them wish this.
+    pub(crate) fn wishing(self, wishes: Wishes) -> Self {
+        Self { wishes, ..self }
     }
 
     /// Those of one process.
     pub(crate) fn of(&self, env: &Env) -> Vec<Arc<dyn Actor>> {
-        (self.make)(env).into_iter().map(|actor| self.nerves.frail(env, actor)).collect()
+        (self.make)(env).into_iter().map(|actor| self.nerves.frail(env, self.wishes, actor)).collect()
     }
 }
 
@@ -128,6 +141,10 @@ impl Program for Actors {
 
     fn panicked(&self) -> u64 {
         self.nerves.lost()
+    }
+
+    fn replayed(&self) -> Replayed {
+        self.nerves.replayed()
     }
 }
 
@@ -218,6 +235,12 @@ impl Process for Running {
     }
 }
 
+/// An error with what it comes from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What a client is told about an error.
 fn refusal(error: &CallError) -> Outcome {
     match (error.advice(), error) {
@@ -230,7 +253,7 @@ fn refusal(error: &CallError) -> Outcome {
         (Advice::Fix, CallError::Panicked) => {
             Outcome::App { code: error.code().to_owned(), message: error.to_string(), detail: None }
         }
-        (Advice::App | Advice::Fix, _) => Outcome::Fix(error.to_string()),
+        (Advice::App | Advice::Fix, _) => Outcome::Fix(with_causes(error)),
         (Advice::NotRun, _) => Outcome::NotRun(error.to_string()),
         (Advice::Unknown, _) => Outcome::Unknown(error.to_string()),
     }

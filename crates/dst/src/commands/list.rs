@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use kelpie_dst::{invariant, judge, schedule, workload};
+use kelpie_dst::{invariant, judge, marks, schedule, workload};
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -23,10 +23,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             invariants().map(|(name, about)| json!({ "name": name, "about": about })).collect();
         let not_drawn: Vec<_> =
             schedule::NOT_DRAWN.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
+        let marks: Vec<_> =
+            marks::MARKS.iter().map(|(name, about)| json!({ "name": name, "about": about })).collect();
         let all = json!({
             "scenarios": scenarios,
             "faults": faults,
             "not_drawn": not_drawn,
+            "marks": marks,
             "invariants": invariants,
         });
         super::say(&all.to_string())?;
@@ -52,6 +55,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (name, why) in schedule::NOT_DRAWN.iter().filter(|(name, _)| !known.contains(name)) {
         super::say(&format!("  {name:<26} {why}"))?;
     }
+    super::say("\nmarks, which a batch has to meet as well")?;
+    for (name, about) in marks::MARKS {
+        super::say(&format!("  {name:<26} {about}"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,6 +70,7 @@ fn invariants() -> impl Iterator<Item = (&'static str, &'static str)> {
             "NothingLeftUndone",
             "a cluster that was healed and has settled owes nothing, and no node that is gone counts as live",
         ),
+        ("TurnsRepeat", "a handler goes the same way when its turn runs again from its recorded steps"),
         ("NoPanic", "no task of a machine panics"),
         ("Judge", "the judge itself can tell what the history means"),
         ("Determinism", "a seed is one run, twice in a process and in a fresh one"),

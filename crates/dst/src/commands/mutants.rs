@@ -12,9 +12,9 @@ pub(crate) struct Args {
     /// How many searches for each
     #[arg(long, default_value_t = 20)]
     tries: u32,
-    /// How many seeds a search may take
-    #[arg(long, default_value_t = 500)]
-    seeds_max: u64,
+    /// How many seeds a search may take: 500 or, for those that are known to be rare, 3000 if not given
+    #[arg(long)]
+    seeds_max: Option<u64>,
     /// Each row as a line of JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut missed = 0;
     for mutant in wanted {
-        let hunt = mutants::hunt(*mutant, args.tries, args.seeds_max)?;
+        let hunt = mutants::hunt(*mutant, args.tries, args.seeds_max.unwrap_or(mutant.seeds_max))?;
         missed += u32::from(hunt.found < hunt.tries);
         if args.json {
             super::say(&serde_json::to_string(&hunt)?)?;

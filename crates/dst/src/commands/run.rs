@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// found does not depend on it
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Fail if a fault that clusters can meet had no effect in the whole batch
+    /// Fail if a fault that clusters can meet had no effect in the whole batch, or a mark was not met
     #[arg(long)]
     every_fault: bool,
     /// A seeded bug to arm, in a build that has them
@@ -101,7 +101,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let missing: Vec<&str> =
         batch.missing().filter(|fault| schedule::NOT_DRAWN.iter().all(|(name, _)| name != fault)).collect();
     if args.every_fault && !missing.is_empty() {
-        super::complain(&format!("these faults had no effect in the batch: {}", missing.join(", ")));
+        super::complain(&format!(
+            "these faults had no effect in the batch, or marks were not met: {}",
+            missing.join(", ")
+        ));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -3,21 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
+use kelpie_env::sim::Node;
+use kelpie_runtime::Health;
 use kelpie_storage::{Backend, CommitError, CommitRequest, Committed, OpenError, Stats, Version};
 use parking_lot::Mutex;
 
 use super::ledger::{Entry, Ledger};
-use super::{ALL, Answer, Check, Commit, Held, Invariant, Look, Memory, Reach, Rows};
+use super::{ALL, Answer, Check, Commit, Held, Invariant, Look, Memory, Reach, Rows, Standing};
 use crate::cluster::Process;
 use crate::judge::Violation;
+use crate::marks::Marks;
 use crate::service::Observer;
 
 /// Holds what happens against all invariants.
 #[derive(Default)]
 pub(crate) struct Invariants {
     state: Mutex<State>,
+}
+
+/// Where processes run.
+struct Machine {
+    node: Node,
+    /// The name under which they join.
+    name: String,
 }
 
 #[derive(Default)]
@@ -28,12 +39,17 @@ struct State {
     acknowledged: Option<Version>,
     seen: Reach,
     operations: u64,
-    /// Which node has which address.
-    machines: BTreeMap<IpAddr, String>,
+    machines: Vec<Machine>,
+    /// Renewals that the store was handed and has not answered, by the number of their commit: of
+    /// which process, and when they reached it by the clock of that.
+    renewing: BTreeMap<u64, (String, Duration)>,
+    /// When the last one that was carried out, or may have been, had reached it.
+    renewed: BTreeMap<String, Duration>,
     /// What each process has in memory, by the name of its simulated node.
     held: BTreeMap<String, Vec<Held>>,
     /// A digest of that, so that only what has changed is looked at.
     digests: BTreeMap<String, u64>,
+    marks: Marks,
     violations: Vec<Violation>,
     /// Names of invariants that were violated: each is told once.
     told: BTreeSet<&'static str>,
@@ -45,14 +61,20 @@ impl Invariants {
         Self { state: Mutex::new(State { logs, ..State::default() }) }
     }
 
-    /// Says under which node's name a process at an address joins.
-    pub(crate) fn know(&self, ip: IpAddr, machine: &str) {
-        self.state.lock().machines.insert(ip, machine.to_owned());
+    /// Says under which name processes on a simulated node join.
+    pub(crate) fn know(&self, node: &Node, name: &str) {
+        let machine = Machine { node: node.clone(), name: name.to_owned() };
+        self.state.lock().machines.push(machine);
     }
 
     /// What was violated so far, each invariant once.
     pub(crate) fn violations(&self) -> Vec<Violation> {
         self.state.lock().violations.clone()
+    }
+
+    /// What the rows were seen to say, and how often.
+    pub(crate) fn marks(&self) -> BTreeMap<&'static str, u64> {
+        self.state.lock().marks.counted()
     }
 
     /// A task of the store's node has had its turn, after which its disk has carried out so many
@@ -72,6 +94,9 @@ impl Invariants {
             state.digests.remove(node);
             return;
         };
+        if process.health() == Health::Ready {
+            state.stands(node);
+        }
         let mut hasher = DefaultHasher::new();
         process.loaded(&mut |actor, own, seq| (actor.encoded(), own.epoch.0, seq.0).hash(&mut hasher));
         let digest = hasher.finish();
@@ -87,6 +112,7 @@ impl Invariants {
     /// A process has ended.
     pub(crate) fn gone(&self, node: &str) {
         self.turned(node, None);
+        self.state.lock().renewed.remove(node);
     }
 
     /// An answer leaves a machine that has to be recorded under `row`.
@@ -96,7 +122,7 @@ impl Invariants {
         let answer = Answer { row, ledger };
         let found = failed(|check| match check {
             Check::Answer(check) => check(&answer),
-            Check::Commit(_) | Check::Store(_) | Check::Memory(_) => Ok(()),
+            Check::Commit(_) | Check::Store(_) | Check::Memory(_) | Check::Standing(_) => Ok(()),
         });
         state.tell(found, &format!("an answer of {machine}"));
     }
@@ -117,15 +143,49 @@ impl State {
         }
     }
 
+    fn at(&self, ip: IpAddr) -> Option<&Machine> {
+        self.machines.iter().find(|machine| machine.node.ip() == ip)
+    }
+
+    /// A process on this simulated node admits calls.
+    fn stands(&mut self, node: &str) {
+        let Some(machine) = self.machines.iter().find(|machine| machine.node.name() == node) else { return };
+        let now = machine.node.now();
+        let standing = Standing { machine: node, now, renewed_at: self.renewed.get(node).copied() };
+        let found = failed(|check| match check {
+            Check::Standing(check) => check(&standing),
+            Check::Commit(_) | Check::Store(_) | Check::Memory(_) | Check::Answer(_) => Ok(()),
+        });
+        self.tell(found, "a lease");
+    }
+
+    fn renewed_by(&mut self, (node, at): (String, Duration)) {
+        let renewed = self.renewed.entry(node).or_default();
+        *renewed = at.max(*renewed);
+    }
+
+    /// Notes a commit that renews the lease of a process, as it reaches the store.
+    fn renews(&mut self, number: u64, client: IpAddr, request: &CommitRequest) {
+        let renews = |key: &Bytes| key.starts_with(b"node/") && key.ends_with(b"\0lease");
+        if !request.writes.iter().any(|(key, _)| renews(key)) {
+            return;
+        }
+        let Some(Machine { node, .. }) = self.at(client) else { return };
+        let renewing = (node.name().to_owned(), node.now());
+        self.renewing.insert(number, renewing);
+    }
+
     /// Holds a commit against the invariants, and enters it.
     fn enter(&mut self, entry: &Entry, version: Version) {
         let changes = self.ledger.changes(&entry.request);
         let commit = Commit { by: entry.by.as_deref(), before: &self.ledger.rows, changes: &changes };
-        let found = failed(|check| match check {
+        let mut found = failed(|check| match check {
             Check::Commit(check) => check(&commit),
-            Check::Store(_) | Check::Memory(_) | Check::Answer(_) => Ok(()),
+            Check::Store(_) | Check::Memory(_) | Check::Standing(_) | Check::Answer(_) => Ok(()),
         });
         let by = entry.by.as_deref().unwrap_or("the operator");
+        let unread = self.marks.see(&self.ledger.rows, &changes).err();
+        found.extend(unread.map(|error| ("PlacementConsistency", error.to_string())));
         self.tell(found, &format!("a commit of {by}"));
         self.ledger.enter(changes, version);
     }
@@ -174,7 +234,7 @@ impl State {
     fn hold(&mut self, look: &Look<'_>) {
         let found = failed(|check| match check {
             Check::Store(check) => check(look),
-            Check::Commit(_) | Check::Memory(_) | Check::Answer(_) => Ok(()),
+            Check::Commit(_) | Check::Memory(_) | Check::Standing(_) | Check::Answer(_) => Ok(()),
         });
         self.tell(found, "the store");
     }
@@ -186,7 +246,7 @@ impl State {
             let memory = Memory { machine: node, held, all: &self.held, ledger: &self.ledger };
             found.extend(failed(|check| match check {
                 Check::Memory(check) => check(&memory),
-                Check::Commit(_) | Check::Store(_) | Check::Answer(_) => Ok(()),
+                Check::Commit(_) | Check::Store(_) | Check::Standing(_) | Check::Answer(_) => Ok(()),
             }));
         }
         self.tell(found, &format!("the memory of {node}"));
@@ -214,12 +274,18 @@ impl State {
 impl Observer for Invariants {
     fn begins(&self, number: u64, client: SocketAddr, request: &CommitRequest) {
         let mut state = self.state.lock();
-        let by = state.machines.get(&client.ip()).cloned();
+        let by = state.at(client.ip()).map(|machine| machine.name.clone());
+        state.renews(number, client.ip(), request);
         state.ledger.begins(number, by, request.clone());
     }
 
     fn ended(&self, number: u64, ended: &Result<Committed, CommitError>) {
         let mut state = self.state.lock();
+        // Who asks again finds out what became of a commit of which the store cannot tell.
+        let may_stand = matches!(ended, Ok(_) | Err(CommitError::Unknown(_)));
+        if let Some(renewing) = state.renewing.remove(&number).filter(|_| may_stand) {
+            state.renewed_by(renewing);
+        }
         if let Err(what) = state.ledger.ended(number, ended) {
             state.tell(vec![("WAL_Durability", what)], "the store");
         }
@@ -227,7 +293,12 @@ impl Observer for Invariants {
     }
 
     fn opened(&self, stats: &Stats, rows: Rows) {
-        self.state.lock().opened(stats, rows);
+        let mut state = self.state.lock();
+        // What the store's former life had under way may be in.
+        for (_, renewing) in std::mem::take(&mut state.renewing) {
+            state.renewed_by(renewing);
+        }
+        state.opened(stats, rows);
     }
 
     fn refused(&self, error: &OpenError) {
@@ -245,10 +316,12 @@ mod tests {
 
     use futures::future::BoxFuture;
     use kelpie_core::id::{ActorId, Boot, Epoch, Incarnation, NodeId, Seq};
+    use kelpie_core::limits::LEASE_TERM;
     use kelpie_core::ownership::Own;
     use kelpie_core::{record, row};
+    use kelpie_env::sim::Sim;
     use kelpie_registry::Head;
-    use kelpie_runtime::Health;
+    use kelpie_storage::Op;
 
     use super::*;
     use crate::cluster::{Outcome, Request};
@@ -344,6 +417,37 @@ mod tests {
         assert_eq!(found(&invariants), Vec::<&str>::new());
         invariants.answers("n1", &Bytes::from_static(b"dedup/none"));
         assert_eq!(found(&invariants), ["AckedKept"]);
+    }
+
+    #[test]
+    fn a_process_that_admits_calls_without_a_lease_in_time_is_found() {
+        let sim = Sim::new(1);
+        let node = sim.node("n1");
+        let process = Holds(actor(), own("n1", 2), Seq(5));
+        let client = SocketAddr::new(node.ip(), 1);
+        let renewal = || CommitRequest {
+            writes: vec![(row::lease(&NodeId::new("n1").unwrap()), Op::Set(Bytes::from_static(b"beat")))],
+            ..CommitRequest::default()
+        };
+        let renews = |number, ended: Result<Committed, CommitError>| {
+            let invariants = owned();
+            invariants.know(&node, "n1");
+            invariants.begins(number, client, &renewal());
+            invariants.ended(number, &ended);
+            invariants
+        };
+        let landed = renews(0, Ok(Committed { version: Some(10) }));
+        landed.turned("n1", Some(&process));
+        let margin = Duration::from_millis(10);
+        sim.block_on(node.env().sleep(LEASE_TERM - margin));
+        landed.turned("n1", Some(&process));
+        assert!(!found(&landed).contains(&"LeaseValidityIfActive"), "{:?}", landed.violations());
+        sim.block_on(node.env().sleep(2 * margin));
+        landed.turned("n1", Some(&process));
+        assert!(found(&landed).contains(&"LeaseValidityIfActive"), "{:?}", landed.violations());
+        let refused = renews(1, Err(CommitError::Conflict));
+        refused.turned("n1", Some(&process));
+        assert!(found(&refused).contains(&"LeaseValidityIfActive"), "{:?}", refused.violations());
     }
 
     #[test]

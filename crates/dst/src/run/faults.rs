@@ -63,8 +63,8 @@ impl Twins {
         let twins = schedule.faults.iter().enumerate().filter_map(|(index, fault)| {
             let What::Machine { node, fault: MachineFault::Twin } = fault.what else { return None };
             let simulated = format!("n{node}-twin-{index}");
-            let (name, connect, invariants) = (cluster::name(node), connect.clone(), invariants.clone());
-            let twin = cluster::machine(sim, &simulated, &name, schedule, program(), connect, invariants);
+            let (connect, invariants) = (connect.clone(), invariants.clone());
+            let twin = cluster::machine(sim, &simulated, node, schedule, program(), connect, invariants);
             Some((index, twin))
         });
         Self(twins.collect())
@@ -216,6 +216,13 @@ impl<'a> Faults<'a> {
 
     pub(super) fn service(&self) -> &StoreService {
         &self.service
+    }
+
+    /// What second runs of turns have come to, on all machines.
+    pub(super) fn replayed(&self) -> cluster::Replayed {
+        let mut all = cluster::Replayed::default();
+        self.machines.iter().chain(self.twins.all()).for_each(|machine| all.add(machine.replayed()));
+        all
     }
 
     /// The machine on the simulated node of that name.

@@ -1,11 +1,15 @@
 //! Draws what a seed stands for: which faults, how many, where and when.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kelpie_core::placement::Strategy;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{CLIENTS, DiskFault, Fault, LinkFault, MachineFault, MigrationCrash, STORE, What};
+use super::{
+    CLIENTS, DiskFault, Fault, LinkFault, MachineFault, MigrationCrash, Placing, STORE, What, Wishes,
+};
 use crate::agents::WorldFaults;
 use crate::service::StoreFaults;
 
@@ -16,6 +20,8 @@ enum Beside {
     Resets,
     LateJoin,
     Unwatched,
+    Placing,
+    Builds,
 }
 
 /// Numbers from a seed, for schedules; the world draws its own.
@@ -42,6 +48,33 @@ impl Draw {
     /// Whether no operator looks after the machines of this seed.
     pub fn is_unwatched(&self) -> bool {
         self.beside(Beside::Unwatched).one_in(3)
+    }
+
+    /// How the machines of this seed place actors. Of crowds, which all wish one machine, it gives some
+    /// away.
+    pub fn placing(&self, may_crowd: bool) -> Placing {
+        let draw = &mut self.beside(Beside::Placing);
+        let strategy = *draw.pick(&Strategy::ALL);
+        let cooldown_ms = draw.between(2_000, 10_000);
+        let mixed = if draw.one_in(3) { Wishes::Mixed } else { Wishes::None };
+        if draw.one_in(CROWD_ONE_IN) && may_crowd {
+            return Placing { strategy, wishes: Wishes::FirstRack, rebalance_ms: Some(cooldown_ms) };
+        }
+        Placing { strategy, wishes: mixed, rebalance_ms: None }
+    }
+
+    /// Machines of this seed that begin with an old build, and the restart of all machines in which
+    /// they get the new one, if that is planned.
+    pub fn old_builds(&self, nodes: u32, span_ms: u64) -> (BTreeSet<u32>, Option<Fault>) {
+        let draw = &mut self.beside(Beside::Builds);
+        if nodes < 2 || !draw.one_in(OLD_BUILDS_ONE_IN) {
+            return (BTreeSet::new(), None);
+        }
+        let mut old: BTreeSet<u32> = (0..nodes).filter(|_| draw.one_in(2)).collect();
+        old.insert(draw.node(nodes));
+        let (at_ms, for_ms) = (draw.below(span_ms / 2), draw.between(span_ms / 4, span_ms / 2));
+        let upgrade = Fault { at_ms, for_ms, what: What::RollingRestart };
+        (old, draw.one_in(2).then_some(upgrade))
     }
 
     /// A number in `0..limit`; 0 for the empty range.
@@ -87,6 +120,10 @@ pub struct FaultKinds {
 const CUT_WAY_ONE_IN: u64 = 4;
 /// Of so many runs one has connections that break off.
 const RESETS_ONE_IN: u64 = 3;
+/// Of so many runs one has more actors, who all wish one machine.
+const CROWD_ONE_IN: u64 = 10;
+/// Of so many runs one has machines of two builds.
+const OLD_BUILDS_ONE_IN: u64 = 4;
 /// Of so many runs one has a machine that joins late.
 const LATE_JOIN_ONE_IN: u64 = 5;
 

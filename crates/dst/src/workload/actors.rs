@@ -195,7 +195,9 @@ impl Actor for Shop {
             let orders = total(turn, b"orders", 0).await? + 1;
             turn.set("orders", shown(orders));
             let (env, outside) = (self.env.clone(), self.outside.clone());
-            let price = turn.step("price", thing.as_bytes(), |_| async move {
+            // Drawn once for the turn, however often it runs.
+            let asked = [thing.as_bytes(), &turn.random_u64().to_le_bytes()].concat();
+            let price = turn.step("price", &asked, |_| async move {
                 env.sleep(Duration::from_millis(5)).await;
                 Ok(Bytes::from(outside.price().to_string()))
             });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use kelpie_core::id::{ActorId, NameError};
-use kelpie_runtime::{Actor, HandlerError, RecordRange, Turn, View};
+use kelpie_runtime::{Actor, CallError, HandlerError, RecordRange, Turn, TurnError, View};
 
 use super::actors::{Answer, unknown};
 
@@ -18,7 +18,7 @@ pub(super) fn all() -> [Arc<dyn Actor>; 2] {
 /// (`<word> <bin> <courier>`): whoever carries calls the next one and waits; `carried` tells the words.
 struct Courier;
 
-/// `put` a word into it; `contents` tells the words.
+/// `put` a word into it, with a number that came along or without; `contents` tells the words.
 struct Bin;
 
 fn of_type(actor_type: &str, key: &str) -> Result<ActorId, HandlerError> {
@@ -68,7 +68,20 @@ impl Actor for Courier {
                 }
                 _ => return Err(HandlerError::app("carry", "say what to carry where")),
             };
-            turn.call("next", to, operation, rest).await?;
+            // Every other one is sent with a number that was drawn for it: the turn that runs again has
+            // to call with the same.
+            let rest = match word.bytes().map(u32::from).sum::<u32>() % 2 {
+                0 if operation == "put" => format!("{rest} {}", turn.random_u64()),
+                _ => rest,
+            };
+            let called = turn.call("next", to, operation, rest).await;
+            if let Err(TurnError::Call(error)) = &called
+                && let CallError::App { code, message, .. } = &**error
+            {
+                // Such as a turn that nobody could resume before its deadline: its refusal is this one's.
+                return Err(HandlerError::app(code.clone(), message.clone()));
+            }
+            called?;
             keep(turn, word).await?;
             Ok(Bytes::from_static(b"carried"))
         }
@@ -94,7 +107,8 @@ impl Actor for Bin {
             if operation != "put" {
                 return Err(unknown(operation));
             }
-            keep(turn, &String::from_utf8_lossy(payload)).await?;
+            let words = String::from_utf8_lossy(payload);
+            keep(turn, words.split(' ').next().unwrap_or_default()).await?;
             Ok(Bytes::from_static(b"put"))
         }
         .boxed()

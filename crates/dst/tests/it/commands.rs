@@ -31,9 +31,9 @@ fn the_list_names_everything_once_in_words_and_as_json() {
         named.map(|one| one["name"].as_str().or(one.as_str()).unwrap().to_owned()).collect()
     };
     let words = told(&sim(&["list"]));
-    for of in ["scenarios", "faults", "not_drawn", "invariants"] {
+    for of in ["scenarios", "faults", "not_drawn", "invariants", "marks"] {
         let all = names(of);
-        assert!(all.len() >= 9, "{of}: {all:?}");
+        assert!(all.len() >= 8, "{of}: {all:?}");
         let mut once = all.clone();
         once.sort();
         once.dedup();
@@ -73,7 +73,8 @@ fn sim_a_batch_fails_when_a_fault_had_no_effect() {
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        complaint.contains("had no effect in the batch: ") && complaint.contains("tool-hang"),
+        complaint.contains("had no effect in the batch, or marks were not met: ")
+            && complaint.contains("tool-hang"),
         "{complaint}"
     );
 }

@@ -1,11 +1,12 @@
 //! What clients see of a node that dies, stands still, or cannot be reached from one side.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kelpie_core::limits::LEASE_TERM;
 use kelpie_dst::history::Call;
 use kelpie_dst::run::{Verdict, draw, run, watched};
-use kelpie_dst::schedule::{Fault, MachineFault, Operation, Peers, STORE, Schedule, What};
+use kelpie_dst::schedule::{Fault, MachineFault, Operation, Peers, Placing, STORE, Schedule, What};
 use kelpie_dst::timeline::CommitMark;
 use kelpie_dst::workload;
 
@@ -29,6 +30,8 @@ fn busy(seed: u64, nodes: u32, span_ms: u64, faults: Vec<Fault>) -> Schedule {
         peers: Peers::Secret,
         capacity: None,
         balanced: true,
+        placing: Placing::default(),
+        old_builds: BTreeSet::new(),
         embedded: false,
         operations: operations.collect(),
         faults,

@@ -2,10 +2,11 @@
 //! seen by somebody: clients that take the first word for the last one, and that look into the
 //! store beside the actor.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kelpie_dst::run::{Verdict, run};
-use kelpie_dst::schedule::{Fault, Operation, Peers, Schedule, What};
+use kelpie_dst::schedule::{Fault, Operation, Peers, Placing, Schedule, What};
 use kelpie_dst::service::StoreFaults;
 
 /// Clients with these numbers ask once, and take what they are told for the end.
@@ -25,6 +26,8 @@ fn schedule(scenario: &str, seed: u64, faults: StoreFaults, operations: Vec<Oper
         peers: Peers::default(),
         capacity: None,
         balanced: false,
+        placing: Placing::default(),
+        old_builds: BTreeSet::new(),
         unwatched: false,
         embedded: false,
         operations,

@@ -15,6 +15,7 @@ mod lost_answers;
 mod same;
 mod service;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+mod settings;
 mod slips;
 mod streams;
 mod timeline;

@@ -88,6 +88,88 @@ fn sim_an_actor_that_keeps_its_state_in_memory_is_found_out() {
     assert!(verdict.violations[0].what.contains("client"), "{:?}", verdict.violations);
 }
 
+/// Takes steps by what the memory of its process says, or the turn itself.
+struct Steps {
+    way: &'static str,
+    memory: AtomicU64,
+}
+
+impl Actor for Steps {
+    fn actor_type(&self) -> &str {
+        "steps"
+    }
+
+    fn is_read(&self, _operation: &str) -> bool {
+        false
+    }
+
+    fn handle<'a>(
+        &'a self,
+        turn: &'a mut Turn,
+        _operation: &'a str,
+        _payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+        async move {
+            let drawn = turn.random_u64().to_le_bytes();
+            turn.step("first", &drawn, |_| async { Ok(Bytes::from_static(b"done")) }).await?;
+            let seen = self.memory.fetch_add(1, Ordering::Relaxed).to_string();
+            match self.way {
+                "name" => {
+                    turn.step(("next", seen.as_str()), b"", |_| async { Ok(Bytes::new()) }).await?;
+                }
+                "input" => {
+                    turn.step_once("next", seen.as_bytes(), |_| async { Ok(Bytes::new()) }).await?;
+                }
+                "fewer" if seen == "0" => {
+                    turn.step("next", b"", |_| async { Ok(Bytes::new()) }).await?;
+                }
+                "state" => turn.set("seen", seen),
+                "answer" => return Ok(Bytes::from(seen)),
+                _ => turn.set("drawn", drawn.to_vec()),
+            }
+            Ok(Bytes::from(turn.now_ms().to_string()))
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        _view: &'a View,
+        _operation: &'a str,
+        _payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<Bytes, HandlerError>> {
+        async { Ok(Bytes::new()) }.boxed()
+    }
+}
+
+#[test]
+fn sim_a_handler_that_does_not_repeat_itself_is_told_by_the_name_of_its_step() {
+    let run = |way| {
+        kelpie_dst::cluster(4, 1)
+            .actors(move |_| vec![Arc::new(Steps { way, memory: AtomicU64::new(0) }) as Arc<dyn Actor>])
+            .client(|client| async move {
+                let ended = client.call("steps", "a", "go", "").await;
+                assert!(matches!(ended, Ended::Reply(_)), "{ended:?}");
+            })
+            .run()
+    };
+    let sound = run("sound");
+    assert_eq!((sound.violations, sound.replayed), (vec![], 1));
+    for (way, said) in [
+        ("name", "step `next[1]` was not asked for before"),
+        ("input", "step `next` has another input"),
+        ("fewer", "step `next` was asked for before"),
+        ("state", "its state is another one"),
+        ("answer", "its answer is another one"),
+    ] {
+        let verdict = run(way);
+        assert_eq!(verdict.violations.len(), 1, "{way}: {:?}", verdict.violations);
+        assert_eq!(verdict.violations[0].invariant, "TurnsRepeat");
+        let told = format!("`go` of steps does not repeat itself: {said}");
+        assert_eq!(verdict.violations[0].what, told, "{way}");
+    }
+}
+
 #[test]
 fn sim_a_cluster_of_a_users_actors_is_one_run_for_a_seed() {
     let run = |seed| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kelpie_core::call::CallKey;
 use kelpie_core::limits::MAILBOX_CALLS_MAX;
+use kelpie_core::ownership::Own;
 use kelpie_core::turn::{Activation as Machine, CallNo, Effect, Input, Refusal};
 use tokio::sync::oneshot;
 
@@ -76,6 +77,8 @@ pub(crate) struct Busy {
     pub(crate) cycle: Option<String>,
     /// The running turn's end, from its handler to its answer.
     pub(crate) finished: Option<Box<Finished>>,
+    /// Who has taken the actor, which this node did not give away.
+    pub(crate) taken: Option<Box<Own>>,
     /// Why there is nothing to ask the next activation for either.
     pub(super) failure: Option<Unloaded>,
     /// The turn that ended this activation and may have left something in the store: a recorded
@@ -93,6 +96,7 @@ impl Busy {
             cancelled: None,
             cycle: None,
             finished: None,
+            taken: None,
             failure: None,
             begun: None,
         }
@@ -151,6 +155,11 @@ impl State {
     /// Whether it has been dropped.
     pub(crate) fn is_gone(&self) -> bool {
         self.busy.as_ref().is_some_and(|busy| busy.machine.is_gone())
+    }
+
+    /// Whether another node has taken the actor, as this one has heard.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| busy.taken.is_some())
     }
 
     /// Whether its state is certainly the last committed one.
@@ -239,6 +248,7 @@ impl Busy {
                 Some(Unloaded::Elsewhere(own)) => return Told::Elsewhere(own.clone()),
                 None => return Told::Gone { begun: self.begun == Some(key) },
             },
+            Refusal::Elsewhere => return Told::Elsewhere(self.taken.as_deref().cloned()),
             Refusal::MailboxFull => CallError::MailboxFull,
             Refusal::TooLate => CallError::TooLate,
             Refusal::KeyReused => CallError::KeyReused,

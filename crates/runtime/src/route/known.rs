@@ -73,11 +73,13 @@ impl Routing {
         self.owners.lock().get(actor).map_or(Epoch(0), |own| own.epoch)
     }
 
-    /// Takes in who owns an actor. Who waits for another node's answer hears of it.
-    pub(super) fn learn(&self, actor: &ActorId, own: &Own) {
-        if self.owners.lock().learn(actor, own) {
+    /// Takes in who owns an actor. Who waits for another node's answer hears of it. Whether it is news.
+    pub(super) fn learn(&self, actor: &ActorId, own: &Own) -> bool {
+        let is_news = self.owners.lock().learn(actor, own);
+        if is_news {
             self.news_of(actor).notify_waiters();
         }
+        is_news
     }
 
     /// Returns once a call has nothing to wait for where it was sent: somebody else has the actor under

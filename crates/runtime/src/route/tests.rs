@@ -95,6 +95,7 @@ fn call(rubbish: bool) -> (CallError, u64) {
             labels: std::collections::BTreeSet::new(),
             capacity: None,
             protocols: Protocols::default(),
+            lease_ms: 3_000,
         };
         tx.set(row::session(&own(1).node), record::encode(&session));
         tx.commit().await.unwrap();

@@ -209,6 +209,12 @@ impl Actor for Counter {
                 }
                 "steps" | "steps, then ask" => self.steps(turn, operation, by).await?,
                 "steps side by side" => self.steps_side_by_side(turn, by).await?,
+                "say when" => {
+                    let now = turn.now_ms();
+                    turn.call("when", actor("counter", "clock"), "add", bytes(now)).await?;
+                    self.env.sleep(Duration::from_millis(50)).await;
+                    Self::add(turn, now).await?
+                }
                 "once" => {
                     let outside = self.outside.clone();
                     let env = self.env.clone();

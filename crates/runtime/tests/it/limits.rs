@@ -227,7 +227,17 @@ fn a_node_takes_no_more_actors_into_memory_than_it_may() {
 fn session(boot: Boot, state: SessionState) -> Session {
     let (address, version, labels) = (String::new(), String::new(), BTreeSet::new());
     let protocols = Protocols::default();
-    Session { incarnation: Incarnation(1), boot, state, address, version, protocols, labels, capacity: None }
+    Session {
+        incarnation: Incarnation(1),
+        boot,
+        state,
+        address,
+        version,
+        protocols,
+        labels,
+        lease_ms: 3_000,
+        capacity: None,
+    }
 }
 
 /// Claims that find a live owner, and such that may not be made, on a node with room for one.

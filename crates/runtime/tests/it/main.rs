@@ -11,6 +11,7 @@ mod given_up;
 mod idle;
 mod keys;
 mod last_errors;
+mod lease;
 mod limits;
 mod lossy;
 mod names;

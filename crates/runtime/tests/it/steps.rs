@@ -102,8 +102,8 @@ fn steps_that_end_together_share_a_commit() {
             if call(&runtime, &a, "steps side by side", bytes(1)).await.is_ok() {
                 let head = world.store().begin().get(&kelpie_core::row::head(&a)).await.unwrap().unwrap();
                 let head: kelpie_registry::Head = kelpie_core::record::decode(&head).unwrap();
-                // The first step, the second, the three that waited for it, the turn.
-                assert_eq!(head.seq.0, 4, "seed {seed}");
+                // When it began, the first step, the second, the three that waited for it, the turn.
+                assert_eq!(head.seq.0, 5, "seed {seed}");
                 ended += 1;
             }
         });
@@ -154,6 +154,41 @@ fn a_call_that_is_not_known_to_have_ended_keeps_the_steps_before_it() {
         let again = ask(Duration::from_secs(5)).await;
         assert_eq!(outside.total(), 3, "{again:?}");
     });
+}
+
+/// Kills the node after a turn has told another actor its time, and asks again. Returns the answer and
+/// what the other one was told.
+fn kill_after_a_turn_said_when() -> (Result<u64, CallError>, u64) {
+    let world = World::new(2);
+    world.sim.block_on(async {
+        let env = world.node.env();
+        let runtime = world.start(Counter::all(&env)).await;
+        let a = actor("counter", "a");
+        let (caller, called) = (runtime.clone(), a.clone());
+        env.spawn("caller", async move {
+            drop(call_with_key(&caller, &called, "say when", "", "k").await);
+        });
+        env.sleep(Duration::from_millis(30)).await;
+        let told = call(&runtime, &actor("counter", "clock"), "get", "").await.unwrap();
+        assert!(told > 0, "the call was on its way after 30 ms");
+        let runtime = world.restart(Counter::all).await;
+        let again = call_with_key(&runtime, &a, "say when", "", "k").await;
+        (again, call(&runtime, &actor("counter", "clock"), "get", "").await.unwrap())
+    })
+}
+
+#[test]
+fn a_turn_that_runs_again_calls_with_the_time_that_it_said_before() {
+    let (again, told) = kill_after_a_turn_said_when();
+    assert_eq!(again.unwrap(), told);
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_turn_whose_beginning_is_not_recorded_is_caught() {
+    let _armed = kelpie_core::mutant::arm("beginning_not_recorded");
+    let (again, _) = kill_after_a_turn_said_when();
+    assert!(again.is_err(), "the key of its call belongs to another time: {again:?}");
 }
 
 #[test]

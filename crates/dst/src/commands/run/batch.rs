@@ -24,6 +24,7 @@ pub(super) struct Batch {
     checked: u64,
     events: u64,
     simulated: Duration,
+    replayed: u64,
     fired: BTreeMap<String, u64>,
     slips: BTreeMap<String, u64>,
     /// Over all verdicts, so that two batches can be compared.
@@ -41,6 +42,7 @@ impl Batch {
             checked: 0,
             events: 0,
             simulated: Duration::ZERO,
+            replayed: 0,
             fired: BTreeMap::new(),
             slips: BTreeMap::new(),
             hash: 0,
@@ -52,6 +54,7 @@ impl Batch {
         self.checked += u64::from(checked);
         self.events += verdict.events;
         self.simulated += verdict.simulated;
+        self.replayed += verdict.replayed;
         for (all, of_run) in [(&mut self.fired, &verdict.fired), (&mut self.slips, &verdict.slips)] {
             for (name, times) in of_run {
                 *all.entry(name.clone()).or_default() += times;
@@ -90,6 +93,7 @@ impl Batch {
                 "events_per_second": rate,
                 "simulated_ms": self.simulated.as_millis(),
                 "times_real": ratio,
+                "replayed": self.replayed,
                 "fired": self.fired,
                 "slips": self.slips,
                 "trace_hash": format!("{:016x}", self.hash),
@@ -99,7 +103,7 @@ impl Batch {
         if self.progress && self.terminal {
             eprintln!();
         }
-        say("faults that had an effect")?;
+        say("faults that had an effect, and marks")?;
         for (fault, times) in &self.fired {
             say(&format!("  {fault:<24} {times}"))?;
         }
@@ -112,8 +116,9 @@ impl Batch {
             self.events,
             self.simulated.as_secs_f64(),
         ))?;
+        say(&format!("{} turns ran a second time from their steps, and went the same way", self.replayed))?;
         say(&format!(
-            "{} of them also ran a second time in this process and once in a fresh one, and were the same",
+            "{} runs were made a second time in this process and once in a fresh one, and were the same",
             self.checked
         ))?;
         say(&format!("trace hash {:016x}", self.hash))
