@@ -42,7 +42,7 @@ pub const ALL: &[Mutant] = &[
     common("begun_forgotten", "orders"),
     rare("LeaseExpires_Racy", "counters"),
     common("claim_keeps_epoch", "counters"),
-    common("wall_clock_lease", "counters"),
+    common("failed_renewal_counts", "counters"),
     rare("claim_without_own_session", "counters"),
     common("late_beat_revives", "counters"),
     common("renewal_overwrites_a_new_owner", "counters"),

@@ -149,7 +149,10 @@ impl Activation {
 
     /// Another node has taken the actor, as that one says: who waits for a turn here goes there.
     pub(crate) fn taken_by(self: &Arc<Self>, own: &Own) {
-        if kelpie_core::mutant!("who_waits_at_home_is_not_told") {
+        let tells_nobody = kelpie_core::mutant!("who_waits_at_home_is_not_told")
+            // What is given back here hides that the others do not listen.
+            || kelpie_core::mutant!("news_of_an_owner_is_ignored");
+        if tells_nobody {
             return;
         }
         let mut state = self.state.lock();

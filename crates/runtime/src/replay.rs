@@ -58,19 +58,16 @@ impl Told {
             return None;
         };
         let found = match first.get(asked) {
-            Some(answer) if answer.input == input => Ok(answer.clone()),
-            Some(_) => Err(format!("{asked} has another input")),
+            Some(answer) if answer.input != input => Err(format!("{asked} has another input")),
+            // A run with an open question is not repeated.
+            Some(Answer { told, .. }) => told.clone().ok_or_else(|| format!("{asked} had no answer before")),
             None => Err(format!("{asked} was not asked for before")),
         };
-        let (answer, told) = match found {
-            Ok(answer) => (answer.clone(), answer.told.expect("a run with an open question is not repeated")),
-            Err(what) => {
-                parted.get_or_insert(what);
-                let step = asked.to_string();
-                (Answer { input, told: None }, Err(TurnError::StepDiverged { step }.into()))
-            }
-        };
-        self.answers.insert(asked.clone(), answer);
+        let told = found.unwrap_or_else(|what| {
+            parted.get_or_insert(what);
+            Err(TurnError::StepDiverged { step: asked.to_string() }.into())
+        });
+        self.answers.insert(asked.clone(), Answer { input, told: None });
         Some(told)
     }
 

@@ -443,7 +443,7 @@ impl Turn {
     ) -> Result<Bytes, TurnError> {
         let (name, payload) = (name.into(), payload.into());
         let mut hasher = blake3::Hasher::new();
-        for part in [&to.encoded()[..], operation.as_bytes(), &payload] {
+        for part in [to.encoded(), operation.as_bytes(), &payload] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         let asked = || Asked::Call(name.as_str().to_owned());

@@ -146,10 +146,23 @@ fn runs(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
         }
     }
     for (place, run) in look.runs.iter().enumerate() {
-        if run.stop_reason == Some(StopReason::PauseHeartbeats) {
+        if run.stop_reason == Some(StopReason::PauseHeartbeats) && !is_begun_last(run, calls, look) {
             pause(run, &look.runs[place + 1..], wanted, found);
         }
     }
+}
+
+/// Whether it answers a message that only the last look brought there: nobody waits for what comes after.
+fn is_begun_last(run: &RunRecord, calls: &[&Call], look: &Look) -> bool {
+    let heard = look.messages.iter().filter(|message| message.run_id == run.id);
+    let words = heard.filter_map(|message| {
+        let MessageBody::User { text } = &message.body else { return None };
+        Some(word_of(text))
+    });
+    let before =
+        |word: &str| said(calls).any(|call| word_of(&call.payload) == word && call.may_have_happened());
+    let mut words = words.peekable();
+    words.peek().is_some() && !words.any(before)
 }
 
 /// A pause has ended by itself, and once, or because somebody spoke or cancelled.

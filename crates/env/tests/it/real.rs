@@ -105,6 +105,7 @@ async fn who_has_connected_before_a_listener_closes_is_not_reset() {
 }
 
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "clients that connect whatever this process's tasks do")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_connects_while_a_listener_closes_is_served_or_refused_and_never_reset() {
     let env = real::env();

@@ -52,6 +52,10 @@ impl Inner {
                     pause = sooner.unwrap_or(every);
                 }
                 Ok(Attempted::Ends) => return self.news.notify_waiters(),
+                Err(_) if kelpie_core::mutant!("failed_renewal_counts") => {
+                    let began = self.now();
+                    self.standing.lock().step(Heard::Renewal { found: Renewal::Renew, drains: false, began });
+                }
                 Err(error) => self.not_renewed(&error),
             }
         }
