@@ -28,7 +28,7 @@
 (*                               registry/src/membership/beat.rs renew     *)
 (*   RejoinBegun, Rejoined     core/src/session.rs rejoin;                 *)
 (*                               registry/src/membership/join.rs rejoin    *)
-(*   StateBegun                registry/src/membership/beat.rs write_state *)
+(*   StateBegun                registry/src/membership/beat.rs write       *)
 (*   ClaimBegun                core/src/ownership.rs claim, claim_over;    *)
 (*                               registry/src/ownership.rs claim           *)
 (*   MigrateBegun              core/src/ownership.rs migrate;              *)
