@@ -171,13 +171,13 @@ mod tests {
             ("crates/x/tests/it/turns.rs", "arm(\"forgets\")"),
             (
                 "crates/dst/src/mutants.rs",
-                "    common(\"forgets\", \"bank\"),\n    rare(\"sleeps\", \"orders\"),\n",
+                "    common(\"forgets\", \"bank\"),\n    rare(\"naps\", \"orders\"),\n",
             ),
         ]);
         let names = Names::of(&tree);
         assert!(names.has_armed_mutant("forgets") && names.has_mutant("sleeps"));
         assert!(!names.has_armed_mutant("sleeps") && !names.has_mutant("dreams"));
         assert_eq!(names.unarmed().collect::<Vec<_>>(), ["sleeps"]);
-        assert_eq!(names.searched().collect::<Vec<_>>(), [("forgets", "bank"), ("sleeps", "orders")]);
+        assert_eq!(names.searched().collect::<Vec<_>>(), [("forgets", "bank"), ("naps", "orders")]);
     }
 }
