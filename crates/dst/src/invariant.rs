@@ -273,7 +273,7 @@ pub const ALL: &[Invariant] = &[
     },
     Invariant {
         name: "LeaseValidityIfActive",
-        about: "a process admits calls only within two terms of when a renewal reached the store that carried it out, by its own clock",
+        about: "a process admits calls only within a term of when a renewal reached the store that carried it out, by its own clock",
         check: Check::Standing(lease_validity_if_active::check),
     },
     Invariant {

@@ -105,7 +105,9 @@ impl Membership {
     /// Joins under the wanted name, and until it leaves keeps the lease renewed and watches the
     /// other nodes. Over a store that other processes write too, a name whose process has died
     /// is free once its beat has stood still for a term and the margin, which this waits for. So does
-    /// a process that has no protocol in common with a node that may be dead.
+    /// a process that has no protocol in common with a node that may be dead. Returns once it has
+    /// read who else there is: what is asked of a node that has just started has to find its place
+    /// among all.
     pub async fn join(env: Env, store: Store, settings: Settings) -> Result<Self, JoinError> {
         let term = settings.lease_term;
         if !(LEASE_TERM_MIN..=LEASE_TERM_MAX).contains(&term) {
@@ -144,7 +146,20 @@ impl Membership {
         // admits nothing after a term, and is declared dead, as if its store were away.
         inner.env.supervise("lease", move || beating.clone().beat());
         inner.env.supervise("members", move || watching.clone().watch());
-        Ok(Self { inner })
+        let membership = Self { inner };
+        membership.has_read().await;
+        Ok(membership)
+    }
+
+    /// Returns once it knows who else there is, or has nothing to do with them any more.
+    async fn has_read(&self) {
+        loop {
+            let news = self.inner.news.notified();
+            if self.members().version() != 0 || self.inner.standing.lock().has_ended() {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Who this node is now: a later incarnation after it was declared dead.
@@ -177,7 +192,7 @@ impl Membership {
         }
     }
 
-    /// Who is in the cluster, as of the last reading of the store; nobody before the first one.
+    /// Who is in the cluster, as of the last reading of the store.
     pub fn members(&self) -> Arc<Members> {
         self.inner.members.lock().clone()
     }

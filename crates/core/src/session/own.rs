@@ -192,12 +192,18 @@ impl OwnSession {
             Heard::Renewal { found: over, .. } | Heard::Rejoin { found: Rejoin::Over(over), .. } => {
                 self.stop(over)
             }
-            Heard::Rejoin {
-                found: Rejoin::Write(Session { incarnation, .. }) | Rejoin::Joined(incarnation),
-                began,
-            } => {
+            Heard::Rejoin { found: Rejoin::Write(Session { incarnation, .. }), began } => {
                 self.lives_as(incarnation);
                 self.renewed(began)
+            }
+            // An earlier attempt came through whose answer was lost: nothing was written since, and
+            // the others count from then.
+            Heard::Rejoin { found: Rejoin::Joined(incarnation), began } => {
+                self.lives_as(incarnation);
+                if crate::mutant!("found_life_counts_as_renewed") {
+                    return self.renewed(began);
+                }
+                self.step(Heard::BeatDue)
             }
             Heard::NotRenewed { cause } => {
                 self.failure = Some(cause);

@@ -1,14 +1,8 @@
 //! A node admits calls only under a lease that it renewed in time, by its own clock.
 
-use std::time::Duration;
-
 use kelpie_core::limits::LEASE_TERM;
 
 use super::Standing;
-
-/// A renewal or join whose answer was lost counts from the try that finds it in the store, up to a
-/// term later than it reached it.
-const SINCE_MAX: Duration = LEASE_TERM.saturating_mul(2);
 
 pub(super) fn check(standing: &Standing<'_>) -> Result<(), String> {
     let Standing { machine, now, renewed_at } = standing;
@@ -16,7 +10,7 @@ pub(super) fn check(standing: &Standing<'_>) -> Result<(), String> {
         return Err(format!("{machine} admits calls and the store holds no lease of its process"));
     };
     let since = now.saturating_sub(*renewed_at);
-    if since > SINCE_MAX {
+    if since > LEASE_TERM {
         return Err(format!(
             "{machine} admits calls {since:?} after the last renewal that the store has carried out reached it"
         ));

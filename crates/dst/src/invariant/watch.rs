@@ -439,7 +439,7 @@ mod tests {
         let landed = renews(0, Ok(Committed { version: Some(10) }));
         landed.turned("n1", Some(&process));
         let margin = Duration::from_millis(10);
-        sim.block_on(node.env().sleep(2 * LEASE_TERM - margin));
+        sim.block_on(node.env().sleep(LEASE_TERM - margin));
         landed.turned("n1", Some(&process));
         assert!(!found(&landed).contains(&"LeaseValidityIfActive"), "{:?}", landed.violations());
         sim.block_on(node.env().sleep(2 * margin));

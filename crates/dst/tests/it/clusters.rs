@@ -151,6 +151,7 @@ fn sim_seeded_bugs_violate_their_invariants() {
         ("LeaseExclusivity", "claim_keeps_epoch", "counters"),
         ("EpochHeldOnce", "claim_keeps_epoch", "counters"),
         ("HeartbeatStatusSync", "join_in_two", "counters"),
+        ("LeaseValidityIfActive", "failed_renewal_counts", "counters"),
         ("TurnsRepeat", "resumed_turn_begins_anew", "orders"),
         ("TurnsRepeat", "beginning_not_recorded", "couriers"),
         ("WAL_IdempotencyGuarantee", "Append_DuplicateIdempotency", "counters"),

@@ -63,9 +63,11 @@ fn one_that_was_declared_dead_goes_on_as_its_next_life_and_counts_its_beats_anew
         assert_eq!(asked, Act::Rejoin { holder: joined().holder(), state });
         assert!(matches!(own.health(seconds(5)), Health::Silent { .. }), "not before the store has said so");
         let heard = Heard::Rejoin { found: Rejoin::Joined(Incarnation(2)), began: seconds(5) };
-        assert_eq!(own.step(heard), Act::Rest);
+        assert_eq!(renews(&own.step(heard)), (2, 1), "it was written in an attempt before this one");
+        assert!(matches!(own.health(seconds(5)), Health::Silent { .. }), "and not renewed since");
+        own.step(found(Renewal::Renew, 5));
         assert_eq!(own.health(seconds(8)), Health::Ready);
-        assert_eq!(renews(&own.step(Heard::BeatDue)), (2, 1));
+        assert_eq!(renews(&own.step(Heard::BeatDue)), (2, 2));
     }
 }
 

@@ -130,9 +130,10 @@ async fn paint(url: String, painter: &'static str, millis: u64) -> (u16, String)
 async fn an_actor_goes_where_its_label_is_and_elsewhere_when_there_is_no_room() {
     let dir = tempfile::tempdir().expect("a directory");
     let store = fresh();
-    let plain = Program::start(dir.path(), &store, "n1", &[], 100).await;
     let _two = Program::start(dir.path(), &store, "n2", &["gpu", "zone=a"], 1).await;
     let _three = Program::start(dir.path(), &store, "n3", &["gpu"], 1).await;
+    // Whoever comes last knows all from the beginning.
+    let plain = Program::start(dir.path(), &store, "n1", &[], 100).await;
     let (nodes, painted) = (format!("{}/v1/cluster/nodes", plain.url), 30_000);
     let list = get(&client(), &nodes).await;
     let labels: Vec<&Value> =

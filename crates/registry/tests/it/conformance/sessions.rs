@@ -23,6 +23,9 @@ pub(super) async fn a_node_joins_with_a_session_and_a_lease(world: &World<'_>) {
     let listed = world.nodes().list().await.unwrap();
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert_eq!((&listed[0].node, &listed[0].session), (&node("n1"), &session));
+    let other = world.machine("n2").await.join("n2").await.unwrap();
+    let known: Vec<_> = other.members().live().map(|member| member.node.clone()).collect();
+    assert_eq!(known, [node("n1"), node("n2")], "who has joined knows who else there is");
 }
 
 pub(super) async fn of_many_that_want_one_name_one_has_it(world: &World<'_>) {
