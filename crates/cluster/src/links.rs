@@ -39,7 +39,7 @@ pub struct Links {
 struct Link {
     target: Target,
     live: Mutex<Option<Asking>>,
-    /// Counts attempts, so that those who waited for one do not make another.
+    /// Counts attempts that have ended, so that those who waited for one do not make another.
     attempts: AtomicU64,
     /// Held by whoever connects.
     connecting: tokio::sync::Mutex<Attempts>,
@@ -65,13 +65,16 @@ impl Links {
     pub async fn request(&self, to: &Target, body: Bytes, remaining: Duration) -> Result<Bytes, Failure> {
         let env = &self.local.env;
         let deadline = env.now().saturating_add(remaining);
-        let connected = env.timeout(remaining, Box::pin(self.connected(to))).await;
-        let late = |_| {
-            let reason = "no connection came about in time".to_owned();
-            Err(Failure::Unreachable { address: to.address.clone(), reason })
-        };
-        let connection = connected.unwrap_or_else(late)?;
+        let connection = self.connected_in(remaining, to).await?;
         connection.request(body, deadline.saturating_sub(env.now())).await
+    }
+
+    /// Has a connection to another node, opened if there is none.
+    ///
+    /// # Errors
+    /// A [`Failure`], if none comes about within `remaining`.
+    pub async fn connect(&self, to: &Target, remaining: Duration) -> Result<(), Failure> {
+        self.connected_in(remaining, to).await.map(drop)
     }
 
     /// Tells another node something that it may miss: only over a connection that stands.
@@ -121,6 +124,14 @@ impl Links {
         }
     }
 
+    async fn connected_in(&self, remaining: Duration, to: &Target) -> Result<Asking, Failure> {
+        let connected = self.local.env.timeout(remaining, Box::pin(self.connected(to))).await;
+        connected.unwrap_or_else(|_| {
+            let reason = "no connection came about in time".to_owned();
+            Err(Failure::Unreachable { address: to.address.clone(), reason })
+        })
+    }
+
     async fn connected(&self, to: &Target) -> Result<Asking, Failure> {
         let link = self.link(to);
         if let Some(live) = link.usable() {
@@ -138,8 +149,9 @@ impl Links {
             return Err(failure.clone());
         }
         env.sleep_until(attempts.not_before).await;
+        let opened = self.open(to).await;
         link.attempts.fetch_add(1, Ordering::Relaxed);
-        match self.connect(to).await {
+        match opened {
             Ok(connection) => {
                 *attempts = Attempts::default();
                 *link.live.lock() = Some(connection.clone());
@@ -181,7 +193,7 @@ impl Links {
         }
     }
 
-    async fn connect(&self, to: &Target) -> Result<Asking, Failure> {
+    async fn open(&self, to: &Target) -> Result<Asking, Failure> {
         let Local { env, timing, .. } = &self.local;
         let address = || to.address.clone();
         let unreachable = |reason| Failure::Unreachable { address: address(), reason };

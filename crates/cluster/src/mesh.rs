@@ -114,6 +114,29 @@ impl Inner {
         (member.session.is_live() && process.is(&member.session)).then(|| target(member))
     }
 
+    fn known(&self, process: &Myself) -> Result<Target, PeerFailure> {
+        self.find(process).ok_or_else(|| {
+            let reason = format!("no session of `{}` is known that it would reach", process.node);
+            PeerFailure::NotDelivered { reason }
+        })
+    }
+
+    /// What a failure means for the runtime.
+    fn failed(self: &Arc<Self>, to: Target, failure: &Failure) -> PeerFailure {
+        let reason = failure.to_string();
+        match failure {
+            Failure::ConnectionRefused { .. } => {
+                self.refused(to);
+                PeerFailure::NotDelivered { reason }
+            }
+            Failure::NotSent { .. } | Failure::Unreachable { .. } | Failure::Rejected { .. } => {
+                PeerFailure::NotDelivered { reason }
+            }
+            Failure::Lost { unheard_for, .. } => PeerFailure::Lost { reason, unheard_for: *unheard_for },
+            Failure::TimedOut => PeerFailure::TimedOut,
+        }
+    }
+
     /// Whether all of several connections to a process are refused.
     async fn is_refused(&self, to: &Target) -> bool {
         for _ in 0..KNOCKS {
@@ -173,25 +196,18 @@ impl Peers for Mesh {
     ) -> BoxFuture<'static, Result<Bytes, PeerFailure>> {
         let (inner, to) = (self.inner.clone(), to.clone());
         Box::pin(async move {
-            let Some(target) = inner.find(&to) else {
-                let reason = format!("no session of `{}` is known that it would reach", to.node);
-                return Err(PeerFailure::NotDelivered { reason });
-            };
+            let target = inner.known(&to)?;
             let answered = inner.links.request(&target, Kind::Question.with(&body), remaining).await;
-            answered.map_err(|failure| {
-                let reason = failure.to_string();
-                match failure {
-                    Failure::ConnectionRefused { .. } => {
-                        inner.refused(target);
-                        PeerFailure::NotDelivered { reason }
-                    }
-                    Failure::NotSent { .. } | Failure::Unreachable { .. } | Failure::Rejected { .. } => {
-                        PeerFailure::NotDelivered { reason }
-                    }
-                    Failure::Lost { unheard_for, .. } => PeerFailure::Lost { reason, unheard_for },
-                    Failure::TimedOut => PeerFailure::TimedOut,
-                }
-            })
+            answered.map_err(|failure| inner.failed(target, &failure))
+        })
+    }
+
+    fn connect(&self, to: &Myself, remaining: Duration) -> BoxFuture<'static, Result<(), PeerFailure>> {
+        let (inner, to) = (self.inner.clone(), to.clone());
+        Box::pin(async move {
+            let target = inner.known(&to)?;
+            let connected = inner.links.connect(&target, remaining).await;
+            connected.map_err(|failure| inner.failed(target, &failure))
         })
     }
 

@@ -110,7 +110,7 @@ pub enum Unplaceable {
     Full,
 }
 
-/// Chooses a node. `full` are nodes that have just refused; `draw` decides between equals: a
+/// Chooses a node. `full` are nodes that have just refused, or are out of reach; `draw` decides between equals: a
 /// random number, or for [`Strategy::RoundRobin`] one more each time.
 pub fn place(
     members: &Members,

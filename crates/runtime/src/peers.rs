@@ -17,6 +17,9 @@ pub trait Peers: Send + Sync + 'static {
         remaining: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerFailure>>;
 
+    /// Has a connection to that process, opened if there is none within `remaining`.
+    fn connect(&self, to: &Myself, remaining: Duration) -> BoxFuture<'static, Result<(), PeerFailure>>;
+
     /// Has that process do [`Runtime::note`](crate::Runtime::note) with `body`, if that is easily
     /// done.
     fn note(&self, to: &Myself, body: Bytes);

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use kelpie_core::id::{ActorId, NodeId};
-use kelpie_core::ownership::{Myself, Why};
+use kelpie_core::membership::Members;
+use kelpie_core::ownership::Myself;
 use kelpie_core::placement::{Placement, Strategy, Unplaceable, Wish, place};
 use kelpie_registry::Holding;
 
@@ -20,17 +21,30 @@ impl Node {
     ) -> Result<Placement, Unplaceable> {
         let members = self.membership.members();
         let me = self.membership.myself().node;
-        // Before it has read who else there is, it is alone.
-        if members.version() == 0 {
-            return Ok(Placement { node: me, why: Why::Called });
-        }
         let mut full = full.clone();
         // The members that it knows of are a little older than its own wish to leave.
         if self.membership.is_draining() {
             full.insert(me);
         }
         let wish = self.wish(actor).await;
-        place(&members, self.options.placement, &wish, &full, self.draw())
+        self.choose(&members, &wish, &full)
+    }
+
+    /// Chooses among those that have not refused and, if there is any, that this node has reached
+    /// within a term: a call would wait for the others until they are.
+    fn choose(
+        &self,
+        members: &Members,
+        wish: &Wish,
+        refused: &BTreeSet<NodeId>,
+    ) -> Result<Placement, Unplaceable> {
+        let (strategy, draw) = (self.options.placement, self.draw());
+        let away = self.routing.as_ref().map(|routing| routing.out_of_reach(members)).unwrap_or_default();
+        if away.is_empty() || kelpie_core::mutant!("placed_out_of_reach") {
+            return place(members, strategy, wish, refused, draw);
+        }
+        place(members, strategy, wish, &(refused | &away), draw)
+            .or_else(|_| place(members, strategy, wish, refused, draw))
     }
 
     /// Another node that would take the actor.
@@ -48,7 +62,7 @@ impl Node {
         self.routing.as_ref()?;
         let members = self.membership.members();
         let me = BTreeSet::from([self.membership.myself().node]);
-        let placement = place(&members, self.options.placement, wish, &me, self.draw()).ok()?;
+        let placement = self.choose(&members, wish, &me).ok()?;
         let session = &members.get(&placement.node)?.session;
         Some(Myself { node: placement.node, incarnation: session.incarnation, boot: session.boot })
     }

@@ -10,6 +10,7 @@
 //! was sent to.
 
 mod known;
+mod trying;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -313,6 +314,9 @@ impl Way<'_> {
                 member.process()
             }
         };
+        if let Some(known) = self.known_to_be_away(&to, owner.is_some()) {
+            return known;
+        }
         let remaining = self.remaining();
         let mut call = RemoteCall::new(&self.request, task, remaining, why);
         if kelpie_core::mutant!("forward_without_key") {
@@ -359,12 +363,26 @@ impl Way<'_> {
         }
     }
 
+    /// What asking a process would come to that is being tried in vain, without asking it. `owns`: it is
+    /// the actor's owner.
+    fn known_to_be_away(&self, to: &Myself, owns: bool) -> Option<Step> {
+        let (actor, now) = (&self.request.actor, self.node.env.now());
+        let mut reach = self.routing.reach.lock();
+        if !reach.is_tried_in_vain(to.boot) {
+            return None;
+        }
+        let claim_over = owns && reach.claim_over(actor, to.boot, now);
+        Some(Step::Next(Input::Unreachable { claim_over }))
+    }
+
     /// Notes that a process was not reached, and that nothing had come from it for a while. Whether
     /// the actor may be claimed over it.
     fn not_reached(&self, to: &Myself, unheard_for: Duration) -> bool {
         let now = self.node.env.now();
         let mut reach = self.routing.reach.lock();
-        reach.failed(to.boot, now, unheard_for);
+        if reach.failed(to.boot, now, unheard_for) {
+            self.node.go_on_trying(to);
+        }
         reach.claim_over(&self.request.actor, to.boot, now)
     }
 

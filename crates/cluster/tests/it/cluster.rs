@@ -7,9 +7,9 @@ use futures::future::join_all;
 use kelpie_core::advice::Advice;
 use kelpie_core::id::NodeId;
 use kelpie_env::sim::{Options, Sim, same_twice};
-use kelpie_runtime::{CallError, MigrateError};
+use kelpie_runtime::{Call, CallError, MigrateError};
 
-use crate::counter::actor;
+use crate::counter::{actor, number};
 use crate::world::{World, name};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,6 +174,54 @@ fn an_owner_that_lives_and_cannot_be_reached_is_claimed_over() {
                 assert_eq!(world.call(0, &actor, "add", "").await.unwrap(), before + 3);
             });
         }
+    }
+}
+
+#[test]
+fn callers_with_less_patience_than_a_term_get_through_to_an_owner_out_of_reach() {
+    for seed in 0..5 {
+        run(seed, async |world| {
+            let actor = world.actor_of(0, "c").await;
+            let before = world.call(2, &actor, "get", "").await.unwrap();
+            world.sim.partition_one_way(&world.machines[1], &world.machines[0]);
+            let cut = world.now();
+            // Each gives up long before a term is over, and the next one comes long after.
+            let answered = loop {
+                let call = Call::new(actor.clone(), "add", "").deadline(SECOND);
+                if let Ok(reply) = world.node(1).runtime().call(call).await {
+                    break number(&reply);
+                }
+                assert!(world.now() - cut < 10 * SECOND, "seed {seed}: nobody gets through");
+                world.sleep(2 * SECOND).await;
+            };
+            assert_eq!(answered, before + 1, "seed {seed}: the owner was never reached");
+            assert_eq!(world.owner(1, &actor).await, Some(1));
+        });
+    }
+}
+
+#[test]
+fn a_new_actor_is_not_placed_where_its_caller_reaches_nobody() {
+    for seed in 0..5 {
+        run(seed, async |world| {
+            world.sim.partition_one_way(&world.machines[1], &world.machines[0]);
+            // Nobody had it, and the one node that it wishes for is out of reach.
+            let wish = actor("c on rack-n1");
+            let cut = world.now();
+            assert_eq!(world.call(1, &wish, "add", "").await.unwrap(), 1, "seed {seed}");
+            let took = world.now() - cut;
+            assert!(took <= 5 * SECOND, "seed {seed}: {took:?}");
+            // The next one waits for nothing.
+            let next = actor("d on rack-n1");
+            let began = world.now();
+            assert_eq!(world.call(1, &next, "add", "").await.unwrap(), 1, "seed {seed}");
+            assert!(world.now() - began < SECOND, "seed {seed}");
+            world.sim.heal_all();
+            world.sleep(2 * SECOND).await;
+            let later = actor("e on rack-n1");
+            assert_eq!(world.call(1, &later, "add", "").await.unwrap(), 1, "seed {seed}");
+            assert_eq!(world.owner(1, &later).await, Some(0), "seed {seed}: it is reached again");
+        });
     }
 }
 
@@ -492,6 +540,18 @@ pub(crate) mod mutants {
     fn sim_mutant_silence_does_not_count() {
         let test = super::an_owner_that_lives_and_cannot_be_reached_is_claimed_over;
         is_caught("silence_does_not_count", test);
+    }
+
+    #[test]
+    fn sim_mutant_placed_out_of_reach() {
+        let test = super::a_new_actor_is_not_placed_where_its_caller_reaches_nobody;
+        is_caught("placed_out_of_reach", test);
+    }
+
+    #[test]
+    fn sim_mutant_nobody_goes_on_trying() {
+        let test = super::callers_with_less_patience_than_a_term_get_through_to_an_owner_out_of_reach;
+        is_caught("nobody_goes_on_trying", test);
     }
 
     #[test]

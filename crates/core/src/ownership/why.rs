@@ -23,7 +23,7 @@ pub enum Why {
         /// What those that were fit and had room had last said that they held: a few of them,
         /// and in any case the chosen one.
         loads: BTreeMap<NodeId, u64>,
-        /// Those that were fit and had no room: a few of them.
+        /// Those that were fit and had no room, or were out of reach: a few of them.
         full: BTreeSet<NodeId>,
         /// What was wished and could not be had.
         unmet: Unmet,
@@ -52,7 +52,7 @@ pub enum Why {
 /// Wishes that a placement could not follow.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unmet {
-    /// No active node with this label had room.
+    /// No active node with this label had room, and was within reach.
     pub label: Option<String>,
     /// The node of this actor had no room, or not what else was wished.
     pub near: Option<ActorId>,
@@ -103,10 +103,10 @@ impl fmt::Display for Why {
                 write!(f, ": {}", held.collect::<Vec<_>>().join(", "))?;
                 if !full.is_empty() {
                     let full = full.iter().map(NodeId::as_str).collect::<Vec<_>>();
-                    write!(f, "; no room on {}", full.join(", "))?;
+                    write!(f, "; no room within reach on {}", full.join(", "))?;
                 }
                 if let Some(label) = &unmet.label {
-                    write!(f, "; no node with the label {label} had room")?;
+                    write!(f, "; no node with the label {label} had room within reach")?;
                 }
                 unmet
                     .near
@@ -149,7 +149,7 @@ mod tests {
         };
         assert_eq!(
             chosen.to_string(),
-            "among the least loaded: a held 3, b held 10; no room on c; no node with the label gpu had room"
+            "among the least loaded: a held 3, b held 10; no room within reach on c; no node with the label gpu had room within reach"
         );
         let over = Why::ClaimedOver { node: node("a"), unreachable_ms: 3_200 };
         assert_eq!(over.to_string(), "claimed over a, which lived and could not be reached for 3.2s");

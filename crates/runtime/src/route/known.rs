@@ -1,7 +1,7 @@
 //! What a node knows of the others: who owns which actor, whom it cannot reach, and what is news to
 //! a call that waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::future::select;
-use kelpie_core::id::{ActorId, Epoch};
+use kelpie_core::id::{ActorId, Epoch, NodeId};
+use kelpie_core::membership::Members;
 use kelpie_core::ownership::{Myself, Own};
 use kelpie_core::routing::{OwnerCache, Reach};
 use kelpie_registry::Membership;
@@ -66,6 +67,13 @@ impl Routing {
         }
         self.owners.lock().forget(actor, &own);
         None
+    }
+
+    /// The nodes that could not be reached for a term.
+    pub(crate) fn out_of_reach(&self, members: &Members) -> BTreeSet<NodeId> {
+        let reach = self.reach.lock();
+        let away = members.live().filter(|member| reach.is_tried_in_vain(member.session.boot));
+        away.map(|member| member.node.clone()).collect()
     }
 
     /// Under which epoch an actor is owned, as far as is known.
