@@ -135,6 +135,9 @@ impl Piece {
             }
             _ => return false,
         }
+        if kelpie_core::mutant!("joined_piece_keeps_its_number") {
+            return true;
+        }
         self.index = next.index;
         true
     }
@@ -224,8 +227,7 @@ mod tests {
         assert_eq!((news.missed, news.pieces.len(), news.next), (0, 0, all));
     }
 
-    #[test]
-    fn what_nobody_has_read_grows_before_anything_is_lost() {
+    fn what_nobody_has_read_grows() {
         let channel = Channel::default();
         let word = |index: u64| {
             let text = format!("{index} ");
@@ -252,6 +254,18 @@ mod tests {
         channel.push(other.clone());
         assert_eq!(channel.news(0).missed, 2, "another part is never joined");
         assert_eq!(channel.news(full + 1).pieces, [other]);
+    }
+
+    #[test]
+    fn what_nobody_has_read_grows_before_anything_is_lost() {
+        what_nobody_has_read_grows();
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn mutant_joined_piece_keeps_its_number() {
+        let _armed = kelpie_core::mutant::arm("joined_piece_keeps_its_number");
+        std::panic::catch_unwind(what_nobody_has_read_grows).expect_err("the seeded bug was not noticed");
     }
 
     #[test]

@@ -25,6 +25,6 @@ pub use faults::{AGENT_FAULTS, WorldFaults};
 pub use shown::{Cancelled, Listed, Look};
 pub use world::{Arrival, World};
 
-pub(crate) use program::{AgentProgram, HUMAN};
+pub(crate) use program::{AgentProgram, BOARD, HUMAN};
 pub(crate) use script::{word_of, words_in};
 pub(crate) use tools::{BOOK, NOTE, SIGN, draw_once};

@@ -55,6 +55,9 @@ pub(crate) fn goes_along(key: &[u8], talk: &Conversation, passages: u64) -> bool
         let position = layout::position(layout::LOG, key);
         return position.is_some_and(|at| (talk.log_first..talk.log_next).contains(&at));
     }
+    if kelpie_core::mutant!("fork_takes_schedules_along") && key.starts_with(schedule::SCHEDULED) {
+        return true;
+    }
     let own = [
         rows::AGENT,
         rows::PROGRESS,

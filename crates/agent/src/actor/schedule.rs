@@ -137,7 +137,8 @@ impl Desk<'_> {
         if waits || full {
             metrics::counter!("kelpie_scheduled_messages_skipped_total").increment(1);
             tracing::warn!(agent = self.agent.id, schedule = id, "a scheduled message finds others waiting");
-            if matches!(kept.what.when, When::Once { .. }) {
+            let lost = kelpie_core::mutant!("scheduled_lost_behind_others");
+            if matches!(kept.what.when, When::Once { .. }) && !lost {
                 self.remind(id, Schedule::After(AGAIN)).await?;
             }
         } else {
@@ -153,6 +154,7 @@ impl Desk<'_> {
                 let kept = ScheduledMessage { next_ms: next.due_ms, ..kept };
                 self.turn.set(row(id), record::encode(&kept));
             }
+            None if kelpie_core::mutant!("schedule_stays_when_it_has_come") => {}
             None => self.turn.clear(row(id)),
         }
         Ok(())

@@ -276,3 +276,18 @@ fn what_cannot_be_scheduled_is_refused_with_the_field() {
         assert_eq!(agents.schedules(&scope(), &agent).await.unwrap().len(), SCHEDULES_MAX);
     });
 }
+
+#[cfg(feature = "mutants")]
+#[test]
+fn seeded_bugs_of_schedules_are_noticed() {
+    for (name, scenario) in [
+        ("schedule_stays_when_it_has_come", what_an_agent_schedules_comes_once_also_after_restarts as fn()),
+        ("scheduled_lost_behind_others", a_message_that_comes_once_waits_until_there_is_room),
+        (
+            "fork_takes_schedules_along",
+            schedules_go_with_their_agent_and_their_conversation_and_not_into_a_fork,
+        ),
+    ] {
+        crate::crash::mutants::caught(name, scenario);
+    }
+}

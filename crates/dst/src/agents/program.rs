@@ -10,13 +10,14 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kelpie_agent::budget::Spending;
-use kelpie_agent::error::AgentError;
+use kelpie_agent::error::{AgentError, Thing};
 use kelpie_agent::message::{AskedCall, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
 use kelpie_agent::outcome::RunRecord;
 use kelpie_agent::provider::Patient;
 use kelpie_agent::query::{AgentQuery, Order, PAGE_MAX, Page, Scope, SendOptions};
 use kelpie_agent::record::CreateAgent;
+use kelpie_agent::schedule::{NewSchedule, When};
 use kelpie_agent::service::{Agents, Parts};
 use kelpie_core::advice::Advice;
 use kelpie_core::call::{CallKey, Caller, IdempotencyKey};
@@ -29,6 +30,7 @@ use kelpie_memory::block::{BlockChange, NewBlock};
 use kelpie_memory::name;
 use kelpie_memory::recall::{Ruling, Verdict};
 use kelpie_memory::search::HITS_MAX;
+use kelpie_memory::working::NewWorkingEntry;
 use kelpie_runtime::Health;
 use kelpie_storage::Store;
 use serde::Serialize;
@@ -56,6 +58,8 @@ const APPROVALS_MAX: usize = 4;
 const THINKS_MAX: Duration = Duration::from_millis(3_000);
 /// How long somebody waits for an answer before looking whether an approval is missing.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How far ahead somebody has something said, at most, after a second.
+const SOON_MAX: Duration = Duration::from_secs(4);
 /// How often a process that goes looks whether somebody still waits for an answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What the runtime has to drain, however long that took.
@@ -185,12 +189,16 @@ impl From<AgentError> for Refused {
     }
 }
 
+fn app(error: &AgentError) -> Outcome {
+    Outcome::App { code: error.code().to_owned(), message: error.to_string(), detail: None }
+}
+
 /// What a client is told about an error.
 fn refusal(error: &AgentError) -> Outcome {
     match (error, error.advice()) {
-        (AgentError::NotFound { .. }, _) => {
-            Outcome::App { code: error.code().to_owned(), message: error.to_string(), detail: None }
-        }
+        (AgentError::NotFound { .. }, _) => app(error),
+        // Whoever asks again may be too late.
+        (AgentError::Invalid { field, .. }, _) if field == "schedule.scheduled_at" => app(error),
         // A bug: nothing that is asked here makes a service err like that.
         (AgentError::Internal { .. }, _) | (_, Advice::Fix | Advice::App) => Outcome::Fix(error.to_string()),
         (_, Advice::NotRun) => Outcome::NotRun(error.to_string()),
@@ -274,6 +282,21 @@ async fn serve(env: &Env, agents: &Agents, world: &World, request: &Request) -> 
             Ok(json(&result))
         }
         "leave" => Ok(accepted(agents, world, (scope, id), payload).await?.id),
+        "schedule" => {
+            let word = script::word_of(&payload);
+            // Whoever asks again means the same time.
+            let soon = Duration::from_secs(1) + world.up_to(SOON_MAX);
+            let soon_ms = u64::try_from(soon.as_millis()).expect("seconds");
+            let at_ms = world.appointed(word, env.wall_ms() + soon_ms);
+            let name = key(&format!("schedule {word}"))?;
+            let new = NewSchedule {
+                messages: said(payload),
+                when: When::Once { at_ms },
+                max_steps: None,
+                conversation: 0,
+            };
+            Ok(agents.add_schedule(scope, id, Some(&name), new).await?.id)
+        }
         "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
         "cancel" => {
             let runs = agents.runs(scope, id, &whole()).await?;
@@ -290,8 +313,22 @@ async fn serve(env: &Env, agents: &Agents, world: &World, request: &Request) -> 
             Ok(agents.update_block(scope, id, BOARD, Some(&key(own)?), change).await?.value)
         }
         "read" => Ok(agents.block(scope, id, BOARD).await?.value),
+        "set" => {
+            let new = NewWorkingEntry { key: BOARD.to_owned(), value: payload, ttl_minutes: None };
+            Ok(agents.set_working(scope, id, Some(&key(own)?), new).await?.value)
+        }
+        "get" => match agents.working_entry(scope, id, BOARD).await {
+            Ok(entry) => Ok(entry.value),
+            Err(AgentError::NotFound { thing: Thing::Entry, .. }) => Ok(String::new()),
+            Err(error) => Err(error.into()),
+        },
         "list" => Ok(json(&listed(agents, scope, id).await?)),
-        "look" => Ok(json(&look(agents, scope, id).await?)),
+        "look" => {
+            while !rests(agents, world, (scope, id)).await? {
+                env.sleep(PATIENCE).await;
+            }
+            Ok(json(&look(agents, scope, id).await?))
+        }
         unknown => Err(Refused::Request(format!("there is no operation `{unknown}`"))),
     }
 }
@@ -385,6 +422,21 @@ async fn listed(agents: &Agents, scope: &Scope, id: &str) -> Result<Listed, Refu
     Ok(Listed { names, strangers })
 }
 
+/// Whether all that was to come has come and was answered.
+async fn rests(agents: &Agents, world: &World, (scope, id): (&Scope, &str)) -> Result<bool, Refused> {
+    if !agents.schedules(scope, id).await?.is_empty() {
+        return Ok(false);
+    }
+    let runs = agents.runs(scope, id, &whole()).await?;
+    // Of what was to be said later nobody waits for an answer, and so nobody has approved a call. Once
+    // more under the same key it changes nothing.
+    for run in runs.iter().filter(|run| asks(run)) {
+        approve(agents, world, (scope, id), &run.id).await?;
+    }
+    let after = agents.runs(scope, id, &whole()).await?;
+    Ok(after.len() == runs.len() && after.iter().all(|run| run.status.ended()))
+}
+
 async fn look(agents: &Agents, scope: &Scope, id: &str) -> Result<Look, Refused> {
     let all = PassageQuery { history: true, limit: HITS_MAX, ..PassageQuery::default() };
     let found = agents.find_passages(scope, id, &all).await?;
@@ -393,6 +445,7 @@ async fn look(agents: &Agents, scope: &Scope, id: &str) -> Result<Look, Refused>
         runs: agents.runs(scope, id, &whole()).await?,
         blocks: agents.blocks(scope, id).await?,
         passages: agents.passages(scope, id, &whole()).await?,
+        working: agents.working_memory(scope, id).await?,
         found: found.into_iter().map(|hit| hit.passage.id).collect(),
     })
 }

@@ -4,6 +4,7 @@ use kelpie_agent::message::Message;
 use kelpie_agent::outcome::RunRecord;
 use kelpie_memory::archival::Passage;
 use kelpie_memory::block::Block;
+use kelpie_memory::working::WorkingEntry;
 use serde::{Deserialize, Serialize};
 
 /// All that an agent is, once it stands still.
@@ -17,6 +18,8 @@ pub struct Look {
     pub blocks: Vec<Block>,
     /// Archival memory, oldest first.
     pub passages: Vec<Passage>,
+    /// Working memory, by name.
+    pub working: Vec<WorkingEntry>,
     /// The ids that a search for all of it finds, at most so many as a search may find.
     pub found: Vec<String>,
 }

@@ -20,6 +20,7 @@ pub struct World {
     fired: Mutex<BTreeMap<&'static str, u64>>,
     names: AtomicU64,
     arrivals: Mutex<Vec<Arrival>>,
+    appointed: Mutex<BTreeMap<String, u64>>,
     read: Mutex<BTreeMap<String, BTreeSet<String>>>,
     complaints: Mutex<BTreeSet<String>>,
 }
@@ -81,6 +82,11 @@ impl World {
     /// A number that no other has: a model that is asked again gives another answer.
     pub(super) fn number(&self) -> u64 {
         self.names.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// When the message of a word is to be said, in wall time: as whoever asked first has said.
+    pub(super) fn appointed(&self, word: &str, at_ms: u64) -> u64 {
+        *self.appointed.lock().entry(word.to_owned()).or_insert(at_ms)
     }
 
     /// A question has come to a model.

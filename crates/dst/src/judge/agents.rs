@@ -10,10 +10,10 @@ pub(super) fn calls(history: &History) -> BTreeMap<&str, Vec<&Call>> {
     history.by_actor("agent")
 }
 
-/// All messages that clients sent or wanted to send, but for those that were sent again in the
+/// All messages that clients sent or wanted to send, at once or later, but for those that were sent again in the
 /// end.
 pub(super) fn said<'a>(calls: &[&'a Call]) -> impl Iterator<Item = &'a Call> {
-    let said = calls.iter().filter(|call| matches!(call.operation.as_str(), "say" | "leave"));
+    let said = calls.iter().filter(|call| matches!(call.operation.as_str(), "say" | "leave" | "schedule"));
     said.filter(|call| !call.probe).copied().collect::<Vec<_>>().into_iter()
 }
 
@@ -34,6 +34,7 @@ pub(super) fn looks<'a>(history: &'a History, found: &mut Vec<String>) -> BTreeM
 /// Which agent each word was said to.
 pub(super) fn owners(history: &History) -> BTreeMap<&str, &str> {
     let calls = history.calls.iter().filter(|call| call.actor_type == "agent");
-    let words = calls.filter(|call| matches!(call.operation.as_str(), "say" | "leave" | "write"));
+    let words = calls
+        .filter(|call| matches!(call.operation.as_str(), "say" | "leave" | "schedule" | "write" | "set"));
     words.map(|call| (word_of(&call.payload), call.actor_key.as_str())).collect()
 }

@@ -128,6 +128,14 @@ fn messages(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
             found.push(format!("{word} was said once and heard {times} times"));
         }
     }
+    // One whose run was cancelled before it began is not heard.
+    let wanted = calls.iter().any(|call| call.operation == "cancel" && call.may_have_happened());
+    for call in calls.iter().filter(|call| call.operation == "schedule" && call.reply().is_some()) {
+        let word = word_of(&call.payload);
+        if !wanted && !heard.contains_key(word) {
+            found.push(format!("{word} was scheduled and is not heard"));
+        }
+    }
     let all: BTreeSet<&str> = said(calls).map(|call| word_of(&call.payload)).collect();
     for (word, times) in heard.iter().filter(|(word, times)| !all.contains(*word) || **times > 1) {
         found.push(format!("{word} was heard {times} times"));

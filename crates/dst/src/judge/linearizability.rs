@@ -56,13 +56,20 @@ fn logs(history: &History, found: &mut Vec<String>) {
     }
 }
 
+/// What people write into memory of an agent: a block, and an entry of working memory.
 fn boards(history: &History, found: &mut Vec<String>) {
+    for (what, write, read) in [("board", "write", "read"), ("working memory", "set", "get")] {
+        board(history, what, (write, read), found);
+    }
+}
+
+fn board(history: &History, what: &str, (write, read): (&str, &str), found: &mut Vec<String>) {
     for (key, calls) in history.by_actor("agent") {
         let operations = operations(
             &calls,
             |call| match call.operation.as_str() {
-                "write" => Some(RegisterInput::Write(call.payload.clone())),
-                "read" => Some(RegisterInput::Read),
+                operation if operation == write => Some(RegisterInput::Write(call.payload.clone())),
+                operation if operation == read => Some(RegisterInput::Read),
                 _ => None,
             },
             |input, reply| {
@@ -77,7 +84,7 @@ fn boards(history: &History, found: &mut Vec<String>) {
         );
         let board = Register::holding(String::new());
         if let Err(error) = Linearizability::new(board).check(&operations) {
-            found.push(format!("the board of agent/{key}: {error}"));
+            found.push(format!("the {what} of agent/{key}: {error}"));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kelpie_agent::message::{Message, MessageBody, ToolStatus};
 use kelpie_memory::search::HITS_MAX;
 
-use crate::agents::{HUMAN, Look};
+use crate::agents::{BOARD, HUMAN, Look};
 use crate::history::History;
 use crate::workload::Outside;
 
@@ -16,11 +16,13 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
     for (agent, look) in looks(history, found) {
         let block = look.blocks.iter().find(|block| block.label == HUMAN);
         let lines = block.map_or("", |block| block.value.as_str()).lines().map(str::to_owned);
-        compare(&look, "core_memory_append", lines, &mut |what| found.push(format!("agent/{agent}: {what}")));
+        let mut tell = |what| found.push(format!("agent/{agent}: {what}"));
+        compare(&look, ("core_memory_append", "content"), lines, &mut tell);
         let passages = look.passages.iter().map(|passage| passage.text.clone());
-        compare(&look, "archival_memory_insert", passages, &mut |what| {
-            found.push(format!("agent/{agent}: {what}"));
-        });
+        compare(&look, ("archival_memory_insert", "content"), passages, &mut tell);
+        // People have one entry of their own.
+        let set = look.working.iter().filter(|entry| entry.key != BOARD).map(|entry| entry.value.clone());
+        compare(&look, ("working_memory_set", "value"), set, &mut tell);
         let mut there: Vec<&String> = look.passages.iter().map(|passage| &passage.id).collect();
         let mut searched: Vec<&String> = look.found.iter().collect();
         there.sort();
@@ -31,8 +33,13 @@ pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
     }
 }
 
-/// Compares what successful calls of a tool have put aside with what is there.
-fn compare(look: &Look, tool: &str, kept: impl Iterator<Item = String>, tell: &mut dyn FnMut(String)) {
+/// Compares what successful calls of a tool have put aside, by one of its arguments, with what is there.
+fn compare(
+    look: &Look,
+    (tool, argument): (&str, &str),
+    kept: impl Iterator<Item = String>,
+    tell: &mut dyn FnMut(String),
+) {
     let mut there: BTreeMap<String, i64> = BTreeMap::new();
     for text in kept {
         *there.entry(text).or_default() += 1;
@@ -50,7 +57,7 @@ fn compare(look: &Look, tool: &str, kept: impl Iterator<Item = String>, tell: &m
             MessageBody::ToolReturn { call_id, status: ToolStatus::Success, .. } => {
                 let Some(text) = arguments.get(call_id.as_str()) else { continue };
                 let content = serde_json::from_str::<serde_json::Value>(text).ok();
-                match content.as_ref().and_then(|value| value["content"].as_str()) {
+                match content.as_ref().and_then(|value| value[argument].as_str()) {
                     Some(content) => *there.entry(content.to_owned()).or_default() -= 1,
                     None => tell(format!("{tool} succeeded with {text}")),
                 }

@@ -12,13 +12,16 @@ const PAUSE: &str = "pause_heartbeats";
 /// A call of an agent. A message says what its model has to do, line by line; its word stands
 /// for it in the whole run.
 pub(super) fn agent(draw: &mut Draw, _: Size, word: &str) -> (&'static str, String) {
-    match draw.below(16) {
+    match draw.below(20) {
         0 => ("messages", String::new()),
         1 | 6 | 7 => ("cancel", String::new()),
         2 => ("write", word.to_owned()),
         3 => ("read", String::new()),
         4 => ("list", String::new()),
         5 => ("leave", message(draw, word)),
+        8 => ("set", word.to_owned()),
+        9 => ("get", String::new()),
+        10 | 11 => ("schedule", message(draw, word)),
         _ => ("say", message(draw, word)),
     }
 }
@@ -27,7 +30,8 @@ fn message(draw: &mut Draw, word: &str) -> String {
     let what = format!(r#"{{"what":"{word}"}}"#);
     let append = |text: &str| format!(r#"core_memory_append {{"label":"human","content":"fact {text}."}}"#);
     let insert = format!(r#"archival_memory_insert {{"content":"passage {word}."}}"#);
-    let lines = match draw.below(10) {
+    let set = format!(r#"working_memory_set {{"key":"{word}","value":"set {word}"}}"#);
+    let lines = match draw.below(12) {
         // Somebody has to approve it, which whoever says it does.
         0 if !word.ends_with(['0', '5']) => {
             format!("call sign {what} and note {what} | say signed {word}")
@@ -45,6 +49,8 @@ fn message(draw: &mut Draw, word: &str) -> String {
             format!("call {PAUSE} {{\"minutes\":1}} and note {what} | say rested {word}")
         }
         8 => format!("nothing to do {word}"),
+        9 => format!("call {set} and {} | say set {word}", append(word)),
+        10 => format!("call working_memory_list {{}} and {set} | say looked"),
         _ => format!("say {word}"),
     };
     format!("{word} | {lines}")
