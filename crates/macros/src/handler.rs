@@ -66,7 +66,7 @@ impl Handler {
     pub(crate) fn arm(&self, context: &Ident, payload: &Ident) -> TokenStream {
         let Self { method, name, .. } = self;
         let names: Vec<&Ident> = self.arguments.iter().map(|argument| &argument.name).collect();
-        let (structure, ty) = self.structure(&quote!(::kelpie::__private::serde::Deserialize));
+        let (structure, ty) = self.structure("Deserialize");
         // What does not fit is shown where the user has written it.
         let context = Ident::new(&context.to_string(), context.span().located_at(self.context));
         let run = quote_spanned! {self.returns.span()=>
@@ -86,31 +86,37 @@ impl Handler {
         let Self { method, name, documentation, returns, .. } = self;
         let names: Vec<&Ident> = self.arguments.iter().map(|argument| &argument.name).collect();
         let types = self.arguments.iter().map(|argument| &argument.ty);
-        let (structure, ty) = self.structure(&quote!(::kelpie::__private::serde::Serialize));
+        let (structure, ty) = self.structure("Serialize");
         let kind = if self.reads { quote!(Reads) } else { quote!(Changes) };
-        let reply = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Reply);
-        let refusal = quote_spanned!(returns.span()=> <#returns as ::kelpie::__private::Outcome>::Refusal);
         let generic = format_ident!("V");
+        let at = shown_at(returns.span());
+        let invoked = quote_spanned! {at=>
+            ::kelpie::Invocation<
+                #generic,
+                <#returns as ::kelpie::__private::Outcome>::Reply,
+                <#returns as ::kelpie::__private::Outcome>::Refusal,
+                ::kelpie::#kind,
+            >
+        };
         let invocation = quote_spanned! {returns.span()=>
             self.target.invocation(#name, &#ty { #(#names),* })
         };
         quote! {
             #(#documentation)*
-            pub fn #method(&self, #(#names: #types),*) -> ::kelpie::Invocation<
-                #generic,
-                #reply,
-                #refusal,
-                ::kelpie::#kind,
-            > {
+            pub fn #method(&self, #(#names: #types),*) -> #invoked {
                 #structure
                 #invocation
             }
         }
     }
 
-    /// A struct of the arguments, by name.
-    fn structure(&self, derive: &TokenStream) -> (TokenStream, Ident) {
+    /// A struct of the arguments, by name, with an implementation of this trait of `serde`.
+    fn structure(&self, derive: &str) -> (TokenStream, Ident) {
         let ty = format_ident!("Arguments");
+        // A derive says all its errors at one place: at the first argument rather than at the macro.
+        let at = shown_at(self.arguments.first().map_or(self.context, |argument| argument.ty.span()));
+        let derive = Ident::new(derive, at);
+        let derive = quote_spanned!(at=> ::kelpie::__private::serde::#derive);
         let fields = self.arguments.iter().map(|Argument { name, ty, serde }| quote!(#(#serde)* #name: #ty));
         let structure = quote! {
             #[derive(#derive)]
@@ -119,6 +125,11 @@ impl Handler {
         };
         (structure, ty)
     }
+}
+
+/// Of this macro, and shown where the user has written what it is about.
+fn shown_at(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }
 
 /// The name for callers: the method's, or that of `#[handler(name = "…")]`.
