@@ -155,7 +155,7 @@ impl Membership {
     async fn has_read(&self) {
         loop {
             let news = self.inner.news.notified();
-            if self.members().version() != 0 || self.inner.standing.lock().has_ended() {
+            if self.members().version() != 0 || self.has_ended() {
                 return;
             }
             news.await;
@@ -219,6 +219,11 @@ impl Membership {
     /// Says how many actors it holds; published with the next beat.
     pub fn publish_load(&self, load: u64) {
         self.inner.load.store(load, Ordering::Relaxed);
+    }
+
+    /// Whether it has left, or this process must stop.
+    pub fn has_ended(&self) -> bool {
+        self.inner.standing.lock().has_ended()
     }
 
     /// Whether it drains, by its own wish or the operator's.

@@ -16,7 +16,8 @@ impl Node {
         self.env.spawn("go on trying", async move {
             let Some(routing) = &node.routing else { return };
             let limit = node.options.node.lease_term;
-            while node.is_open() && node.takes_for_live(&to) {
+            // Also while it drains: what it still owes ends with a refusal once nobody is reached.
+            while !node.membership.has_ended() && node.takes_for_live(&to) {
                 node.env.sleep(UNREACHABLE_PAUSE).await;
                 let connected = routing.peers.connect(&to, limit).await;
                 let mut reach = routing.reach.lock();
