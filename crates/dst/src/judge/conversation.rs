@@ -6,12 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use kelpie_agent::message::{Message, MessageBody};
 use kelpie_agent::outcome::{RunRecord, RunResult, RunStatus};
 use kelpie_core::run::StopReason;
+use kelpie_env::sim::Options;
 
 use crate::agents::{Look, word_of};
 use crate::history::{Call, History};
 use crate::workload::Outside;
 
 use super::agents::{calls, looks, said};
+
+/// How long after its time an agent may take to go on, clocks that differ included.
+const WAKES_WITHIN_MS: u64 = 10_000;
 
 pub(super) fn judge(history: &History, _: &Outside, found: &mut Vec<String>) {
     let looks = looks(history, found);
@@ -142,8 +146,16 @@ fn messages(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
     }
 }
 
+/// When the last look was answered, in wall time by the clients' clock.
+fn seen_ms(calls: &[&Call]) -> u64 {
+    let looks = calls.iter().filter(|call| call.operation == "look" && call.reply().is_some());
+    let last = looks.map(|look| look.ended_at).max().unwrap_or_default();
+    Options::new(0).wall_start_ms + u64::try_from(last.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Each run has ended, and none as cancelled that nobody wanted to end.
 fn runs(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
+    let seen_ms = seen_ms(calls);
     let wanted = calls.iter().any(|call| call.operation == "cancel" && call.may_have_happened());
     for run in &look.runs {
         if !run.status.ended() || run.stop_reason.is_none() || run.end.is_none() {
@@ -154,23 +166,12 @@ fn runs(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
         }
     }
     for (place, run) in look.runs.iter().enumerate() {
-        if run.stop_reason == Some(StopReason::PauseHeartbeats) && !is_begun_last(run, calls, look) {
+        // One that the messages of the last look have begun is not over: nobody waits for what comes after.
+        let is_over = run.paused_until_ms.is_none_or(|until_ms| until_ms + WAKES_WITHIN_MS <= seen_ms);
+        if run.stop_reason == Some(StopReason::PauseHeartbeats) && is_over {
             pause(run, &look.runs[place + 1..], wanted, found);
         }
     }
-}
-
-/// Whether it answers a message that only the last look brought there: nobody waits for what comes after.
-fn is_begun_last(run: &RunRecord, calls: &[&Call], look: &Look) -> bool {
-    let heard = look.messages.iter().filter(|message| message.run_id == run.id);
-    let words = heard.filter_map(|message| {
-        let MessageBody::User { text } = &message.body else { return None };
-        Some(word_of(text))
-    });
-    let before =
-        |word: &str| said(calls).any(|call| word_of(&call.payload) == word && call.may_have_happened());
-    let mut words = words.peekable();
-    words.peek().is_some() && !words.any(before)
 }
 
 /// A pause has ended by itself, and once, or because somebody spoke or cancelled.
