@@ -13,7 +13,7 @@ use kelpie_agent::budget::Spending;
 use kelpie_agent::error::{AgentError, Thing};
 use kelpie_agent::message::{AskedCall, MessageBody, NewMessage};
 use kelpie_agent::models::Models;
-use kelpie_agent::outcome::RunRecord;
+use kelpie_agent::outcome::{RunRecord, RunResult};
 use kelpie_agent::provider::Patient;
 use kelpie_agent::query::{AgentQuery, Order, PAGE_MAX, Page, Scope, SendOptions};
 use kelpie_agent::record::CreateAgent;
@@ -266,48 +266,11 @@ async fn serve(env: &Env, agents: &Agents, world: &World, request: &Request) -> 
             Ok(agents.create(scope, Some(&name), seat.create()).await?.id)
         }
         // Under the key of its word, so that it can be said again, by whomever.
-        "say" => {
-            let run = accepted(agents, world, (scope, id), payload).await?;
-            let result = loop {
-                match env.timeout(PATIENCE, Box::pin(agents.run_to_end(scope, id, &run.id))).await {
-                    Ok(result) => break result?,
-                    Err(_) => approve_before(agents, world, (scope, id), &run.id).await?,
-                }
-            };
-            if result.stop_reason == StopReason::RequiresApproval {
-                // Others may cancel it meanwhile.
-                env.sleep(world.up_to(THINKS_MAX)).await;
-                approve(agents, world, (scope, id), &run.id).await?;
-            }
-            Ok(json(&result))
-        }
+        "say" => Ok(json(&answered(env, agents, world, (scope, id), payload).await?)),
         "leave" => Ok(accepted(agents, world, (scope, id), payload).await?.id),
-        "schedule" => {
-            let word = script::word_of(&payload);
-            // Whoever asks again means the same time.
-            let soon = Duration::from_secs(1) + world.up_to(SOON_MAX);
-            let soon_ms = u64::try_from(soon.as_millis()).expect("seconds");
-            let at_ms = world.appointed(word, env.wall_ms() + soon_ms);
-            let name = key(&format!("schedule {word}"))?;
-            let new = NewSchedule {
-                messages: said(payload),
-                when: When::Once { at_ms },
-                max_steps: None,
-                conversation: 0,
-            };
-            Ok(agents.add_schedule(scope, id, Some(&name), new).await?.id)
-        }
+        "schedule" => scheduled(env, agents, world, (scope, id), payload).await,
         "messages" => Ok(json(&agents.messages(scope, id, &whole()).await?)),
-        "cancel" => {
-            let runs = agents.runs(scope, id, &whole()).await?;
-            // One that waits for an approval has told its end, and can be cancelled all the same.
-            let last = runs.last().filter(|run| asks(run));
-            let Some(run) = runs.iter().find(|run| !run.status.ended()).or(last) else {
-                return Ok(json(&None::<Cancelled>));
-            };
-            let run_id = agents.cancel(scope, id, &run.id).await?.id;
-            Ok(json(&Some(Cancelled { run_id })))
-        }
+        "cancel" => Ok(json(&cancelled(agents, (scope, id)).await?)),
         "write" => {
             let change = BlockChange { value: Some(payload), ..BlockChange::default() };
             Ok(agents.update_block(scope, id, BOARD, Some(&key(own)?), change).await?.value)
@@ -317,16 +280,10 @@ async fn serve(env: &Env, agents: &Agents, world: &World, request: &Request) -> 
             let new = NewWorkingEntry { key: BOARD.to_owned(), value: payload, ttl_minutes: None };
             Ok(agents.set_working(scope, id, Some(&key(own)?), new).await?.value)
         }
-        "get" => match agents.working_entry(scope, id, BOARD).await {
-            Ok(entry) => Ok(entry.value),
-            Err(AgentError::NotFound { thing: Thing::Entry, .. }) => Ok(String::new()),
-            Err(error) => Err(error.into()),
-        },
+        "get" => noted(agents, (scope, id)).await,
         "list" => Ok(json(&listed(agents, scope, id).await?)),
         "look" => {
-            while !rests(agents, world, (scope, id)).await? {
-                env.sleep(PATIENCE).await;
-            }
+            rest(env, agents, world, (scope, id)).await?;
             Ok(json(&look(agents, scope, id).await?))
         }
         unknown => Err(Refused::Request(format!("there is no operation `{unknown}`"))),
@@ -420,6 +377,75 @@ async fn listed(agents: &Agents, scope: &Scope, id: &str) -> Result<Listed, Refu
         Err(error) => return Err(error.into()),
     };
     Ok(Listed { names, strangers })
+}
+
+/// Says something, waits for the answer, and approves what the agent asks for.
+async fn answered(
+    env: &Env,
+    agents: &Agents,
+    world: &World,
+    (scope, id): (&Scope, &str),
+    payload: String,
+) -> Result<RunResult, Refused> {
+    let run = accepted(agents, world, (scope, id), payload).await?;
+    let result = loop {
+        match env.timeout(PATIENCE, Box::pin(agents.run_to_end(scope, id, &run.id))).await {
+            Ok(result) => break result?,
+            Err(_) => approve_before(agents, world, (scope, id), &run.id).await?,
+        }
+    };
+    if result.stop_reason == StopReason::RequiresApproval {
+        // Others may cancel it meanwhile.
+        env.sleep(world.up_to(THINKS_MAX)).await;
+        approve(agents, world, (scope, id), &run.id).await?;
+    }
+    Ok(result)
+}
+
+/// Wants the run to end that is under way, or that waits for an approval.
+async fn cancelled(agents: &Agents, (scope, id): (&Scope, &str)) -> Result<Option<Cancelled>, Refused> {
+    let runs = agents.runs(scope, id, &whole()).await?;
+    // One that waits for an approval has told its end, and can be cancelled all the same.
+    let last = runs.last().filter(|run| asks(run));
+    let Some(run) = runs.iter().find(|run| !run.status.ended()).or(last) else { return Ok(None) };
+    let run_id = agents.cancel(scope, id, &run.id).await?.id;
+    Ok(Some(Cancelled { run_id }))
+}
+
+/// Has something said soon.
+async fn scheduled(
+    env: &Env,
+    agents: &Agents,
+    world: &World,
+    (scope, id): (&Scope, &str),
+    payload: String,
+) -> Result<String, Refused> {
+    let word = script::word_of(&payload);
+    // Whoever asks again means the same time.
+    let soon = Duration::from_secs(1) + world.up_to(SOON_MAX);
+    let soon_ms = u64::try_from(soon.as_millis()).expect("seconds");
+    let at_ms = world.appointed(word, env.wall_ms() + soon_ms);
+    let name = key(&format!("schedule {word}"))?;
+    let (messages, when) = (said(payload), When::Once { at_ms });
+    let new = NewSchedule { messages, when, max_steps: None, conversation: 0 };
+    Ok(agents.add_schedule(scope, id, Some(&name), new).await?.id)
+}
+
+/// What people have noted down in working memory.
+async fn noted(agents: &Agents, (scope, id): (&Scope, &str)) -> Result<String, Refused> {
+    match agents.working_entry(scope, id, BOARD).await {
+        Ok(entry) => Ok(entry.value),
+        Err(AgentError::NotFound { thing: Thing::Entry, .. }) => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until all that was to come has come and was answered.
+async fn rest(env: &Env, agents: &Agents, world: &World, whose: (&Scope, &str)) -> Result<(), Refused> {
+    while !rests(agents, world, whose).await? {
+        env.sleep(PATIENCE).await;
+    }
+    Ok(())
 }
 
 /// Whether all that was to come has come and was answered.
