@@ -30,7 +30,8 @@ Claiming ==
 Running(k) ==
     \/ k \notin box[n] /\ act[n].phase \in {"none", "idle"} /\ Wanted(k)
     \/ k \in box[n] /\ act[n].phase = "none" /\ Loaded(n) /\ Hidden
-    \/ k \in box[n] /\ act[n].phase = "idle" /\ TurnBegan(n, k) /\ Hidden
+    \* One that was under way needs no caller here: its caller may still wait where it was.
+    \/ (k \in box[n] \/ act[n].found = k) /\ act[n].phase = "idle" /\ TurnBegan(n, k) /\ Hidden
 
 Recording ==
     /\ E.action = "Record"
