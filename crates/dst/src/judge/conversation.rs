@@ -149,7 +149,7 @@ fn messages(calls: &[&Call], look: &Look, found: &mut Vec<String>) {
 /// When the last look was answered, in wall time by the clients' clock.
 fn seen_ms(calls: &[&Call]) -> u64 {
     let looks = calls.iter().filter(|call| call.operation == "look" && call.reply().is_some());
-    let last = looks.map(|look| look.ended_at).max().unwrap_or_default();
+    let last = looks.map(|look| look.ended_at).max().expect("what is judged was looked at");
     Options::new(0).wall_start_ms + u64::try_from(last.as_millis()).unwrap_or(u64::MAX)
 }
 
